@@ -1,8 +1,9 @@
-//! Messages that were printed and are not acknowledged yet. An acknowledgement tells the broker that the message is on
-//! standard output: if rsub is killed, the broker sends every message that was not written again.
+//! The messages that were printed and are not acknowledged yet. An acknowledgement means that the message is on
+//! standard output. So if rsub is killed, a broker with a session resends every message that was not written.
 //!
-//! Printing fills `text`. [`AckQueue::advance`] gives the text to the thread that writes standard output, one block at a
-//! time, and acknowledges the messages of a block when it is written. Meanwhile the next block fills.
+//! Printing appends to `text`. [`AckQueue::advance`] passes the text to the thread that writes standard output, one
+//! block at a time. When a block is written, `advance` acknowledges the messages of the block. New text is collected in
+//! the next block meanwhile.
 
 use std::io;
 
@@ -11,10 +12,10 @@ use mqtt_codec::Delivery;
 
 use crate::output::stdout_thread::StdoutThread;
 
-/// Length of the text from which on no further message is accepted. A reader that has stopped must not fill the memory.
+/// Length of the text at which no further message is accepted, so that memory stays bounded if the reader has stopped.
 const MAXIMUM_WAITING: usize = 1024 * 1024;
 
-/// The printed text on its way to standard output, and the messages in it.
+/// The printed text that is not written yet, and the messages in it.
 #[derive(Debug)]
 pub(crate) struct AckQueue {
     /// The text of the next block.
@@ -39,16 +40,17 @@ impl AckQueue {
         }
     }
 
-    /// Acknowledges the message when all text up to here is written. A message that printed nothing is acknowledged then
-    /// too, so that acknowledgements keep the order of the messages, as MQTT requires.
+    /// Acknowledges the message when all text so far is written. A message that printed nothing waits, too, because
+    /// acknowledgements must have the order of the messages [MQTT-4.6.0-2, MQTT-4.6.0-3].
     pub(crate) fn acknowledge_when_written(&mut self, delivery: Delivery) {
-        // QoS 0 has nothing to acknowledge.
+        // A message of QoS 0 is not acknowledged.
         if delivery.packet_identifier().is_some() {
             self.deliveries.push(delivery);
         }
     }
 
-    /// Starts to write the next block if the last one is done, and acknowledges the messages of the last one.
+    /// Passes the next block to the thread if the last block is written, and acknowledges the messages of the last
+    /// block.
     ///
     /// # Errors
     /// If standard output cannot be written.
@@ -65,7 +67,7 @@ impl AckQueue {
                 .for_each(|delivery| event_loop.accept_message(delivery));
         }
         if self.text.is_empty() {
-            // Nothing was printed since the last block, so these messages have nothing to wait for.
+            // These messages printed nothing, and all text before them is written.
             self.deliveries
                 .drain(..)
                 .for_each(|delivery| event_loop.accept_message(delivery));
@@ -82,12 +84,12 @@ impl AckQueue {
         self.text.is_empty() && self.deliveries.is_empty() && !self.stdout.is_busy()
     }
 
-    /// Returns `true` if `advance` would start to write.
+    /// Returns `true` if `advance` would pass a block to the thread.
     pub(crate) fn can_write(&self) -> bool {
         !self.text.is_empty() && !self.stdout.is_busy()
     }
 
-    /// Returns the number of bytes that are not known to be written.
+    /// Returns the number of bytes that may not be written yet.
     pub(crate) fn waiting(&self) -> usize {
         self.text.len() + self.block_length
     }

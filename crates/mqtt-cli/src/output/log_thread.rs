@@ -1,7 +1,7 @@
-//! A thread that writes lines for people and logs. A reader that stops reading them must not stop the program.
+//! A thread that writes log lines and lines for the user. A reader that stops reading must not stop the program.
 //!
-//! The memory for lines is bounded. A slow reader slows the program down. If it reads nothing for a second, further lines
-//! are dropped and counted until it reads again.
+//! The memory for lines is bounded. A slow reader slows the program down. If the reader reads nothing for a second,
+//! further lines are dropped and counted until it reads again.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::output::standard_streams::{StandardError, StandardOutput};
 /// Maximum number of bytes that wait for the reader.
 const MAXIMUM_WAITING: usize = 256 * 1024;
 
-/// The time that the program waits for the reader, when the memory is full and at the end.
+/// The time that the program waits for the reader, when the memory is full and at the end of the program.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The stream that lines go to.
@@ -24,7 +24,7 @@ pub(crate) enum Stream {
     Other(Box<dyn Write + Send>),
 }
 
-/// The lines that wait for the thread. Clones share them.
+/// The lines that wait for the thread. Clones share the lines.
 #[derive(Debug, Clone)]
 pub(crate) struct LogThread {
     shared: Arc<Shared>,
@@ -39,16 +39,16 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Lines {
     text: Vec<u8>,
-    /// Set once there is a stream, and so a thread.
+    /// Set once the thread was started with a stream.
     is_open: bool,
     is_writing: bool,
-    /// Set when the reader has read nothing for a while. Lines are dropped until there is room.
+    /// Set when the reader has read nothing for [`PATIENCE`]. Lines are dropped until there is room.
     is_stalled: bool,
     dropped: usize,
 }
 
 impl LogThread {
-    /// Starts the thread. If the system has no room for a thread, lines are lost, which is better than to end.
+    /// Starts the thread. If the system cannot start a thread, lines are lost, but the program runs.
     pub(crate) fn start(stream: Stream) -> Self {
         let log = Self::waiting();
         log.open(stream);
@@ -66,15 +66,16 @@ impl LogThread {
     pub(crate) fn open(&self, stream: Stream) {
         let own = Arc::clone(&self.shared);
         own.lock().is_open = true;
-        // The handle is not kept: the thread ends with the process, after `flush`.
+        // Nothing joins the thread: it ends with the process, after `flush`.
         let work = move || own.write_all(stream);
         let _ = thread::Builder::new().name("lines".into()).spawn(work);
     }
 
-    /// Adds a line, with its newline. Waits for a short time if there is no room, and then drops it.
+    /// Adds a line, which ends with a newline. If there is no room, waits for at most [`PATIENCE`] and then drops the
+    /// line.
     pub(crate) fn push(&self, line: &str) {
         let mut lines = self.shared.lock();
-        // Only the first line waits for the reader: a second for each would stop the program.
+        // Only the first line waits for the reader. If each line waited a second, the program would stand still.
         if lines.text.len() >= MAXIMUM_WAITING && !lines.is_stalled && lines.is_open {
             lines = self
                 .shared
@@ -85,7 +86,7 @@ impl LogThread {
             lines.dropped += 1;
             return;
         }
-        // The note stands where the lines are missing.
+        // The note is written at the place of the dropped lines.
         if lines.dropped > 0 {
             let note = format!(
                 "({} lines were dropped because they were not read in time)\n",
@@ -101,7 +102,7 @@ impl LogThread {
     /// Waits until all lines are written, or [`PATIENCE`] has passed.
     pub(crate) fn flush(&self) {
         let lines = self.shared.lock();
-        // A stalled reader was waited for already, and without a stream nothing will be written.
+        // `push` has already waited for a stalled reader, and without a stream no line will be written.
         if !lines.is_stalled && lines.is_open {
             drop(
                 self.shared
@@ -116,7 +117,7 @@ impl Shared {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits while `is_so` returns true, at most [`PATIENCE`].
+    /// Waits while `is_so` returns `true`, but at most [`PATIENCE`].
     fn wait<'a>(
         &self,
         mut lines: MutexGuard<'a, Lines>,
@@ -134,7 +135,7 @@ impl Shared {
         lines
     }
 
-    /// Writes lines as they come. The thread runs this until the process ends.
+    /// Writes lines as they arrive. The thread runs this function until the process ends.
     fn write_all(&self, mut stream: Stream) {
         let mut text = Vec::new();
         loop {
@@ -145,12 +146,12 @@ impl Shared {
                 let waited = self.changed.wait(lines);
                 lines = waited.unwrap_or_else(PoisonError::into_inner);
             }
-            // Swapped, so that two buffers serve for ever and nothing is written under the lock.
+            // The buffers are swapped, so that the lock is not held during the write and no buffer is allocated again.
             std::mem::swap(&mut lines.text, &mut text);
             lines.is_writing = true;
             self.changed.notify_all();
             drop(lines);
-            // The reader may be gone, which is not a reason to end.
+            // The reader may have closed the stream. That does not end the program.
             let _ = stream.write(&text);
             text.clear();
         }

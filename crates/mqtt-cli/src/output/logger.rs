@@ -1,7 +1,8 @@
-//! The lines of `-d`, and all lines on standard error. The log of the broker is in `commands/rbroker/serve/log.rs`.
+//! Writes the lines of `-d` and all other lines on standard error. The log of the broker is in
+//! `commands/rbroker/serve/log.rs`.
 //!
-//! Packet lines come from the session through the `log` crate. This logger writes them to standard error, or to standard
-//! output if the program was called by the name of a mosquitto tool.
+//! The session logs a line for each packet through the `log` crate. This logger writes these lines to standard error,
+//! or to standard output if the program was called by the name of a mosquitto tool.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -14,13 +15,13 @@ use crate::output::log_thread::{LogThread, Stream};
 use crate::output::standard_streams::is_colorful;
 use crate::program_name::is_called_as_mosquitto;
 
-/// Maximum number of bytes of lines that the program has not collected. Further lines are dropped.
+/// Maximum number of bytes in [`PENDING`]. Further lines are dropped.
 const MAXIMUM_PENDING: usize = 1024 * 1024;
 
-/// All lines on standard error. One queue for all keeps their order.
+/// All lines on standard error. They share one queue, which keeps their order.
 static ERRORS: OnceLock<LogThread> = OnceLock::new();
 
-/// Lines that a program prints on standard output between its messages.
+/// Lines of `-d` that the program has to print on standard output between its messages.
 static PENDING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 #[derive(Debug)]
@@ -33,20 +34,19 @@ struct Logger {
 enum Destination {
     StandardError,
     StandardOutput(LogThread),
-    /// The program collects the lines, and writes them to standard output.
+    /// The lines go to [`PENDING`], and the program prints them to standard output.
     Pending,
 }
 
-/// Starts the log of a program that prints no messages. Called as mosquitto_pub, it writes to standard output, as that
-/// tool does.
+/// Starts the log of rpub. Called as mosquitto_pub, it writes to standard output, as that tool does.
 pub(crate) fn start_for_publisher(arguments: &[OsString]) {
     start_for_client(arguments, || {
         Destination::StandardOutput(LogThread::start(Stream::StandardOutput))
     });
 }
 
-/// Starts the log of a program that prints messages. Called as mosquitto_sub or mosquitto_rr, lines go to standard output
-/// through [`take_pending`]: only the program knows between which messages they belong.
+/// Starts the log of rsub or rrr. Called as mosquitto_sub or mosquitto_rr, the lines go to standard output through
+/// [`take_pending`], because only the program can put them between the right messages.
 pub(crate) fn start_for_subscriber(arguments: &[OsString]) {
     start_for_client(arguments, || Destination::Pending);
 }
@@ -63,7 +63,7 @@ pub(crate) fn print_error(line: &str) {
     lines.push(line);
 }
 
-/// Waits until the lines are written, but not for long.
+/// Waits until the lines are written, but for a short time only.
 pub(crate) fn finish() {
     log::logger().flush();
     if let Some(lines) = ERRORS.get() {
@@ -81,13 +81,13 @@ fn start_for_client(arguments: &[OsString], theirs: impl FnOnce() -> Destination
 }
 
 fn start(destination: Destination, level: LevelFilter) {
-    // Dimmed lines on a terminal keep warnings and errors visible among them.
+    // The lines are dimmed on a terminal, so that warnings and errors stand out.
     let is_error = matches!(destination, Destination::StandardError);
     let logger = Logger {
         dim: is_error && std::io::stderr().is_terminal() && is_colorful(),
         destination,
     };
-    // A second logger is an error, which happens in tests only. The first one serves them as well.
+    // `set_logger` fails if a logger is set already, which happens in tests only. The first logger then stays.
     if log::set_logger(Box::leak(Box::new(logger))).is_ok() {
         log::set_max_level(level);
     }
@@ -99,11 +99,12 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
-        // Libraries log too, and their lines would mean nothing to a user.
+        // Other libraries log too, and their lines would not help a user.
         if !self.enabled(record.metadata()) {
             return;
         }
-        // Texts of the peer are escaped where they are inserted. This is a second line of defence for the terminal.
+        // Texts of the peer are escaped where they are inserted. The whole line is escaped again, as a second defence
+        // for the terminal.
         let text = record.args().to_string();
         let text = PrintableLines(&text);
         let line = if self.dim {
@@ -116,7 +117,8 @@ impl Log for Logger {
             Destination::StandardOutput(lines) => lines.push(&line),
             Destination::Pending => {
                 let mut pending = PENDING.lock().unwrap_or_else(PoisonError::into_inner);
-                // The program collects the lines in each turn of its loop, so this limit is reached only if it is stuck.
+                // The program collects the lines in each turn of its loop, so a full buffer means that the loop is
+                // blocked.
                 if pending.len() < MAXIMUM_PENDING {
                     pending.extend_from_slice(line.as_bytes());
                 }

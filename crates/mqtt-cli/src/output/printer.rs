@@ -1,6 +1,6 @@
-//! The treatment of each message that rsub and rrr receive: filtered, counted, and printed into memory.
+//! Handles each message that rsub and rrr print: filters it, counts it, and appends its text to memory.
 //!
-//! The text goes to standard output by way of the [`crate::output::ack_queue`].
+//! [`crate::output::ack_queue`] then writes the text to standard output.
 
 use std::time::{Duration, Instant};
 
@@ -22,9 +22,9 @@ pub(crate) struct Printing {
     pub(crate) retained_only: bool,
     pub(crate) remove_retained: bool,
     pub(crate) filter_out: Vec<TopicFilter>,
-    /// The percentage of messages that are printed; `None` stands for all.
+    /// The percentage of messages that are printed; `None` means all.
     pub(crate) chance: Option<f64>,
-    /// The host to name above the rows of `--watch`.
+    /// The host that the heading of `--watch` names. `None` without `--watch`.
     pub(crate) watch: Option<String>,
     pub(crate) message_rate: bool,
     pub(crate) quiet: bool,
@@ -34,9 +34,9 @@ pub(crate) struct Printing {
 #[derive(Debug)]
 pub(crate) struct Printer {
     printing: Printing,
-    /// The number of messages that count for `-C`. A message that `--random-filter` drops counts too.
+    /// The number of messages that count for `-C`. A message that `--random-filter` drops counts, too.
     pub(crate) count: u64,
-    /// The topics whose retained messages are to be removed from the broker.
+    /// The topics whose retained messages must be removed from the broker.
     pub(crate) to_remove: Vec<TopicName>,
     random: fastrand::Rng,
     /// The screen of `--watch`.
@@ -51,7 +51,7 @@ pub(crate) enum Disposition {
     Taken,
     /// A filter of the user rejects the message.
     Dropped,
-    /// The message is the first one that is not retained, and the user wants retained ones only.
+    /// The message is the first one without RETAIN, and the user wants retained messages only.
     EndOfRetained,
 }
 
@@ -75,22 +75,23 @@ impl Printer {
         }
     }
 
-    /// Prints the text that stands before the first message.
+    /// Prints the heading of `--watch`, if it is set.
     pub(crate) fn begin(&self, out: &mut Vec<u8>) {
         if let Some(watch) = &self.watch {
             watch.draw(out);
         }
     }
 
-    /// Treats a message, and appends its text to `out`.
+    /// Selects a message, and appends its text to `out`.
     pub(crate) fn print(&mut self, publish: &PublishRef<'_>, out: &mut Vec<u8>) -> Disposition {
         let printing = &self.printing;
-        // Retained messages come first after a subscription, so the first other message shows that they are complete.
+        // A broker sends the retained messages first after a subscription, so the first other message shows that they
+        // are complete.
         if printing.retained_only && !publish.retain {
             return Disposition::EndOfRetained;
         }
         let topic_name = publish.topic_name;
-        // The broker may send retained messages in spite of -R: before 5.0 it cannot be told not to.
+        // In spite of -R a broker may send retained messages: MQTT before 5.0 has no option against them.
         if publish.retain && printing.no_retained
             || printing
                 .filter_out
@@ -99,10 +100,10 @@ impl Printer {
         {
             return Disposition::Dropped;
         }
-        // An empty retained message is the removal itself. With --retain-as-published it comes back to its publisher, and
-        // must not cause another removal.
+        // An empty message with RETAIN is itself a removal. With --retain-as-published the broker sends it back to
+        // rsub, and it must not cause another removal.
         if publish.retain && printing.remove_retained && !publish.payload.is_empty() {
-            // The decoder has checked the name, so this does not fail.
+            // The decoder has checked the topic name, so this conversion does not fail.
             self.to_remove.extend(TopicName::new(topic_name));
         }
         self.count += 1;
@@ -137,7 +138,7 @@ impl Printer {
             Some(next) => {
                 let messages = std::mem::take(&mut self.rate.messages);
                 out.extend_from_slice(format!("{messages} msgs/s\n").as_bytes());
-                // After a pause, such as a stopped process, the missed seconds are not printed one after the other.
+                // If the process was stopped for some seconds, the missed seconds are not printed.
                 self.rate.next = Some((next + Duration::from_secs(1)).max(now));
             }
             None => self.rate.next = Some(now + Duration::from_secs(1)),
@@ -146,7 +147,7 @@ impl Printer {
 
     /// Prints a message, or updates its row with `--watch`.
     fn show(&mut self, publish: &PublishRef<'_>, out: &mut Vec<u8>) {
-        // Taken out for the call, since `format` borrows the rest of the printer.
+        // `format` borrows the rest of the printer, so the screen is moved out of the printer for this call.
         let Some(mut watch) = self.watch.take() else {
             return self.format(publish, out);
         };
@@ -167,14 +168,14 @@ impl Printer {
                 }
             }
         } else if empty && !(printing.verbose && printing.newline) {
-            // mosquitto_sub prints an empty payload only with -v and without -N, as "(null)".
+            // mosquitto_sub prints an empty payload as "(null)", and only with -v and without -N.
             return;
         } else {
             if printing.verbose {
                 visible(publish.topic_name.as_bytes(), printing.style, out);
                 out.push(b' ');
             }
-            // Checked above: an empty payload comes here only with -v.
+            // With an empty payload this line is reached only if -v is set and -N is not.
             let payload = if empty { b"(null)" } else { publish.payload };
             visible(payload, printing.style, out);
         }
@@ -184,7 +185,7 @@ impl Printer {
     }
 }
 
-/// Prints why a field of the format is missing, in mosquitto's words.
+/// Prints why a field of the format is missing, with mosquitto's words.
 fn report(unprintable: &Unprintable, topic_name: &str) {
     let topic = Printable(topic_name);
     complain(&match unprintable {

@@ -1,8 +1,8 @@
 //! Standard input, output and error, without buffers.
 //!
-//! They may be in non-blocking mode: a program that shares the pipe or terminal, such as ssh or a supervisor, can leave
-//! it so. The mode belongs to all processes that share the stream, so it is not changed here. Instead, a read or write
-//! waits until the stream is ready. The standard library would return an error.
+//! The streams may be in non-blocking mode: another program that shares the pipe or terminal, such as ssh or a
+//! supervisor, may have set the mode. All processes that share a stream share its mode, so it is not changed here.
+//! Instead, a read or write waits until the stream is ready, whereas the standard library would return an error.
 
 #[cfg(not(unix))]
 use std::io::Read;
@@ -12,8 +12,8 @@ use std::io::{self, IsTerminal, Write};
 #[derive(Debug)]
 pub(crate) struct StandardInput;
 
-/// Standard output. The buffer of the standard library is avoided, because after a partial write it does not know which
-/// bytes were written, and a message would be printed twice or not at all.
+/// Standard output without the buffer of the standard library. After a partial write that buffer does not know which
+/// bytes were written, so a message could be printed twice or not at all.
 #[derive(Debug)]
 pub(crate) struct StandardOutput;
 
@@ -21,7 +21,7 @@ pub(crate) struct StandardOutput;
 #[derive(Debug)]
 pub(crate) struct StandardError;
 
-/// Returns `true` if lines on standard error may be coloured: it is a terminal, and NO_COLOR is not set.
+/// Returns `true` if lines on standard error may be coloured: standard error is a terminal, and NO_COLOR is not set.
 pub(crate) fn is_colorful() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
@@ -70,7 +70,7 @@ mod unix {
         }
     }
 
-    /// Repeats an attempt until the stream is ready for it.
+    /// Repeats a read or write until the stream is ready for it.
     fn patiently<S: AsFd>(
         stream: S,
         readiness: PollFlags,
@@ -78,9 +78,9 @@ mod unix {
     ) -> io::Result<usize> {
         loop {
             match attempt(&stream) {
-                // Non-blocking mode: waits without a time limit, as a blocking read or write would.
+                // The stream is in non-blocking mode. Waits without a time limit, as a blocking read or write would.
                 Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&stream, readiness)], None) {
-                    // A signal handler has run; the attempt is repeated like after readiness.
+                    // After a signal handler has run, the attempt is repeated.
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(error) => return Err(error.into()),
                 },

@@ -1,10 +1,10 @@
-//! The screen of `--watch`: a row of the terminal for each topic, below a heading. A message replaces the one before it
-//! in the row of its topic. If there are more topics than rows, the rows scroll: a new topic goes to the last row, and
-//! the topic in the first row leaves the screen until its next message.
+//! The screen of `--watch`: a heading, and one row of the terminal for each topic. A message replaces the previous
+//! message of its topic. If there are more topics than rows, a new topic takes the last row, the other rows move up,
+//! and the topic of the first row leaves the screen until its next message.
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// The number of rows of a terminal that does not report its size.
+/// The number of rows that is assumed if a terminal does not report its size.
 const DEFAULT_ROWS: u16 = 24;
 
 /// The first row with a topic, below the heading.
@@ -14,11 +14,12 @@ const FIRST_ROW: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Watch {
     host: String,
-    /// The number of topics that the screen has room for.
+    /// The number of topics for which the screen has room.
     capacity: usize,
     /// The topics with their text, from the first row on.
     rows: VecDeque<(String, Vec<u8>)>,
-    /// The number of each topic on the screen. Topics are numbered in the order in which they appear.
+    /// The number of each topic on the screen. Topics are numbered in the order in which they appear. A map, because a
+    /// message must find its row without a search through all rows.
     numbers: BTreeMap<String, u64>,
     /// The number of the topic in the first row.
     first: u64,
@@ -53,10 +54,10 @@ impl Watch {
         self.resize(terminal_rows, out);
         let text = on_one_row(text);
         let index = match self.numbers.get(topic_name) {
-            // Numbers are in order and without gaps, so the difference to the first one is the row.
+            // The rows have consecutive numbers, so the difference to the first number is the row.
             Some(number) => usize::try_from(number - self.first).unwrap_or(0),
             None => {
-                // Deletes the first row, so that the terminal moves the others up and they need not be drawn again.
+                // The terminal deletes the first row and moves the others up, so that they need not be drawn again.
                 if self.rows.len() == self.capacity {
                     self.remove_first();
                     out.extend_from_slice(format!("\x1b[{FIRST_ROW};1H\x1b[M").as_bytes());
@@ -72,15 +73,15 @@ impl Watch {
             row.1 = text;
         }
         self.draw_row(index, out);
-        // The cursor rests below the topics, so that a warning, or the prompt of the shell, does not overwrite them.
+        // The cursor is moved below the topics, so that a warning or the prompt of the shell does not overwrite them.
         let below = FIRST_ROW + self.rows.len();
         out.extend_from_slice(format!("\x1b[{below};1H").as_bytes());
     }
 
-    /// Adapts the screen to the height of the terminal, whose last row stays free for the cursor.
+    /// Adapts the screen to the height of the terminal. The last row stays free for the cursor.
     fn resize(&mut self, terminal_rows: usize, out: &mut Vec<u8>) {
         let capacity = terminal_rows.saturating_sub(FIRST_ROW).max(1);
-        // Most messages find the same height, and nothing is to be done.
+        // The height rarely changes, so for most messages nothing is drawn again.
         if std::mem::replace(&mut self.capacity, capacity) == capacity || self.rows.is_empty() {
             return;
         }
@@ -99,7 +100,7 @@ impl Watch {
 
     fn draw_row(&self, index: usize, out: &mut Vec<u8>) {
         let row = FIRST_ROW + index;
-        // Line wrap is off, so a text that is too long is cut at the end of the row.
+        // Line wrap is turned off, so that the terminal cuts a long text at the end of the row.
         out.extend_from_slice(format!("\x1b[{row};1H\x1b[K\x1b[?7l").as_bytes());
         if let Some((_, text)) = self.rows.get(index) {
             out.extend_from_slice(text);
@@ -121,8 +122,8 @@ fn on_one_row(text: &[u8]) -> Vec<u8> {
     row
 }
 
-/// Returns the number of rows of the terminal at standard output. It is asked for with each message, so that a
-/// terminal that changes its size needs no signal handler.
+/// Returns the number of rows of the terminal at standard output. This function is called for each message, so that a
+/// change of the size needs no signal handler.
 pub(crate) fn terminal_rows() -> usize {
     #[cfg(unix)]
     let rows = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_row);
@@ -138,7 +139,7 @@ pub(crate) fn terminal_rows() -> usize {
 mod tests {
     use super::*;
 
-    /// A terminal that knows the escape sequences of this module.
+    /// A terminal that interprets the escape sequences of this module.
     struct Terminal {
         rows: Vec<String>,
         row: usize,
@@ -190,7 +191,7 @@ mod tests {
         }
     }
 
-    /// A terminal of five rows, which has room for three topics, and the messages it has got.
+    /// Returns the screen and a terminal of five rows after these messages. Five rows have room for three topics.
     fn watched(messages: &[&str]) -> (Watch, Terminal) {
         let (mut watch, mut terminal) = (Watch::new("h".into()), Terminal::new(5));
         let mut out = Vec::new();

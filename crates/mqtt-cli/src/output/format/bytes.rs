@@ -1,4 +1,4 @@
-//! Bytes of a message as they are printed: unchanged, made harmless for a terminal, or as hexadecimal digits.
+//! Prints bytes of a message: unchanged, with escapes for a terminal, or as hexadecimal digits.
 
 use mqtt_client::session::is_unprintable;
 
@@ -14,8 +14,8 @@ pub(super) fn hex_digits(byte: u8, digits: &[u8; 16]) -> [u8; 2] {
     [byte >> 4, byte & 15].map(|digit| digits.get(usize::from(digit)).copied().unwrap_or(b'0'))
 }
 
-/// Appends bytes of a publisher. They are unchanged in a pipe or file; on a terminal, unprintable characters except newline
-/// and tab are escaped.
+/// Appends bytes that a publisher has sent. In a pipe or file they are unchanged. On a terminal, unprintable characters
+/// except newline and tab are escaped.
 pub(crate) fn visible(bytes: &[u8], style: Style, out: &mut Vec<u8>) {
     if !style.terminal {
         out.extend_from_slice(bytes);

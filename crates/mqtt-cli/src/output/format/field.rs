@@ -1,5 +1,5 @@
-//! The conversions of `%`, padded and cut as mosquitto_sub does it. Its uses of width and precision differ from one
-//! conversion to the next, and scripts may depend on each.
+//! The conversions of `%`, padded and cut like in mosquitto_sub. mosquitto_sub uses width and precision differently for
+//! each conversion, and scripts may depend on that.
 
 use jiff::Zoned;
 use mqtt_codec::{PublishRef, UserProperties};
@@ -16,7 +16,7 @@ pub(super) struct Field {
     pub(super) layout: Layout,
 }
 
-/// The placement of a value in its columns.
+/// The padding and cutting of a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) left: bool,
@@ -40,7 +40,7 @@ pub(super) enum Conversion {
     LocalTime,
     /// The message as JSON with the payload as a string.
     JsonText,
-    /// The message as JSON with the payload as JSON of its own.
+    /// The message as JSON with the payload as a JSON value.
     JsonValue,
     PayloadLength,
     PacketIdentifier,
@@ -88,13 +88,13 @@ impl Conversion {
 }
 
 impl Field {
-    /// Returns `true` if the time of printing is a part of the value.
+    /// Returns `true` if the value contains the time of printing.
     pub(super) fn needs_time(&self) -> bool {
         use Conversion::*;
         matches!(self.conversion, LocalTime | UnixTime | JsonText | JsonValue)
     }
 
-    /// Appends the value. Returns the reason if there is none.
+    /// Appends the value. Returns the reason if the message has no such value.
     pub(super) fn write(
         &self,
         publish: &PublishRef<'_>,
@@ -119,7 +119,7 @@ impl Field {
                 );
             }
             Conversion::Double => return layout.double(publish.payload, out),
-            // mosquitto prints a number that does not fit a signed one as negative.
+            // mosquitto prints the number as a signed one, so a number above 2147483647 is negative.
             Conversion::MessageExpiryInterval => {
                 let seconds = properties.message_expiry_interval;
                 layout.number(seconds.map(|seconds| seconds as i32), out);
@@ -143,7 +143,7 @@ impl Field {
             }
             Conversion::Payload => layout.payload(publish.payload, style, out),
             Conversion::QoS => out.push(b'0' + publish.delivery.qos() as u8),
-            // Unlike for the content type, mosquitto does not even print the padding of an absent response topic.
+            // For an absent response topic mosquitto prints no padding, unlike for an absent content type.
             Conversion::ResponseTopic => {
                 if let Some(topic) = properties.response_topic() {
                     layout.string(topic, style, out);
@@ -164,15 +164,15 @@ impl Field {
 }
 
 impl Layout {
-    /// Appends text as C's `%*.*s` does: the precision cuts, the width pads.
+    /// Appends text like C's `%*.*s`: the precision cuts the text, the width pads it.
     fn string(self, text: &str, style: Style, out: &mut Vec<u8>) {
-        // The cut is by bytes, as C does it, so it may leave a part of a character.
+        // Like in C, the text is cut by bytes, so a part of a character may be left.
         let cut = self.precision.unwrap_or(usize::MAX).min(text.len());
         let text = text.as_bytes().get(..cut).unwrap_or_default();
         self.padded(b' ', text.len(), out, |out| visible(text, style, out));
     }
 
-    /// Appends a payload. The width pads and also cuts; the precision is not used.
+    /// Appends a payload. The width both pads and cuts the payload. The precision is ignored.
     fn payload(self, payload: &[u8], style: Style, out: &mut Vec<u8>) {
         let cut = match self.width {
             0 => payload.len(),
@@ -183,7 +183,7 @@ impl Layout {
         self.padded(pad, payload.len(), out, |out| visible(payload, style, out));
     }
 
-    /// Appends a number, or the padding alone if there is none.
+    /// Appends a number, or only the padding if the number is absent.
     fn number(self, number: Option<impl ToString>, out: &mut Vec<u8>) {
         let Some(number) = number else {
             let pad = if self.zeros { b'0' } else { b' ' };
@@ -200,7 +200,7 @@ impl Layout {
                 out.extend_from_slice(text.as_bytes());
             });
         }
-        // As in C: -0005 and not 000-5.
+        // Like in C, the sign is before the zeros: -0005 and not 000-5.
         let (sign, rest) = match text.strip_prefix('-') {
             Some(rest) => ("-", rest),
             None => ("", text),
@@ -211,7 +211,7 @@ impl Layout {
         out.extend_from_slice(rest.as_bytes());
     }
 
-    /// Appends a payload of four bytes as a number of this machine's byte order.
+    /// Appends a payload of four bytes as a floating-point number in the byte order of this machine.
     fn float(self, payload: &[u8], out: &mut Vec<u8>) -> Option<Unprintable> {
         let Ok(bytes) = payload.try_into() else {
             return Some(Unprintable::Float);
@@ -220,7 +220,7 @@ impl Layout {
         None
     }
 
-    /// Appends a payload of eight bytes as a number of this machine's byte order.
+    /// Appends a payload of eight bytes as a floating-point number in the byte order of this machine.
     fn double(self, payload: &[u8], out: &mut Vec<u8>) -> Option<Unprintable> {
         let Ok(bytes) = payload.try_into() else {
             return Some(Unprintable::Double);
@@ -236,7 +236,7 @@ impl Layout {
             } else {
                 value.to_string()
             };
-            // As in C, infinity and NaN are padded with blanks.
+            // Like in C, infinity and NaN are padded with blanks.
             let blanks = Self {
                 zeros: false,
                 ..self
@@ -247,7 +247,7 @@ impl Layout {
         self.digits(&format!("{value:.precision$}"), out);
     }
 
-    /// Appends hexadecimal digits. The width pads by digits and cuts by bytes, as that of mosquitto_sub.
+    /// Appends hexadecimal digits. Like in mosquitto_sub, the width counts digits when it pads, and bytes when it cuts.
     fn hex(self, payload: &[u8], digits: &[u8; 16], out: &mut Vec<u8>) {
         // Without a width all bytes are printed.
         let shown = match self.width {
@@ -258,7 +258,7 @@ impl Layout {
         let padding = self.width.saturating_sub(payload.len() * 2);
         let pad = if self.zeros { b'0' } else { b' ' };
         let left = if self.left { 0 } else { padding };
-        // The separator also counts the padding, as in mosquitto_sub.
+        // Like in mosquitto_sub, the padding counts as digits when separators are inserted.
         let value = payload.iter().flat_map(|byte| hex_digits(*byte, digits));
         let group = self.precision.filter(|precision| *precision > 0);
         let separator = self.separator.unwrap_or(b' ');
@@ -274,7 +274,7 @@ impl Layout {
         }
     }
 
-    /// Appends what `write` appends, `length` columns wide, with padding before or after it.
+    /// Calls `write`, which appends `length` columns, and pads them before or after.
     fn padded(self, pad: u8, length: usize, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         let padding = self.width.saturating_sub(length);
         if !self.left {

@@ -1,9 +1,9 @@
-//! A message as one JSON object: `%j` with the payload as a string, `%J` with the payload as JSON of its own.
+//! Prints a message as one JSON object: `%j` has the payload as a string, `%J` has the payload as a JSON value.
 //!
-//! JSON is text, and a payload is bytes. Bytes that are not UTF-8 are replaced by U+FFFD in the string, and a further key
-//! has all bytes: `payloadhex`, `correlation-data-hex`. `%J` streams the payload from the parser to the printer instead of
-//! building a value, so that the order of keys and duplicate keys stay. Numbers are printed as mosquitto_sub prints them,
-//! except that integers of up to 64 bits keep all digits.
+//! JSON is text, and a payload is bytes. In the string, bytes that are not UTF-8 become U+FFFD, and a further key,
+//! `payloadhex` or `correlation-data-hex`, has all bytes. `%J` streams the payload from the parser to the printer and
+//! builds no value, so that the order of keys and duplicate keys are preserved. Numbers are printed like in
+//! mosquitto_sub, except that integers of up to 64 bits keep all digits.
 
 use std::io::{self, Write};
 
@@ -21,7 +21,7 @@ pub(super) fn write_text(publish: &PublishRef<'_>, now: &Zoned, style: Style, ou
     let start = out.len();
     let mut object = Object::new(style.pretty, out);
     header(&mut object, publish, now);
-    // mosquitto_sub prints null for an empty payload, and not an empty string.
+    // Like in mosquitto_sub, an empty payload is null and not an empty string.
     object.key("payload");
     object.text_or_null(publish.payload);
     object.hex_if_binary("payloadhex", publish.payload);
@@ -51,7 +51,7 @@ pub(super) fn write_value(
     };
     object.end();
     if copied.is_err() {
-        // The start of the object is already there.
+        // The start of the object was already written and is removed.
         out.truncate(start);
         return Some(Unprintable::Json);
     }
@@ -67,12 +67,12 @@ fn escape_controls(start: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(escaped(&json).as_bytes());
 }
 
-/// Returns JSON of the same meaning without unprintable characters, for a terminal. JSON allows those above U+007E, but
-/// only in strings, where an escape has the same meaning.
+/// Returns JSON of the same meaning without unprintable characters, for a terminal. Valid JSON may contain such
+/// characters above U+007E, but only in strings, where an escape has the same meaning.
 pub(crate) fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for character in json.chars() {
-        // Characters below U+0020 are escaped by the serializer already, except for white space between values.
+        // The serializer has escaped characters below U+0020 already, except for white space between values.
         if character >= '\u{7f}' && is_unprintable(character) {
             text += &format!("\\u{:04x}", u32::from(character));
         } else {
@@ -91,7 +91,7 @@ fn header(object: &mut Object<'_>, publish: &PublishRef<'_>, now: &Zoned) {
     object.raw_value("qos", publish.delivery.qos() as u8);
     object.raw_value("retain", publish.retain);
     object.raw_value("payloadlen", publish.payload.len());
-    // mosquitto_sub prints the identifier only where there is one on the wire.
+    // Like in mosquitto_sub, `mid` is printed only if the packet has a packet identifier.
     if let (Some(identifier), true) = (
         publish.delivery.packet_identifier(),
         publish.delivery.qos() > QoS::AtMostOnce,
@@ -101,14 +101,14 @@ fn header(object: &mut Object<'_>, publish: &PublishRef<'_>, now: &Zoned) {
     properties(object, publish);
 }
 
-/// Writes the properties, if there is one, in the order in which they came. All user properties are one array in the
-/// place of the first one, as mosquitto_sub prints them.
+/// Writes the properties in the order of the packet, if the packet has any. Like in mosquitto_sub, all user properties
+/// are one array at the place of the first one.
 fn properties(object: &mut Object<'_>, publish: &PublishRef<'_>) {
     let properties = &publish.properties;
     if properties.are_absent() {
         return;
     }
-    // Into memory of its own, since `object` cannot be extended while the inner object is written.
+    // `object` is borrowed by the inner object, so the inner object has its own buffer.
     let mut out = Vec::new();
     let mut inner = Object::inner(object, &mut out);
     let mut has_pairs = false;
@@ -144,7 +144,8 @@ fn properties(object: &mut Object<'_>, publish: &PublishRef<'_>) {
     object.out.extend_from_slice(&out);
 }
 
-/// An object that is written key by key. It appends to memory and builds no value, since each message needs one.
+/// An object that is written key by key. It appends to memory and builds no value, because each message needs an
+/// object.
 struct Object<'a> {
     out: &'a mut Vec<u8>,
     printer: Printer,
@@ -196,7 +197,7 @@ impl<'a> Object<'a> {
 
     fn raw_value(&mut self, name: &'static str, value: impl serde::Serialize) {
         self.key(name);
-        // Writing to memory does not fail, and a number or truth value is always JSON.
+        // Writing to memory does not fail, and numbers and booleans are always valid JSON.
         let _ = serde_json::to_writer(&mut *self.out, &value);
     }
 
@@ -214,7 +215,8 @@ impl<'a> Object<'a> {
 
     /// Appends a JSON string, with U+FFFD for bytes that are not UTF-8.
     fn string(&mut self, bytes: &[u8]) {
-        // `fold` without an early exit has no branch for each byte, so the compiler checks many bytes in one step.
+        // `fold` has no early exit and so no branch for each byte. The compiler can check many bytes in one
+        // instruction.
         let is_plain =
             |byte: &u8| (b' '..=b'~').contains(byte) & (*byte != b'"') & (*byte != b'\\');
         if bytes.iter().fold(true, |all, byte| all & is_plain(byte)) {
@@ -224,13 +226,13 @@ impl<'a> Object<'a> {
             return;
         }
         let text = String::from_utf8_lossy(bytes);
-        // Writing to memory does not fail, and a string is always JSON.
+        // Writing to memory does not fail, and a string is always valid JSON.
         let _ = serde_json::to_writer(&mut *self.out, &text);
     }
 
-    /// Appends a key with all bytes in hexadecimal digits, if a string cannot hold them.
+    /// Appends a key with all bytes as hexadecimal digits, if the bytes are not UTF-8.
     fn hex_if_binary(&mut self, name: &'static str, bytes: &[u8]) {
-        // The test for ASCII is much faster, and true for most payloads.
+        // The test for ASCII is faster than that for UTF-8, and most payloads are ASCII.
         if !bytes.is_ascii() && std::str::from_utf8(bytes).is_err() {
             self.key(name);
             self.out.push(b'"');
@@ -239,7 +241,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Appends an array of objects with one key each, since user properties may have the same name more than once.
+    /// Appends an array of objects with one key each, because several user properties may have the same name.
     fn pairs<'b>(&mut self, name: &'static str, pairs: impl Iterator<Item = (&'b str, &'b str)>) {
         self.key(name);
         write_to(self.out, |out| self.printer.begin_array(out));
@@ -255,13 +257,13 @@ impl<'a> Object<'a> {
         write_to(self.out, |out| self.printer.end_array(out));
     }
 
-    /// Copies the JSON of a payload. If it is invalid, it is completed as far as mosquitto_sub accepts it, and copied then.
+    /// Copies the JSON of a payload. Invalid JSON is first repaired as far as mosquitto_sub accepts it.
     fn copy(&mut self, json: &[u8]) -> serde_json::Result<()> {
         let start = self.out.len();
         let parser = serde_json::Deserializer::from_slice(json);
         self.copy_from(parser).or_else(|error| {
             self.out.truncate(start);
-            // Only after an error, so that valid JSON costs nothing for it.
+            // The repair runs only after an error, so valid JSON has no extra cost.
             let json = sloppy_json::normalized(json).ok_or(error)?;
             let mut parser = serde_json::Deserializer::from_slice(&json);
             parser.disable_recursion_limit(); // `normalized` has limited the depth
@@ -279,12 +281,12 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Writes to memory, which does not fail.
+/// Calls a function that writes to memory, which does not fail.
 fn write_to(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) {
     let _ = write(out);
 }
 
-/// The layout of JSON: on one line, or with tabs, as mosquitto_sub does it for `--pretty`.
+/// The layout of JSON: on one line, or with tabs like mosquitto_sub's `--pretty`.
 #[derive(Debug, Clone, Copy)]
 struct Printer {
     pretty: bool,
@@ -324,7 +326,7 @@ impl Formatter for Printer {
         out.write_all(if self.pretty { b":\t" } else { b":" })
     }
 
-    /// Starts an array, which stays on its line. Its values are indented by one more level.
+    /// Starts an array. The array stays on its line, but objects in it are indented by one more level.
     fn begin_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
         self.depth += 1;
         out.write_all(b"[")
@@ -343,7 +345,7 @@ impl Formatter for Printer {
         }
     }
 
-    /// Writes a number as C's `%.15g` does, or as `%.17g` if 15 digits are a different number.
+    /// Writes a number like C's `%.15g`, or like `%.17g` if 15 digits do not give the same number.
     fn write_f64<W: ?Sized + Write>(&mut self, out: &mut W, value: f64) -> io::Result<()> {
         let short = general(value, 15);
         let exact = short.parse() == Ok(value);
@@ -352,7 +354,7 @@ impl Formatter for Printer {
     }
 }
 
-/// Returns a number in the form of C's `%.{digits}g`.
+/// Formats a number like C's `%.{digits}g`.
 fn general(value: f64, digits: usize) -> String {
     let scientific = format!("{:.*e}", digits - 1, value);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));

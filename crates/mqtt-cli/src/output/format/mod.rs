@@ -1,4 +1,4 @@
-//! The format of `-F`, by which a message is printed.
+//! The format of `-F`, in which messages are printed.
 //!
 //! The language is that of mosquitto_sub: `%[-][0][width][.precision][separator]CONVERSION` for a part of the message,
 //! `@CHAR` for the time of printing, `\CHAR` for characters that are hard to type. Everything else is literal.
@@ -63,7 +63,7 @@ impl fmt::Display for FormatError {
 }
 
 impl Format {
-    /// Parses a format. It is bytes and not text, since the literals may be any bytes.
+    /// Parses a format. A format is bytes and not text, because its literals may contain any bytes.
     ///
     /// # Errors
     /// If a conversion or an escape is unknown or incomplete.
@@ -72,7 +72,7 @@ impl Format {
         let mut literal = Vec::new();
         let mut bytes = text.iter().copied();
         while let Some(byte) = bytes.next() {
-            // Bytes of a literal are collected until a piece of another kind follows.
+            // Literal bytes are collected until another kind of piece follows.
             let piece = match byte {
                 b'\\' => {
                     literal.push(escape(bytes.next())?);
@@ -109,14 +109,14 @@ impl Format {
         Ok(Self { pieces })
     }
 
-    /// Appends the message in this format. Returns the reasons for which fields were left out.
+    /// Appends the message in this format. Returns the reasons why fields were left out.
     pub(crate) fn write(
         &self,
         publish: &PublishRef<'_>,
         style: Style,
         out: &mut Vec<u8>,
     ) -> Vec<Unprintable> {
-        // All fields of a message get the same time. The clock is not read if no field needs it.
+        // All fields of a message have the same time. The clock is read only if a field needs it.
         let needs_time = self.pieces.iter().any(Piece::needs_time);
         let now = if needs_time { now() } else { Zoned::default() };
         let mut failures = Vec::new();
@@ -141,7 +141,7 @@ impl Piece {
     }
 }
 
-/// Returns the byte that an escape stands for.
+/// Returns the byte for the character after a backslash.
 fn escape(byte: Option<u8>) -> Result<u8, FormatError> {
     Ok(match byte.ok_or(FormatError::IncompleteEscape)? {
         b'\\' => b'\\',
@@ -166,7 +166,7 @@ fn field(bytes: &mut impl Iterator<Item = u8>) -> Result<Option<Field>, FormatEr
         byte = next()?;
     }
     if byte == b'0' {
-        // As in C, zeros after the value would change a number, so `-` wins over `0`.
+        // As in C, `-` overrides `0`: zeros after the value would change the number.
         layout.zeros = !layout.left;
         byte = next()?;
     }
@@ -183,7 +183,7 @@ fn field(bytes: &mut impl Iterator<Item = u8>) -> Result<Option<Field>, FormatEr
         }
         layout.precision = Some(precision);
     }
-    // mosquitto_sub accepts any separator that cannot be a conversion.
+    // mosquitto_sub accepts as separator any character that cannot be a conversion.
     if byte == b' ' || byte.is_ascii_punctuation() && byte != b'%' {
         layout.separator = Some(byte);
         byte = next()?;
@@ -195,7 +195,7 @@ fn field(bytes: &mut impl Iterator<Item = u8>) -> Result<Option<Field>, FormatEr
     Ok(Some(Field { conversion, layout }))
 }
 
-/// Returns the number with a further digit, at most 65535: a format must not ask for gigabytes of blanks.
+/// Appends a digit to a number, up to 65535. A larger width would print gigabytes of blanks.
 fn decimal(number: usize, digit: u8) -> usize {
     (number * 10 + usize::from(digit - b'0')).min(u16::MAX.into())
 }

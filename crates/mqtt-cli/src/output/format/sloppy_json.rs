@@ -1,28 +1,29 @@
-//! The invalid JSON that mosquitto_sub accepts. Devices send such payloads, and scripts expect to see them.
+//! Repairs the kinds of invalid JSON that mosquitto_sub accepts. Some devices send such payloads, and scripts expect
+//! them in the output.
 //!
-//! This is not a parser. A deviation from the standard is replaced by valid JSON with the same meaning, and the parser
-//! decides about everything else.
+//! This module is not a parser. It replaces each deviation from the standard by valid JSON with the same meaning. The
+//! JSON parser accepts or rejects the result.
 
-/// Maximum depth of arrays and objects in each other, that of mosquitto_sub.
+/// Maximum depth of nested arrays and objects, which is that of mosquitto_sub.
 const MAXIMUM_DEPTH: usize = 1000;
 
-/// Maximum length of a number, that of mosquitto_sub.
+/// Maximum length of a number in characters, which is that of mosquitto_sub.
 const MAXIMUM_NUMBER: usize = 63;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Returns standard JSON with the same meaning, or `None` if mosquitto_sub rejects the payload too.
+/// Returns valid JSON with the same meaning, or `None` if mosquitto_sub also rejects the payload.
 ///
-/// A byte order mark is dropped, control characters between values are blanks, control characters in strings are
-/// escaped, bytes that are not UTF-8 are read as Latin-1, and numbers such as `01`, `1.` and `-.5` are completed. A
-/// number that is too large becomes `null`.
+/// A byte order mark is dropped. Control characters become blanks between values and escapes in strings. Bytes that are
+/// not UTF-8 are read as Latin-1. Numbers such as `01`, `1.` and `-.5` are completed, and a number that is too large
+/// becomes `null`.
 pub(super) fn normalized(json: &[u8]) -> Option<Vec<u8>> {
     let mut rest = json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json);
     let mut out = Vec::with_capacity(rest.len());
     let mut depth = 0_usize;
     while let [byte, behind @ ..] = rest {
         match byte {
-            // mosquitto_sub reads the payload as a C string, which a NUL would end.
+            // mosquitto_sub reads the payload as a C string, which ends at a NUL.
             0 => return None,
             b'"' => {
                 rest = string(behind, &mut out)?;
@@ -37,14 +38,15 @@ pub(super) fn normalized(json: &[u8]) -> Option<Vec<u8>> {
             b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        // Between values all control characters are blanks to mosquitto_sub, and only four of them to the standard.
+        // Between values, mosquitto_sub treats every control character as a blank. The standard permits only four of
+        // them.
         out.push(if *byte < b' ' { b' ' } else { *byte });
         rest = behind;
     }
     Some(out)
 }
 
-/// Appends the string whose opening quote stands before `json`. Returns the text after its closing quote.
+/// Appends the string whose opening quote was before `json`. Returns the text after the closing quote.
 fn string<'a>(json: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
     let mut is_escaped = false;
     let is_end = |byte: &u8| {
@@ -61,7 +63,7 @@ fn string<'a>(json: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
         for character in chunk.valid().chars().chain(latin_1) {
             match character {
                 '\0' => return None,
-                // After a backslash, the escape of the control character would be read as an escaped backslash.
+                // After a backslash, the inserted escape would begin with a second backslash and change the meaning.
                 ..' ' if is_escaped => return None,
                 ..' ' => out.extend(format!("\\u{:04x}", u32::from(character)).bytes()),
                 character => out.extend(character.encode_utf8(&mut [0; 4]).bytes()),
@@ -79,12 +81,12 @@ fn number<'a>(json: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
     let end = json.iter().position(|byte| !is_part(byte));
     let (text, rest) = json.split_at(end.unwrap_or(json.len()));
     let text = std::str::from_utf8(text).ok()?;
-    // Of these characters, Rust parses the same numbers as C's strtod, which mosquitto_sub uses.
+    // For texts of these characters, Rust accepts the same numbers as C's strtod, which mosquitto_sub uses.
     let value: f64 = text.parse().ok()?;
     if text.len() > MAXIMUM_NUMBER {
         return None;
     }
-    // Too large for a double, and so printed as null.
+    // The number is too large for a double. mosquitto_sub prints null.
     if value.is_infinite() {
         out.extend_from_slice(b"null");
         return Some(rest);

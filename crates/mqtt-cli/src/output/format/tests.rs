@@ -1,4 +1,4 @@
-//! The samples of mosquitto_sub's behaviour, each as an escape and what it prints.
+//! Samples of mosquitto_sub's behaviour: formats and the text that mosquitto_sub prints for them.
 
 use mqtt_codec::*;
 
@@ -187,7 +187,7 @@ fn what_is_no_format_is_told() {
     }
 }
 
-/// What comes out without the time, which changes.
+/// Returns the JSON without its first field, the time, which changes.
 fn without_time(json: &str) -> String {
     let (_, rest) = json.split_once("\",").unwrap();
     rest.to_owned()
@@ -339,7 +339,7 @@ fn a_terminal_gets_no_control_characters_of_the_senders() {
 }
 
 proptest::proptest! {
-    /// Any format is read or refused, and what is read prints any message.
+    /// Each format is parsed or rejected, and a parsed format prints every message without a panic.
     #[test]
     fn any_format_prints_any_payload(
         format in proptest::string::string_regex("([%@\\\\][-0-9.: ]{0,4}[a-zA-Z%@\\\\]|.){0,8}").unwrap(),

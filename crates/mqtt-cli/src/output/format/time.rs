@@ -1,4 +1,4 @@
-//! The conversions of `@`: those of C's strftime in the "C" locale, which mosquitto_sub uses too.
+//! The conversions of `@`. Like in mosquitto_sub, they are those of strftime in C's "C" locale.
 
 use std::sync::OnceLock;
 
@@ -6,16 +6,16 @@ use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-/// The conversions of the GNU C library. `@N` is mosquitto's own.
+/// The conversions of the GNU C library. `@N` is only in mosquitto.
 const CONVERSIONS: &[u8] = b"aAbBcCdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ";
 
-/// The start and end of daylight saving time for a `TZ` without a rule: the default of the C library.
+/// The rule of the C library for daylight saving time, for a `TZ` that contains no rule.
 const DEFAULT_RULE: &str = "M3.2.0,M11.1.0";
 
-/// Returns the time, in the time zone of `TZ` or of the system.
+/// Returns the present time, in the time zone of `TZ` or of the system.
 pub(crate) fn now() -> Zoned {
     static ZONE: OnceLock<Option<TimeZone>> = OnceLock::new();
-    // Determined once: TZ does not change in a run, and each message asks for the time.
+    // The zone is determined once: TZ does not change during a run, and each message needs the time.
     let zone = ZONE.get_or_init(|| zone_without_rule(&std::env::var("TZ").ok()?));
     match zone {
         Some(zone) => Timestamp::now().to_zoned(zone.clone()),
@@ -23,8 +23,8 @@ pub(crate) fn now() -> Zoned {
     }
 }
 
-/// Returns the time zone of a `TZ` that names daylight saving time without a rule, such as `CET-1CEST`. jiff takes UTC
-/// then; POSIX leaves the rule to the system.
+/// Returns the time zone of a `TZ` that names daylight saving time without a rule, such as `CET-1CEST`. jiff would use
+/// UTC. POSIX leaves the rule to the system.
 fn zone_without_rule(tz: &str) -> Option<TimeZone> {
     let tz = tz.strip_prefix(':').unwrap_or(tz);
     if TimeZone::get(tz).is_ok() {
@@ -33,12 +33,12 @@ fn zone_without_rule(tz: &str) -> Option<TimeZone> {
     TimeZone::posix(&format!("{tz},{DEFAULT_RULE}")).ok()
 }
 
-/// Appends one conversion. An unknown one is printed with a percent sign, as C does it.
+/// Appends one conversion. Like in C, an unknown conversion is printed with a percent sign.
 pub(super) fn write(conversion: u8, now: &Zoned, out: &mut Vec<u8>) {
     let format = match conversion {
         // Nanoseconds with nine digits.
         b'N' => "%N".to_owned(),
-        // In the "C" locale, as jiff has other forms of these conversions.
+        // jiff has other formats for these conversions than the "C" locale.
         b'c' => "%a %b %e %H:%M:%S %Y".to_owned(),
         b'x' => "%m/%d/%y".to_owned(),
         b'X' => "%H:%M:%S".to_owned(),
@@ -49,7 +49,7 @@ pub(super) fn write(conversion: u8, now: &Zoned, out: &mut Vec<u8>) {
             return;
         }
     };
-    // The list contains only conversions that jiff knows, so this does not fail.
+    // jiff supports all conversions of the list, so this call does not fail.
     if let Ok(text) = strtime::format(&format, now) {
         out.extend_from_slice(text.as_bytes());
     }
@@ -60,8 +60,8 @@ pub(super) fn local(now: &Zoned) -> String {
     strtime::format("%Y-%m-%dT%H:%M:%S%z", now).unwrap_or_default()
 }
 
-/// Appends the time of `tst` in JSON: `%Y-%m-%dT%H:%M:%S%.6f%z`. Every message printed as JSON has one, so
-/// the digits are written directly, without a format to interpret.
+/// Appends the time of `tst` in JSON: `%Y-%m-%dT%H:%M:%S%.6f%z`. Each message in JSON has this time, so the digits are
+/// written directly and no format is interpreted.
 pub(super) fn write_stamp(now: &Zoned, out: &mut Vec<u8>) {
     let offset = now.offset().seconds();
     let (sign, minutes) = (

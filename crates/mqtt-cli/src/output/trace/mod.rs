@@ -1,5 +1,6 @@
-//! The trace of `--trace`: each packet, decoded, on standard error, as a rung of a ladder between client and server or as
-//! a line of JSON for programs. The fields of a packet come from `packet_fields/mod.rs`.
+//! The trace of `--trace`: prints each packet with its fields on standard error. The form `ladder` draws an arrow
+//! between client and server for each packet, called a rung. The form `json` prints a line of JSON for programs.
+//! `packet_fields/` decodes the fields.
 
 mod packet_fields;
 
@@ -27,7 +28,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// Parses the value of `--trace`, which is empty if it was left out.
+    /// Parses the value of `--trace`. An empty value selects the ladder.
     ///
     /// # Errors
     /// If the form does not exist.
@@ -43,11 +44,11 @@ impl Form {
     }
 }
 
-/// Returns an observer that prints each packet. `program` is the name at this end of the ladder, and `peer` the name at
-/// the other end, unless the packet has one.
+/// Returns an observer that prints each packet. `program` is the name of this end in the ladder. `peer` is the name of
+/// the other end, unless a client identifier names it.
 pub(crate) fn observer(form: Form, program: &'static str, peer: String) -> Observer {
     let start = Instant::now();
-    // Asked once, and not for each packet.
+    // Colours are determined once and not for each packet.
     let colorful = is_colorful();
     Observer::new(move |observed| {
         let rung = Rung {
@@ -65,16 +66,16 @@ pub(crate) fn observer(form: Form, program: &'static str, peer: String) -> Obser
     })
 }
 
-/// The width of the time and the two spaces after it. Further lines of a rung begin below the name of the client.
+/// The width of the time and of the two spaces after it. Further lines of a rung are indented by this width.
 const INDENTATION: usize = 11;
 
 /// The width of an arrow.
 const ARROW: usize = 17;
 
-/// The smallest width of lines of fields, even on a narrower terminal.
+/// The minimum width of lines of fields, which also applies to narrower terminals.
 const MINIMUM_WIDTH: usize = 20;
 
-/// A packet of a trace.
+/// A packet in a trace.
 struct Rung<'a> {
     seconds: f64,
     program: &'static str,
@@ -84,7 +85,8 @@ struct Rung<'a> {
 }
 
 impl Rung<'_> {
-    /// Returns `true` if the client sends the packet, whichever end prints it. So both ends print the same ladder.
+    /// Returns `true` if the client sends the packet, whichever end prints the trace. So both ends print the same
+    /// ladder.
     fn is_from_client(&self) -> bool {
         (self.observed.role == Role::Client) == (self.observed.direction == Direction::Sending)
     }
@@ -101,16 +103,16 @@ impl Rung<'_> {
         }
     }
 
-    /// Returns the packet as a rung. If that is wider than the terminal, the fields follow on lines of their own, so that
-    /// the arrows stay one below the other.
+    /// Returns the packet as a rung. If the rung is wider than the terminal, the fields follow on separate lines, so
+    /// that the arrows stay aligned.
     fn ladder(&self, colorful: bool, columns: Option<usize>) -> String {
-        // A file or pipe has no width. There, each packet is one line, as grep needs it.
+        // A file or pipe has no width. Each packet is then one line, which suits grep.
         let columns = columns.unwrap_or(usize::MAX);
         let (client, server) = self.ends();
         let width_of_ends = columns.saturating_sub(INDENTATION + ARROW + 2);
         let (client, server) = shortened(client, server, width_of_ends);
         let fields = self.fields_in_words();
-        // The colours are not counted: escape sequences have no width.
+        // Colours do not count, because escape sequences have no width.
         let rung = INDENTATION + client.chars().count() + ARROW + server.chars().count() + 2;
         let width_of_fields = fields.iter().map(|field| field.chars().count() + 2);
         let arrow = self.arrow(colorful);
@@ -128,7 +130,7 @@ impl Rung<'_> {
         text + "\n"
     }
 
-    /// Returns the arrow with the name of the packet. Every arrow has the same width.
+    /// Returns the arrow with the name of the packet. All arrows have the same width.
     fn arrow(&self, colorful: bool) -> String {
         let name = self.observed.packet.packet_type().to_string();
         let name = format!("{:─^13}", format!(" {name} "));
@@ -144,7 +146,7 @@ impl Rung<'_> {
         }
     }
 
-    /// Returns the fields as a person reads them: names without underscores, and a flag only if it is set.
+    /// Returns the fields in words: names have no underscores, and a flag is shown only if it is set.
     fn fields_in_words(&self) -> Vec<String> {
         let in_words = |(name, value): &(&str, Value)| {
             let name = name.replace('_', " ").replace("qos", "QoS");
@@ -156,7 +158,7 @@ impl Rung<'_> {
         self.fields.iter().filter_map(in_words).collect()
     }
 
-    /// Returns the colour of the arrow: messages, acknowledgements, pings, and everything about the connection differ.
+    /// Returns the colour of the arrow. Messages, acknowledgements, pings and all other packets have different colours.
     fn color(&self) -> Color {
         match self.observed.packet.packet_type() {
             PacketType::Publish => Color::Green,
@@ -168,7 +170,7 @@ impl Rung<'_> {
         }
     }
 
-    /// Returns the packet as a line of JSON. It is written field by field, since a JSON object of the library sorts its
+    /// Returns the packet as a line of JSON. The line is written field by field, because `serde_json` would sort the
     /// keys, and a reader expects the order of the packet.
     fn json(&self) -> String {
         let direction = match self.observed.direction {
@@ -178,14 +180,14 @@ impl Rung<'_> {
         let mut line = String::from("{");
         let mut add = |name: &str, value: &Value| {
             let comma = if line.len() > 1 { "," } else { "" };
-            // Standard error may be a terminal, whatever the form is.
+            // Standard error may be a terminal in this form, too, so values are escaped.
             let value = escaped(&value.to_string());
             let _ = write!(line, "{comma}\"{name}\":{value}");
         };
-        // Microseconds are enough, and more digits would be noise of the floating-point number.
+        // The time is rounded to microseconds. Further digits would only be rounding errors.
         add("seconds", &Value::from((self.seconds * 1e6).round() / 1e6));
         add("direction", &direction.into());
-        // CONNECT has the identifier among its fields.
+        // The fields of CONNECT already contain the client identifier.
         if self.observed.packet.packet_type() != PacketType::Connect {
             add("client_identifier", &self.observed.client_identifier.into());
         }
@@ -200,10 +202,10 @@ impl Rung<'_> {
     }
 }
 
-/// Returns both names, shortened so that they are no wider than `width` together.
+/// Returns both names, shortened so that their widths add up to at most `width`.
 fn shortened(client: String, server: String, width: usize) -> (String, String) {
     let count = |name: &str| name.chars().count();
-    // Each name has half of the room, and what the other one does not need.
+    // Each name gets half of the width, and the part that the other name does not need.
     let half = width / 2;
     let for_client = half.max(width.saturating_sub(count(&server)));
     let for_server = width.saturating_sub(count(&client).min(for_client));
@@ -220,7 +222,7 @@ fn shortened(client: String, server: String, width: usize) -> (String, String) {
     (shorten(client, for_client), shorten(server, for_server))
 }
 
-/// Returns the fields on lines of `width` characters. A field that is wider than a line continues in the next one.
+/// Returns the fields in lines of `width` characters. A field that is wider than a line continues on the next line.
 fn wrapped(fields: &[String], width: usize) -> Vec<String> {
     let width = width.max(MINIMUM_WIDTH);
     let mut lines = vec![String::new()];
@@ -233,7 +235,7 @@ fn wrapped(fields: &[String], width: usize) -> Vec<String> {
             used = 0;
         }
         let space = if used > 0 { " " } else { "" };
-        // Character by character, because a long payload must break in the middle of a word.
+        // The text is copied character by character, because a long payload must be broken within a word.
         for character in space.chars().chain(field.chars()).chain(comma.chars()) {
             if used == width {
                 lines.push(String::new());
@@ -254,7 +256,7 @@ fn terminal_columns() -> Option<usize> {
     #[cfg(unix)]
     {
         let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
-        // A terminal that does not know its width reports 0.
+        // A terminal without a known width reports 0.
         (size.ws_col > 0).then(|| size.ws_col.into())
     }
     #[cfg(not(unix))]

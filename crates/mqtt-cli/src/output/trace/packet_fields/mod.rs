@@ -1,7 +1,8 @@
-//! Every field of a packet with the name of the standard, for the trace.
+//! Lists every field of a packet for the trace, with the name that the standard uses.
 //!
-//! A packet in memory may hold more than its version can carry: a broker answers clients of every version with the same
-//! packets, and the encoder leaves out what the version does not know. The fields here are those on the wire.
+//! A packet in memory may have fields that its version cannot encode: a broker answers clients of every version with
+//! the same packets, and the encoder leaves out fields that the version does not have. The lists here have the fields
+//! on the wire.
 
 mod properties;
 mod value;
@@ -22,12 +23,12 @@ pub(crate) fn fields(packet: &PacketRef<'_>, version: ProtocolVersion) -> Fields
     if version == ProtocolVersion::V5_0 {
         push_properties(&mut fields, packet); // earlier versions have none
     }
-    // Absent fields are not on the wire.
+    // Absent fields are null here and are not on the wire.
     fields.retain(|(_, value)| !value.is_null());
     fields
 }
 
-/// Returns the fields that are not properties. Absent ones are null.
+/// Returns the fields that are not properties. Absent fields are null.
 fn version_independent(packet: &PacketRef<'_>, version: ProtocolVersion) -> Fields {
     match packet {
         PacketRef::Connect(connect) => connect_fields(connect),
@@ -49,8 +50,8 @@ fn version_independent(packet: &PacketRef<'_>, version: ProtocolVersion) -> Fiel
 
 fn connect_fields(connect: &Connect) -> Fields {
     let version = connect.protocol_version;
-    // The flag has another name in 5.0: there it only discards the old session, and the Session Expiry Interval decides
-    // about the end of the new one.
+    // In 5.0 this flag is called Clean Start: it only discards the old session, and the Session Expiry Interval decides
+    // when the new session ends.
     let clean = match version {
         ProtocolVersion::V5_0 => "clean_start",
         _ => "clean_session",
@@ -66,7 +67,7 @@ fn connect_fields(connect: &Connect) -> Fields {
         (clean, connect.clean_start.into()),
         ("keep_alive", connect.keep_alive.into()),
         ("user_name", json!(connect.user_name)),
-        // Users paste traces into bug reports, so only the length of a secret is shown.
+        // Users paste traces into bug reports, so a trace shows only the length of the password.
         (
             "password_length",
             json!(connect.password.as_ref().map(|password| password.len())),
@@ -137,7 +138,7 @@ fn publish_fields(publish: &PublishRef<'_>) -> Fields {
 }
 
 fn ack_fields(ack: &Ack, version: ProtocolVersion) -> Fields {
-    // Success is left out on the wire too, if there are no properties, and would be noise in each rung.
+    // The encoder leaves out Success if there are no properties, and the word in every rung would only distract.
     let code = match version {
         ProtocolVersion::V5_0 if ack.reason_code != ReasonCode::Success => reason(ack.reason_code),
         _ => Value::Null,
@@ -219,12 +220,12 @@ fn disconnect_fields(disconnect: &Disconnect, version: ProtocolVersion) -> Field
     }
 }
 
-/// Returns the number of a reason code with its name.
+/// Returns the number and the name of a reason code.
 fn reason(code: ReasonCode) -> Value {
     format!("{} ({code})", code.value()).into()
 }
 
-/// Returns a return code of SUBACK in 3.1 and 3.1.1, which have one code for each failure.
+/// Returns the return code of a SUBACK in 3.1 and 3.1.1, where all failures have the same code.
 fn return_code(code: ReasonCode) -> Value {
     if code.is_error() {
         "128 (Failure)".into()

@@ -1,4 +1,4 @@
-//! The properties of each packet, which only 5.0 has.
+//! Lists the properties of each packet for the trace. Only MQTT 5.0 has properties.
 
 use mqtt_codec::{
     AckProperties, Auth, ConnackProperties, ConnectProperties, DisconnectProperties, PacketRef,
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::value::{Fields, preview};
 
-/// Adds the properties of a packet. Absent ones are null.
+/// Adds the properties of a packet. Absent properties are null.
 pub(super) fn push_properties(fields: &mut Fields, packet: &PacketRef<'_>) {
     match packet {
         PacketRef::Connect(connect) => push_connect_properties(fields, &connect.properties),
@@ -131,7 +131,8 @@ pub(super) fn push_publish_properties(fields: &mut Fields, properties: &PublishP
         let pair = |(name, value)| json!([name, value]);
         fields.push(("user_properties", pairs.iter().map(pair).collect()));
     }
-    // A message of several overlapping subscriptions has an identifier for each, so the name may occur more than once.
+    // A message that matches several subscriptions has one identifier for each of them, so the name may occur more than
+    // once.
     for identifier in properties.subscription_identifiers.iter() {
         fields.push(("subscription_identifier", identifier.get().into()));
     }
@@ -164,7 +165,7 @@ fn push_disconnect_properties(fields: &mut Fields, properties: &DisconnectProper
 }
 
 fn push_auth_properties(fields: &mut Fields, auth: &Auth) {
-    // The authentication data is a secret, and is left out here as it is for CONNECT and CONNACK.
+    // The authentication data is a secret. It is left out here, as in CONNECT and CONNACK.
     let properties = &auth.properties;
     fields.extend([
         (

@@ -27,7 +27,7 @@ fn ack_properties() -> AckProperties {
     }
 }
 
-/// Packets as a broker has them in memory, with everything that only 5.0 can carry.
+/// Returns packets as a broker has them in memory, with every field that only 5.0 can encode.
 fn rich_packets() -> Vec<PacketRef<'static>> {
     let packet_identifier = PacketIdentifier::FIRST;
     let ack = || Ack {
@@ -78,14 +78,14 @@ fn rich_packets() -> Vec<PacketRef<'static>> {
     ]
 }
 
-/// The encoder decides what is on the wire: the fields before it and after it are the same.
+/// A packet that was encoded and decoded has exactly the fields on the wire, so its list must equal the list before.
 #[test]
 fn shows_no_field_that_the_version_does_not_carry() {
     for version in VERSIONS {
         for packet in rich_packets() {
             let mut bytes = Vec::new();
             packet.encode(version, u32::MAX, &mut bytes).unwrap();
-            // A server sends DISCONNECT in 5.0 only.
+            // Only in 5.0 does a server send DISCONNECT.
             let is_from_client = match packet {
                 PacketRef::Subscribe(_) => true,
                 PacketRef::Disconnect(_) => version != ProtocolVersion::V5_0,
@@ -98,7 +98,7 @@ fn shows_no_field_that_the_version_does_not_carry() {
             };
             let mut input = Vec::new();
             if is_from_client {
-                // A server learns the version from CONNECT.
+                // A decoder of a server learns the version from CONNECT.
                 let connect = PacketRef::Connect(Box::new(Connect::new(version, "c")));
                 connect.encode(version, u32::MAX, &mut input).unwrap();
             }

@@ -1,11 +1,12 @@
-//! The form of the fields of a packet.
+//! The types of the fields in a trace.
 
 use serde_json::Value;
 
 /// Names and values of fields, in the order of the packet.
 pub(crate) type Fields = Vec<(&'static str, Value)>;
 
-/// Maximum number of bytes of a payload that are shown. A trace explains packets, and `rsub` prints payloads.
+/// Maximum number of bytes of a payload in a trace. The purpose of a trace is to show packets; `rsub` prints whole
+/// payloads.
 const SHOWN: usize = 64;
 
 /// Returns the first bytes of binary data as text.
