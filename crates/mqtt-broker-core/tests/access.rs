@@ -1,4 +1,5 @@
-//! The core and the rules of its listeners: what holds across time and restarts.
+//! Tests of listener policies in the core: passwords, mount points, ACLs, session expiry and the owners of sessions,
+//! also after a reload or a restart of the broker.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,9 +60,9 @@ impl World {
         self.broker.handle_input(self.now, peer.id, &mut &bytes[..]);
     }
 
-    /// The next packet that is one of these.
+    /// Returns the result of `pick` for the first packet for which it returns `Some`. Packets before it are discarded.
     fn next<T>(&mut self, peer: &mut Peer, pick: impl Fn(PacketRef<'_>) -> Option<T>) -> Option<T> {
-        // As if the store had it all.
+        // This test has no store, so each commit ends immediately.
         self.broker.begin_commit();
         self.broker.end_commit();
         let output = self.broker.output(peer.id).to_vec();
@@ -126,7 +127,7 @@ fn connect(identifier: &str, expiry: u32) -> Connect {
     connect
 }
 
-/// A listener where these users log in with passwords.
+/// Returns the policy of a listener whose password file has these users.
 fn with_users(names: &[&str]) -> ListenerPolicy {
     let users = names.iter().map(|name| (*name).to_owned()).collect();
     ListenerPolicy {
@@ -164,7 +165,7 @@ fn a_password_that_is_right_too_late_lets_nobody_in() {
             PacketRef::Connack(connack) => Some(*connack),
             _ => None,
         });
-        // The late one has left no session behind either.
+        // If the password was verified after the connection had ended, no session may exist.
         match connack {
             None => assert!(is_late),
             Some(connack) => assert_eq!((is_late, connack.session_present), (false, false)),
@@ -192,14 +193,14 @@ fn a_flood_of_logins_from_one_address_delays_another_one_by_one_hash() {
     let flood: Vec<_> = (1..=300)
         .map(|port| open(&mut world, format!("192.0.2.1:{port}")))
         .collect();
-    // An address has no more than its part of the places; the rest is refused.
+    // At most 256 checks of one address wait. The broker rejects the other connections.
     let refused = flood.iter().filter(|id| world.broker.has_ended(**id));
     assert_eq!(refused.count(), 300 - 256);
     let other = open(&mut world, "192.0.2.2:1".into());
     let next = |world: &mut World| world.broker.poll_check().map(|(id, _)| id);
     assert_eq!(next(&mut world), Some(flood[0]));
     assert_eq!(next(&mut world), Some(other));
-    // From the same address too, once the others are closed.
+    // After the connections of the flood are closed, a login from the same address is the next one.
     for id in &flood {
         world.broker.remove(world.now, *id);
     }
@@ -243,7 +244,7 @@ fn topics_that_are_too_long_with_the_mount_point_are_refused() {
 #[test]
 fn rights_are_those_of_the_listener_where_a_client_came_in() {
     let list = ListenerPolicy {
-        list: Some(Arc::default()), // which grants nothing
+        list: Some(Arc::default()), // an empty list denies everything
         ..ListenerPolicy::everyone()
     };
     for (listener, expected) in [(0, Some("kept".to_owned())), (1, None)] {
@@ -253,7 +254,7 @@ fn rights_are_those_of_the_listener_where_a_client_came_in() {
         );
         let (publisher, _) = world.connect(listener, &connect("p", 0));
         world.publish(&publisher, "kept", true);
-        // Only the second listener has a list, and had none when the message was published.
+        // After the restart the second listener has an ACL. The message of its publisher must not be sent.
         let mut world = world.restarted(vec![ListenerPolicy::everyone(), list.clone()]);
         let (mut subscriber, _) = world.connect(0, &connect("s", 0));
         world.subscribe(&subscriber, "#");
@@ -296,7 +297,7 @@ fn a_session_is_kept_no_longer_than_the_broker_allows_and_the_client_is_told() {
         assert_eq!(connack.properties.session_expiry_interval, told, "{asked}");
         world.close(&peer);
     }
-    // DISCONNECT cannot make it longer.
+    // The interval in DISCONNECT must not make the session last longer than `persistent_client_expiration`.
     let (peer, _) = world.connect(0, &connect("c", 50));
     let mut disconnect = Disconnect::new(ReasonCode::Success);
     disconnect.properties.session_expiry_interval = Some(u32::MAX);
@@ -336,7 +337,7 @@ fn what_is_under_way_is_not_sent_again_to_who_may_not_have_it_any_more() {
     assert_eq!(world.topic_received(&mut peer), None);
 }
 
-/// A client of this user, whose session lasts.
+/// Returns the CONNECT of a client of this user, whose session does not expire.
 fn connect_as(user: Option<&str>, identifier: &str, version: ProtocolVersion) -> Connect {
     let mut connect = connect(identifier, u32::MAX);
     connect.protocol_version = version;
@@ -365,13 +366,13 @@ fn a_client_is_rejected_while_a_session_of_another_user_has_its_identifier() {
             (0, Some("you"), V5_0),
             (0, Some("you"), V3_1_1),
             (0, None, V5_0),
-            (1, Some("me"), V5_0), // behind another mount point
+            (1, Some("me"), V5_0), // the same user with another mount point
         ] {
             for clean_start in [true, false] {
                 let mut other = connect_as(user, "same", version);
                 other.clean_start = clean_start;
                 let (peer, connack) = world.connect(listener, &other);
-                // 0x85; return code 2 in 3.x
+                // The bytes are 0x85 in 5.0, and return code 2 in 3.x.
                 assert_eq!(
                     connack.reason_code,
                     ReasonCode::ClientIdentifierNotValid,
@@ -381,7 +382,7 @@ fn a_client_is_rejected_while_a_session_of_another_user_has_its_identifier() {
                 world.close(&peer);
             }
         }
-        // The session and its messages are the owner's as before.
+        // The owner still has its session, and receives its messages.
         world.publish(&publisher, "a", false);
         if !is_connected {
             let (again, connack) = world.connect(0, &connect_as(Some("me"), "same", V5_0));
@@ -401,13 +402,13 @@ fn anonymous_clients_share_their_identifiers_and_an_identifier_is_free_when_its_
     let (second, connack) = world.connect(0, &connect_as(None, "same", v5));
     assert!(connack.session_present && world.broker.has_ended(first.id));
     world.close(&second);
-    // The owner of a session that lasts no longer frees its identifier at once.
+    // The client identifier belongs to the owner until its session expires after 10 seconds.
     let (last, _) = world.connect(0, &connect("same", 10));
     world.close(&last);
     world.now += Duration::from_secs(9);
     let (_, connack) = world.connect(0, &connect_as(Some("you"), "same", v5));
     assert_eq!(connack.reason_code, ReasonCode::ClientIdentifierNotValid);
-    // Without a call for its timer.
+    // The session has expired, although `handle_timeout` was not called.
     world.now += Duration::from_secs(1);
     let (_, connack) = world.connect(0, &connect_as(Some("you"), "same", v5));
     assert_eq!(

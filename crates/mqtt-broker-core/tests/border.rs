@@ -1,13 +1,14 @@
-//! The border between the core and the process: the core depends on no crate that does I/O, and its sources name
-//! nothing of the standard library that reads the outside world.
+//! Checks the border between the core and the process: the core must not depend on a crate that does I/O, and its
+//! sources must not name a part of the standard library that does I/O or reads a clock. Otherwise the same input might
+//! not give the same run in the simulation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The crates that the core may depend on: MQTT, keys, bytes, and the facade of the log.
+/// The crates that the core may depend on.
 const DEPENDENCIES: [&str; 5] = ["bytes", "log", "mqtt-codec", "mqtt-session", "slotmap"];
 
-/// Names of the standard library that read the outside world or leave the thread.
+/// Names of the standard library that do I/O, read a clock, or use threads.
 const FORBIDDEN: [&str; 9] = [
     "Instant::now",
     "SystemTime",
@@ -53,7 +54,7 @@ fn core_names_no_file_socket_thread_or_clock() {
     assert!(files.len() > 30, "the sources were not found");
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
-        // Tests may look at the clock. They stand at the end of their file.
+        // The unit tests, at the end of a file, may read the clock.
         let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
         let code = code
             .lines()

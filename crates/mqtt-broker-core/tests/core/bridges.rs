@@ -1,4 +1,5 @@
-//! Bridges of mosquitto that connect to the broker: no echo, RETAIN as published, and the state of the bridge.
+//! Tests of bridges of mosquitto that connect to the broker: a bridge of 3.x does not receive its own messages and gets
+//! RETAIN as published, and a bridge may publish its own connection state.
 
 use mqtt_codec::*;
 
@@ -39,7 +40,7 @@ fn a_client_of_3_1_1_gets_its_own_messages_without_retain() {
     assert_eq!(client.messages(&mut world), ["a own q0"]);
 }
 
-/// A bridge of 5.0 asks for what it needs in its SUBSCRIBE, and nothing is added to that.
+/// A bridge of 5.0 sets No Local and Retain As Published itself, so the broker must not add them.
 #[test]
 fn a_bridge_of_5_0_gets_what_its_subscription_asks_for() {
     let mut world = World::new();
@@ -76,7 +77,7 @@ fn a_client_publishes_the_state_of_the_bridge_that_has_its_identifier_and_of_no_
         assert_eq!(client.messages(&mut world), [format!("{topic} 1 q1")]);
         peer.die(&mut world);
         assert_eq!(client.messages(&mut world), [format!("{topic} 0 q1")]);
-        // It is retained for those who come later.
+        // The state is retained, so a later subscriber receives it too.
         let (mut late, _) = world.connect(&connect(V5_0, "late"));
         late.subscribe(&mut world, "$SYS/#", qos(1));
         let expected = [format!("{topic} 0 q1 retained")];

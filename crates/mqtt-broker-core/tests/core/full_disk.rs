@@ -1,4 +1,5 @@
-//! Connections whose output waits for a commit that is not possible: they get the reason, and nothing that promises.
+//! Tests of `end_uncommitted`: if the disk has no room for the mutations of a client, the client must get the reason
+//! and must not get the acknowledgement that waits for them.
 
 use mqtt_codec::*;
 
@@ -14,7 +15,7 @@ fn world() -> World {
     world
 }
 
-/// The bytes that are written to the connection when the store has no room for what was recorded last.
+/// Ends a connection because its mutations cannot be stored. Returns the bytes that may be written to it.
 fn last_words(world: &mut World, peer: &Peer) -> Vec<u8> {
     world.broker.begin_commit();
     world.broker.end_uncommitted(world.now, &[peer.id]);
@@ -33,7 +34,8 @@ fn publish_once_acknowledged(world: &mut World, peer: &Peer) {
     peer.send(world, &PacketRef::Publish(message.publish(delivery)));
 }
 
-/// A publisher of this version, and a session that makes its messages durable.
+/// Connects a publisher of this version. Also makes a stored session that subscribes to its topic, so that its messages
+/// make mutations.
 fn publisher(world: &mut World, version: ProtocolVersion) -> Peer {
     let (mut keeper, _) = world.connect(&lasting("keeper", 1000));
     keeper.subscribe(world, "kept", qos(1));
@@ -48,7 +50,7 @@ fn a_client_whose_acknowledgement_cannot_be_kept_gets_the_reason_instead() {
         publish_once_acknowledged(&mut world, &publisher);
         assert_eq!(world.broker.output(publisher.id), []);
         assert_eq!(last_words(&mut world, &publisher), expected);
-        // The other one waits for the same commit, and is not touched.
+        // A second call, after the connection has ended, changes nothing.
         world.broker.end_uncommitted(world.now, &[publisher.id]);
         assert_eq!(world.broker.output(publisher.id), expected);
     }

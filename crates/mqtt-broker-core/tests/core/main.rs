@@ -1,4 +1,5 @@
-//! The core of the broker, fed with bytes: what it owes its clients, in virtual time.
+//! Tests of the broker core. They pass the bytes of packets to a `Broker` and check the packets that it sends. Time is
+//! virtual: no test sleeps.
 
 mod bridges;
 mod full_disk;

@@ -1,4 +1,4 @@
-//! The memory that messages take, and the messages that are dropped.
+//! Tests of the limits of queued and retained messages, which count memory, and of the messages that are dropped.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -121,7 +121,7 @@ fn a_message_has_each_subscription_identifier_once_and_a_client_few_of_them() {
     let quota = ReasonCode::QuotaExceeded;
     assert_eq!(one_more(&mut sub, &mut world, "y", 2000), quota);
     assert_eq!(one_more(&mut sub, &mut world, "y", 7), ReasonCode::Success);
-    // An identifier that no subscription has any more makes room for another one.
+    // When no subscription has an identifier any more, another identifier may be used.
     assert_eq!(
         one_more(&mut sub, &mut world, "x/9", 8),
         ReasonCode::Success
@@ -132,7 +132,7 @@ fn a_message_has_each_subscription_identifier_once_and_a_client_few_of_them() {
     );
 }
 
-/// 3.1.1, [MQTT-3.3.1-7]
+/// [MQTT-3.3.1-7] of 3.1.1.
 #[test]
 fn a_retained_message_without_room_removes_the_one_before_and_is_delivered() {
     let limits = Limits {
@@ -168,7 +168,7 @@ fn with_a_full_disk_retained_messages_are_removed_and_recorded_once() {
         publisher.publish(&mut world, &retained("a", ""), QoS::AtMostOnce);
         publisher.publish(&mut world, &retained("b", "new"), QoS::AtMostOnce);
     }
-    // What an acknowledgement would promise has no room, but the retained message is gone.
+    // The message is rejected because it cannot be stored, but it still removes the retained message.
     let clear = retained("c", "");
     let first = Delivery::first(QoS::AtLeastOnce, PacketIdentifier::FIRST);
     publisher.send(&mut world, &PacketRef::Publish(clear.publish(first)));

@@ -1,4 +1,4 @@
-//! The limit of the broker's memory: what is refused while the memory is above it.
+//! Tests of `memory_limit`: what the broker rejects while the process uses more memory than this limit.
 
 use mqtt_broker_core::Limits;
 use mqtt_codec::*;
@@ -88,7 +88,8 @@ fn a_retained_message_without_memory_removes_the_previous_one() {
         &retained("a", "new"),
         QoS::AtMostOnce,
     );
-    // The publisher is told that this one is refused.
+    // A message of QoS 1 is rejected with a reason code, so the older retained message stays. The same is true for a
+    // message that would only remove the retained message.
     publisher.publish(&mut world, &retained("b", "new"), QoS::AtLeastOnce);
     publisher.publish(&mut world, &retained("c", ""), QoS::AtLeastOnce);
     world.broker.set_memory_used(0);
@@ -122,7 +123,7 @@ fn new_clients_and_subscriptions_are_refused_while_memory_is_short() {
         client.subscribe(&mut world, "t", qos(0));
         world.broker.set_memory_used(LIMIT);
         let (_, connack) = world.try_connect(&connect(version, "new"));
-        // Return code 3 for a client of 3.x.
+        // `ServerUnavailable` is return code 3 in 3.x.
         let expected = match version {
             V5_0 => ReasonCode::ServerBusy,
             _ => ReasonCode::ServerUnavailable,

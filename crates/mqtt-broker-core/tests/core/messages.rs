@@ -1,4 +1,4 @@
-//! Subscriptions, messages that wait, and retained ones.
+//! Tests of subscriptions, queued messages and retained messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -184,7 +184,7 @@ fn a_queue_drops_the_newest_and_a_window_holds_the_rest_back() {
     assert_eq!(sub.messages(&mut world), ["a 1 q1", "a 2 q1", "a 3 q1"]);
 }
 
-/// [MQTT-4.7.2-1], and topics that are the broker's own
+/// [MQTT-4.7.2-1], and topics to which only the broker publishes.
 #[test]
 fn dollar_topics_are_hidden_from_wildcards_and_not_the_clients() {
     let mut world = World::new();
@@ -230,7 +230,7 @@ fn a_message_to_a_topic_of_the_broker_is_denied_in_5_0_and_ignored_in_3_x() {
                     ));
                 }
             }
-            // QoS 0 has no answer, and the connection stays.
+            // A message of QoS 0 is ignored without an answer, and the connection stays open.
             client.publish(&mut world, &retained(topic_name, "forged"), QoS::AtMostOnce);
         }
         client.subscribe(&mut world, "$SYS/#", qos(0));
@@ -239,7 +239,7 @@ fn a_message_to_a_topic_of_the_broker_is_denied_in_5_0_and_ignored_in_3_x() {
     }
 }
 
-/// [MQTT-4.6.0-5]: the last message of a topic that a client gets is the newest.
+/// [MQTT-4.6.0-5]: the last message of a topic that a client receives must be the newest one.
 #[test]
 fn a_live_message_does_not_overtake_the_retained_one_of_its_topic() {
     let limits = Limits {
@@ -276,7 +276,8 @@ fn a_live_message_does_not_overtake_the_retained_one_of_its_topic() {
     );
 }
 
-/// [MQTT-4.6.0-6]: a message of QoS 0 waits behind retained messages; later ones wait behind it.
+/// [MQTT-4.6.0-6]: a message of QoS 0 waits for the retained messages of its topic, and a later message of QoS 0 waits
+/// for the earlier one.
 #[test]
 fn messages_of_qos_0_keep_their_order_when_some_of_them_wait() {
     let limits = Limits {
@@ -303,7 +304,7 @@ fn messages_of_qos_0_keep_their_order_when_some_of_them_wait() {
     );
     publisher.publish(&mut world, &message("r/x", "."), QoS::AtLeastOnce);
     publisher.publish(&mut world, &message("r/x", "first"), QoS::AtMostOnce);
-    // The second retained message is sent. Only live ones wait now.
+    // The acknowledgement lets the broker send the second retained message. Only live messages wait now.
     let ack = Ack::new(PacketIdentifier::FIRST, ReasonCode::Success);
     sub.send(&mut world, &PacketRef::Puback(ack));
     publisher.publish(&mut world, &message("r/x", "second"), QoS::AtMostOnce);
@@ -369,7 +370,7 @@ fn retained_messages_that_have_expired_are_removed_and_their_record_too() {
     assert!(mutations.iter().any(is_removal), "{mutations:?}");
 }
 
-/// A full queue is looked through when something in it has expired, and then has room.
+/// If messages in a full queue have expired, the broker removes them and adds the new message.
 #[test]
 fn what_has_expired_makes_room_in_a_full_queue() {
     let limits = Limits {

@@ -1,4 +1,5 @@
-//! Retained messages for new subscriptions: their order with live messages, updates meanwhile, and restarts.
+//! Tests of the retained messages for new subscriptions: their order relative to live messages, updates during the
+//! replay, and restarts of the broker.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -76,7 +77,7 @@ fn a_filter_that_is_repeated_is_replayed_once() {
     sub.send(&mut world, &subscribe_packet(&filters, qos(1)));
     assert!(matches!(sub.next(&mut world), Some(PacketRef::Suback(_))));
     let messages = sub.messages(&mut world);
-    // Each repetition begins anew, after the messages that the window has taken before.
+    // Each repetition starts the replay again. At most one window of messages was sent before the last repetition.
     assert!(
         messages.len() <= 50 + usize::from(Limits::default().maximum_in_flight),
         "{}",
@@ -96,7 +97,7 @@ fn unsubscribe_ends_the_replay() {
         properties: UnsubscribeProperties::default(),
     };
     sub.send(&mut world, &PacketRef::Unsubscribe(unsubscribe));
-    // A new subscription that wants no retained messages does not continue it either.
+    // A new subscription with Retain Handling 2 must not continue the old replay.
     let not_wanted = SubscriptionOptions {
         retain_handling: RetainHandling::DoNotSend,
         ..qos(1)
@@ -107,7 +108,7 @@ fn unsubscribe_ends_the_replay() {
     assert!(received > 0);
     let window = usize::from(Limits::default().maximum_in_flight);
     let mut count = 0;
-    // UNSUBACK and a SUBACK stand behind the messages of the first window.
+    // `received` has the messages of the first window, UNSUBACK and the second SUBACK.
     let mut input = &sub.received[..];
     while let Some(packet) = sub.decoder.decode(&mut input).unwrap() {
         count += usize::from(matches!(packet, PacketRef::Publish(_)));
@@ -122,7 +123,7 @@ fn unsubscribe_ends_the_replay() {
     assert_eq!(sub.messages(&mut world), [""; 0]);
 }
 
-/// A client that comes back and subscribes again: what waited for it goes first.
+/// If a client reconnects and subscribes again, its queued messages are sent before the retained messages.
 #[test]
 fn messages_that_were_queued_before_the_subscription_go_before_the_retained_one() {
     let limits = Limits {
@@ -157,7 +158,7 @@ fn messages_that_were_queued_before_the_subscription_go_before_the_retained_one(
     assert_eq!(messages, ["a 1 q1", "a 2 q1", newest]);
 }
 
-/// The state that the mutations of a broker add up to is the state that the next one begins with.
+/// Replaces the broker with a new one that restores the stored state of the old one.
 fn restart(world: &mut World) {
     let saved = world.broker.save(world.now);
     world.broker = Broker::new(world.broker_limits(), Box::new(|| 7));
@@ -196,7 +197,7 @@ fn a_replay_goes_on_after_a_restart_without_loss_or_repetition() {
     );
 }
 
-/// The packet identifiers of the messages that have come, in order, and whether DUP was set in each.
+/// Returns the packet identifier and DUP of each message that the peer has received, in order.
 fn identifiers(world: &mut World, peer: &mut Peer) -> Vec<(PacketIdentifier, bool)> {
     peer.take(world);
     let mut input = &peer.received[..];
@@ -211,7 +212,8 @@ fn identifiers(world: &mut World, peer: &mut Peer) -> Vec<(PacketIdentifier, boo
     identifiers
 }
 
-/// [MQTT-4.6.0-6]: retained messages overtake live ones that wait, and the other way round.
+/// [MQTT-4.6.0-6]: retained messages may overtake queued messages of other topics, and queued messages may overtake
+/// retained ones. After a restart the broker must resend them in the order in which it sent them.
 #[test]
 fn messages_are_resent_in_the_order_in_which_they_were_sent_after_a_restart() {
     let limits = Limits {
@@ -244,7 +246,7 @@ fn messages_are_resent_in_the_order_in_which_they_were_sent_after_a_restart() {
     }
 }
 
-/// A step of the random test.
+/// A step of the test with random steps.
 #[derive(Debug, Clone)]
 enum Step {
     Retain(usize),
@@ -270,19 +272,22 @@ fn step() -> impl Strategy<Value = Step> {
 
 const TOPICS: usize = 12;
 
-/// A subscriber of QoS 2 that acknowledges as it is told to, and its view of the topics.
+/// A broker, a subscriber whose acknowledgements are steps of the test, and the values that are expected.
 struct Model {
     world: World,
     sub: Peer,
     publisher: Peer,
-    /// The last payload of each topic, at the broker and at the subscriber.
+    /// The payload of the last retained message of each topic.
     stored: BTreeMap<String, String>,
+    /// The payload of the last message that was published to each topic.
     last: BTreeMap<String, String>,
+    /// The payload of the last message that the subscriber has received from each topic.
     seen: BTreeMap<String, String>,
-    /// Payloads that were received since the last subscription.
+    /// The payloads that the subscriber has received since the last SUBSCRIBE.
     received: BTreeSet<String>,
-    /// Identifiers that were received and not released.
+    /// The packet identifiers of messages of QoS 2 for which the subscriber has not received PUBREL.
     held: BTreeSet<u16>,
+    /// The acknowledgements that the subscriber has not sent yet.
     to_answer: Vec<PacketRef<'static>>,
     published: usize,
 }
@@ -291,7 +296,7 @@ impl Model {
     fn new() -> Self {
         let limits = Limits {
             maximum_in_flight: 3,
-            upgrade_qos: true, // every delivery is of QoS 2
+            upgrade_qos: true, // every message is sent with QoS 2
             ..Limits::default()
         };
         let mut world = World::with(limits);
@@ -330,7 +335,7 @@ impl Model {
         self.last.insert(topic, payload);
     }
 
-    /// Takes what the broker has sent.
+    /// Decodes the packets that the broker has sent, and prepares their acknowledgements.
     fn receive(&mut self) {
         self.sub.take(&mut self.world);
         let bytes = std::mem::take(&mut self.sub.received);
@@ -398,7 +403,7 @@ impl Model {
             Step::Acknowledge(count) => {
                 self.acknowledge(*count);
             }
-            // One subscription each time, so that no message comes for two of them.
+            // The replay before must be finished, so that no retained message is sent for both subscriptions.
             Step::Subscribe => {
                 self.drain();
                 self.received.clear();
@@ -425,7 +430,8 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// The last message of each topic that the subscriber gets is the last one published, and none of QoS 2 comes twice.
+    /// The last message that the subscriber receives from each topic is the last one that was published, and no message
+    /// of QoS 2 is received twice.
     #[test]
     fn each_topic_ends_with_its_newest_state(
         before in prop::collection::vec((0..TOPICS).prop_map(Step::Retain), 0..20),
@@ -436,7 +442,8 @@ proptest! {
         model.apply(&Step::Subscribe);
         steps.iter().for_each(|step| model.apply(step));
         model.drain();
-        // After the last subscription a topic ends with its retained message, or with what came live later.
+        // A repeated SUBSCRIBE sends the retained messages again. So the last message of a topic is its retained
+        // message or a later live message.
         for (topic, payload) in &model.last {
             let stored = model.stored.get(topic);
             let seen = model.seen.get(topic);

@@ -1,4 +1,4 @@
-//! Sessions, wills, and who is refused.
+//! Tests of sessions: their expiry, their wills, take-over, and the reasons to reject a CONNECT.
 
 use mqtt_broker_core::{Limits, Mutation};
 use mqtt_codec::*;
@@ -62,7 +62,7 @@ fn a_client_may_change_the_expiry_interval_when_it_leaves_but_not_from_zero() {
     }
 }
 
-/// Wire format, section 10: which endings publish a will, and when.
+/// The way in which a connection ends decides if and when its will is published.
 #[test]
 fn wills_are_published_as_the_ending_says() {
     #[derive(Debug, Clone, Copy)]
@@ -75,7 +75,8 @@ fn wills_are_published_as_the_ending_says() {
     }
     use Ending::*;
     let with_will = ReasonCode::DisconnectWithWillMessage;
-    // Ending, session expiry, will delay: published at once, and after a minute.
+    // Version, ending, Session Expiry Interval, Will Delay Interval; is the will published immediately, is it published
+    // after a minute.
     let table = [
         (V3_1_1, Dies, 0, 0, true, true),
         (V3_1_1, Leaves(ReasonCode::Success), 0, 0, false, false),
@@ -83,7 +84,7 @@ fn wills_are_published_as_the_ending_says() {
         (V3_1_1, Malformed, 0, 0, true, true),
         (V5_0, Dies, 0, 0, true, true),
         (V5_0, Dies, 100, 30, false, true),
-        (V5_0, Dies, 0, 30, true, true), // the session ends first
+        (V5_0, Dies, 0, 30, true, true), // the session ends before the delay is over
         (V5_0, Leaves(ReasonCode::Success), 100, 0, false, false),
         (V5_0, Leaves(with_will), 100, 0, true, true),
         (
@@ -95,8 +96,8 @@ fn wills_are_published_as_the_ending_says() {
             true,
         ),
         (V5_0, TakenOver, 100, 0, true, true),
-        (V5_0, TakenOver, 100, 30, false, false), // cancelled: the session goes on
-        (V5_0, TakenOver, 0, 30, true, true),     // ended, although a delay was asked for
+        (V5_0, TakenOver, 100, 30, false, false), // the new connection resumes the session and cancels the will
+        (V5_0, TakenOver, 0, 30, true, true), // the session ends with the old connection, before the delay
         (V5_0, KeepAlive, 1000, 0, true, true),
         (V5_0, Malformed, 0, 0, true, true),
     ];
@@ -131,7 +132,7 @@ fn wills_are_published_as_the_ending_says() {
                     ..dying.clone()
                 };
                 let (new, _) = world.connect(&next);
-                peer.die(&mut world); // the old socket, late
+                peer.die(&mut world); // the caller closes the old socket after the take-over
                 assert!(!world.broker.has_ended(new.id), "{what}");
             }
             KeepAlive => world.wait(15),
@@ -205,7 +206,8 @@ fn what_was_not_acknowledged_comes_again_before_what_waited() {
     );
 }
 
-/// U5-14: it is no valid DISCONNECT, so the will is published.
+/// DISCONNECT must not set a Session Expiry Interval if that of CONNECT was 0 (MQTT 5.0, 3.14.2.2.2). The DISCONNECT is
+/// invalid, so the will is published.
 #[test]
 fn an_expiry_interval_from_nothing_is_a_protocol_error() {
     let mut world = World::new();
@@ -257,7 +259,7 @@ fn a_will_above_the_message_size_limit_is_rejected_at_connect() {
         (V5_0, "1234", ReasonCode::Success),
         (V3_1_1, "1234", ReasonCode::Success),
         (V5_0, "12345", ReasonCode::PacketTooLarge),
-        (V3_1_1, "12345", ReasonCode::NotAuthorized), // return code 5
+        (V3_1_1, "12345", ReasonCode::NotAuthorized), // return code 5 in 3.1.1
     ] {
         let mut dying = connect(version, "c");
         dying.will = Some(Will::new(message("w", payload), QoS::AtMostOnce));
@@ -317,7 +319,7 @@ fn an_empty_client_identifier_is_replaced_where_that_is_possible() {
     assert!(assigned.is_some_and(|identifier| identifier.starts_with("auto-")));
 }
 
-/// A thousand clients come and go: nothing is left.
+/// A thousand clients whose sessions end with their connections leave no state behind.
 #[test]
 fn clean_clients_leave_nothing_behind() {
     let mut world = World::new();
@@ -352,7 +354,8 @@ fn sessions_that_end_by_their_time_are_counted_and_others_are_not() {
         let value = values.iter().find(|value| value.name == "clients/expired");
         value.unwrap().text.clone()
     };
-    // Ended by a clean start, and with its connection.
+    // The first session is ended by the clean start of the second client, and the second one ends with its connection.
+    // Neither counts as expired.
     world.connect(&lasting("c", 10)).0.die(&mut world);
     world.connect(&connect(V5_0, "c")).0.die(&mut world);
     assert_eq!(expired(&mut world), "0");
@@ -361,7 +364,7 @@ fn sessions_that_end_by_their_time_are_counted_and_others_are_not() {
     assert_eq!(expired(&mut world), "1");
 }
 
-/// A client whose retained will says "offline".
+/// Adds a retained will with the payload `offline` to a CONNECT.
 fn with_will(mut connect: Connect, delay: u32) -> Connect {
     connect.will = Some(Will {
         will_delay_interval: Some(delay),
@@ -373,11 +376,11 @@ fn with_will(mut connect: Connect, delay: u32) -> Connect {
 /// [MQTT-3.1.2-8]
 #[test]
 fn wills_survive_the_broker_and_are_published_unless_the_client_comes_back() {
-    // Session expiry, will delay; seconds after the start until the client comes back; published at the start, and
-    // in the end.
+    // Session Expiry Interval, Will Delay Interval, seconds from the restart until the client reconnects; is the will
+    // published at the restart, is it published in the end.
     let cases = [
         (0, 0, None, true, true),
-        (0, 60, None, true, true), // the end of the session comes first
+        (0, 60, None, true, true), // the session ends before the delay is over
         (100, 0, None, true, true),
         (100, 60, None, false, true),
         (100, 60, Some(59), false, false),
@@ -403,7 +406,7 @@ fn wills_survive_the_broker_and_are_published_unless_the_client_comes_back() {
         }
         world.wait(1000);
         assert_eq!(published(&mut world) == told, at_end, "{case}");
-        // It does not come again after another start.
+        // The will is not published again after another restart.
         let mut world = world.restarted();
         world.connect(&connect(V5_0, "remover")).0.publish(
             &mut world,
@@ -438,7 +441,7 @@ fn a_will_is_stored_before_the_client_is_accepted_until_it_is_withdrawn() {
     world.broker.begin_commit();
     world.broker.end_commit();
     assert!(!world.broker.output(id).is_empty());
-    // DISCONNECT
+    // DISCONNECT withdraws the will.
     world
         .broker
         .handle_input(world.now, id, &mut &b"\xe0\x00"[..]);
@@ -502,7 +505,7 @@ fn above_the_limit_of_the_store_only_what_is_stored_goes_on() {
     assert!(refused(&mut world, &dying));
     let (mut plain, _) = world.connect(&connect(V5_0, "plain"));
     plain.subscribe(&mut world, "t", qos(1));
-    // It can be resumed, but asks for nothing more.
+    // A stored session can be resumed, but its client cannot add subscriptions.
     let (mut stored, is_present) = world.connect(&lasting("stored", 1000));
     assert!(is_present);
     stored.send(

@@ -1,4 +1,5 @@
-//! Messages that a member of a shared subscription leaves behind when its session ends (MQTT 5.0, 4.8.2).
+//! Tests of shared subscriptions: if the session of a member ends, other members receive its messages (MQTT 5.0,
+//! 4.8.2).
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::world::*;
 
 const SHARE: &str = "$share/g/a/+";
 
-/// A member whose session lasts for 100 seconds, and who takes two messages of QoS 1 and 2 at a time.
+/// Returns the CONNECT of a member with a Session Expiry Interval of 100 seconds and a Receive Maximum of 2.
 fn member(identifier: &str) -> Connect {
     let mut connect = lasting(identifier, 100);
     connect.keep_alive = 0;
@@ -20,7 +21,7 @@ fn member(identifier: &str) -> Connect {
     connect
 }
 
-/// Reads all messages and acknowledges none.
+/// Receives messages without acknowledging them.
 fn unacknowledged(peer: &mut Peer, world: &mut World) -> Vec<String> {
     peer.take(world);
     let bytes = std::mem::take(&mut peer.received);
@@ -35,14 +36,15 @@ fn unacknowledged(peer: &mut Peer, world: &mut World) -> Vec<String> {
     lines
 }
 
-/// Ends the session together with the connection.
+/// Ends the session with the connection, by a DISCONNECT with Session Expiry Interval 0.
 fn end(peer: &Peer, world: &mut World) {
     let mut disconnect = normal();
     disconnect.properties.session_expiry_interval = Some(0);
     peer.leave(world, disconnect);
 }
 
-/// A broker, a member that gets all messages, a second one that has joined after them, and their publisher.
+/// Publishes messages to a share with one member, and then adds a second member. Returns the first member, the second
+/// member and the publisher.
 fn left_behind(world: &mut World, messages: &[(&'static str, QoS)]) -> (Peer, Peer, Peer) {
     let (mut one, _) = world.connect(&member("one"));
     one.subscribe(world, SHARE, qos(2));
@@ -69,7 +71,7 @@ fn another_member_gets_unacknowledged_and_waiting_messages_in_order() {
     one.die(world);
     assert!(two.messages(world).is_empty(), "its session goes on");
     world.wait(101);
-    // Other members of the share that are there go on after them.
+    // New messages for the other member follow after the redistributed ones.
     publisher.publish(world, &message("a/b", "5"), AtLeastOnce);
     let expected = ["a/b 1 q1", "a/b 2 q1", "a/b 3 q1", "a/b 4 q2", "a/b 5 q1"];
     assert_eq!(two.messages(world), expected);
@@ -138,7 +140,7 @@ fn messages_are_spread_over_the_members_that_are_left_and_those_that_are_there_f
     assert_eq!(two.messages(world), ["a/b 1 q1", "a/b 3 q1"]);
     assert_eq!(three.messages(world), ["a/b 2 q1", "a/b 4 q1"]);
     assert!(other.messages(world).is_empty(), "another share");
-    // When these two go as well, the messages that they did not acknowledge wait for the last one.
+    // When the sessions of these two members end too, their unacknowledged messages are queued for the last member.
     let (mut publisher, _) = world.connect(&connect(V5_0, "again"));
     publisher.publish(world, &message("a/b", "5"), AtLeastOnce);
     publisher.publish(world, &message("a/b", "6"), AtLeastOnce);
@@ -180,7 +182,7 @@ fn messages_of_plain_subscriptions_go_to_nobody_else() {
     assert!(two.messages(world).is_empty());
 }
 
-/// The messages were accepted for this member, and are waiting for it until its session ends.
+/// The broker continues to deliver the queued messages to a member that unsubscribes, until its session ends.
 #[test]
 fn a_member_that_unsubscribes_keeps_its_messages_until_its_session_ends() {
     let world = &mut World::new();

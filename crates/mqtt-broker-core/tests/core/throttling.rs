@@ -1,4 +1,5 @@
-//! Connections wait for the store and for peers that do not read, and nobody else does.
+//! Tests of throttling: a connection waits if it makes mutations while the store is behind, or if its peer does not
+//! read. Other connections must not wait.
 
 use mqtt_broker_core::{Backlog, InputProgress, Limits, Mutation};
 use mqtt_codec::*;
@@ -23,7 +24,7 @@ fn small_backlog() -> Limits {
     }
 }
 
-/// Publishes to so many retained topics at QoS 0, as far as the broker takes them; returns what is left.
+/// Sends `count` retained messages of QoS 0 to different topics. Returns the bytes that the broker has not handled.
 fn flood(world: &mut World, peer: &Peer, count: usize) -> Vec<u8> {
     let messages: Vec<_> = (0..count)
         .map(|number| retained(&format!("{:?}/{number}", peer.id), "x"))
@@ -57,13 +58,13 @@ fn publisher_of_retained_messages_waits_for_the_commit_queue_and_others_do_not()
     let mut left = flood(&mut world, &publisher, 500);
     assert!(!left.is_empty());
     assert!(world.broker.backlog().mutations <= SOFT + BUDGET);
-    // Taking the mutations is not making them durable.
+    // The publisher still waits when the mutations were taken, because they are not durable yet.
     let taken = world.broker.take_mutations();
     world.broker.begin_commit();
     left = handle(&mut world, &publisher, &left);
     assert_eq!(world.broker.poll_resumable(), None);
     assert!(world.broker.backlog().mutations <= SOFT + BUDGET);
-    // Who has made no mutations is served.
+    // A client that has made no mutations is served.
     let (mut bystander, _) = world.connect(&connect(V5_0, "bystander"));
     bystander.subscribe(&mut world, "b", qos(1));
     bystander.publish(&mut world, &message("x", "x"), QoS::AtLeastOnce);
@@ -101,7 +102,7 @@ fn above_the_hard_limit_nobody_makes_records_and_pings_are_answered() {
     assert_eq!(bystander.received, [0xD0, 0]);
     assert!(!left.is_empty());
     assert_eq!(world.broker.backlog(), full);
-    // A session that would be stored is not accepted before the commit.
+    // A CONNECT whose session must be stored waits for the commit.
     let id = world.broker.open(world.now, "peer".into(), 0);
     let packet = PacketRef::Connect(Box::new(lasting("new", 60)));
     let packet = bytes(&bystander_of(id), &[packet]);
@@ -137,7 +138,7 @@ fn throttled_connection_misses_no_keep_alive() {
     assert!(!left.is_empty());
     world.wait(60);
     assert!(!world.broker.has_ended(publisher.id));
-    // From when it goes on, its silence counts.
+    // The keep alive begins anew when the connection resumes, and expires if the client sends nothing.
     commit(&mut world);
     world
         .broker
@@ -146,7 +147,7 @@ fn throttled_connection_misses_no_keep_alive() {
     assert!(world.broker.has_ended(publisher.id));
 }
 
-/// The will is retained, and its client's session ends with the connection.
+/// The will waits although the session of its client ends with the connection.
 #[test]
 fn will_waits_while_the_store_is_behind_and_is_not_lost() {
     let mut world = World::with(small_backlog());
@@ -167,7 +168,7 @@ fn will_waits_while_the_store_is_behind_and_is_not_lost() {
 
 const LARGE: usize = 1000;
 
-/// A message that fills the output.
+/// Returns a message that is large enough to fill the output. Its payload is `number` with leading zeros.
 fn large(number: usize) -> Message {
     let payload = format!("{number:0LARGE$}");
     Message::new(TopicName::new("t").unwrap(), payload)
@@ -180,7 +181,7 @@ fn small_output() -> Limits {
     }
 }
 
-/// The numbers of the messages that came, each acknowledged, while the peer reads so many bytes at a time.
+/// Reads `window` bytes at a time, and acknowledges each message. Returns the numbers of the messages.
 fn read_slowly(world: &mut World, peer: &mut Peer, window: usize) -> Vec<usize> {
     let mut numbers = Vec::new();
     for _ in 0..500 {
@@ -215,7 +216,7 @@ fn messages_of_each_qos_wait_for_room_in_the_output() {
     }
 }
 
-/// The connection breaks again and again, each time after the client has got a message and a half.
+/// The connection drops repeatedly, each time after the client has read one message and a half.
 #[test]
 fn slow_client_that_reconnects_gets_later_messages() {
     let mut world = World::with(small_output());
@@ -263,7 +264,7 @@ fn full_output_stops_publishes_and_not_pings_or_acknowledgements() {
     let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
     publisher.publish(&mut world, &large(1), QoS::AtLeastOnce);
     let before = world.broker.output(peer.id).len();
-    // Each ping is answered, and shows that the peer is there.
+    // Although the output is full, each PINGREQ is answered and restarts the keep alive.
     let pings = bytes(&peer, &[PacketRef::Pingreq]);
     for _ in 0..20 {
         world.wait(10);
@@ -274,7 +275,7 @@ fn full_output_stops_publishes_and_not_pings_or_acknowledgements() {
     let packets = [publish(&own, QoS::AtMostOnce), PacketRef::Pingreq];
     let packets = bytes(&peer, &packets);
     assert_eq!(handle(&mut world, &peer, &packets), packets);
-    // What the broker does not take is no silence.
+    // While bytes of the peer wait for the broker, the keep alive must not expire.
     world.wait(1000);
     assert!(!world.broker.has_ended(peer.id));
     world.broker.consume_output(world.now, peer.id, before);

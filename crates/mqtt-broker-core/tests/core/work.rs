@@ -1,4 +1,5 @@
-//! Work that one packet or one moment causes is done in pieces, each of which spends at most the budget of a connection.
+//! Tests of the work budget: a packet or a deadline that causes much work is handled in several calls, and each call
+//! does about one budget of work.
 
 use mqtt_broker_core::{InputProgress, Limits, Mutation};
 use mqtt_codec::*;
@@ -7,10 +8,10 @@ use ProtocolVersion::V5_0;
 
 use crate::world::{Peer, World, connect, lasting, message, normal, qos, retained};
 
-/// The budget of a connection in these tests.
+/// The work budget of a connection in these tests.
 pub(crate) const BUDGET: usize = 20;
 
-/// The work of the one piece that may be done when the budget is almost spent.
+/// The work by which a call may exceed its budget, because a piece of work is not interrupted.
 const PIECE: usize = 4;
 
 pub(crate) fn small_budget() -> Limits {
@@ -29,7 +30,7 @@ pub(crate) fn bytes(peer: &Peer, packets: &[PacketRef<'_>]) -> Vec<u8> {
     bytes
 }
 
-/// Handles the bytes in as many calls as it takes, each with little work; returns the number of calls that yielded.
+/// Handles the bytes in several calls, and checks the work of each call. Returns the number of calls that yielded.
 fn handle_all(world: &mut World, peer: &Peer, bytes: &[u8]) -> usize {
     let mut input = bytes;
     for yielded in 0.. {
@@ -60,7 +61,7 @@ pub(crate) fn publish(message: &Message, qos: QoS) -> PacketRef<'_> {
     PacketRef::Publish(message.publish(Delivery::first(qos, PacketIdentifier::FIRST)))
 }
 
-/// Returns clients that have a session with a subscription to `t`, and are away.
+/// Makes sessions with a subscription to `t` whose clients are not connected.
 fn sleepers(world: &mut World, count: usize, qos_value: u8) {
     for number in 0..count {
         let (mut sleeper, _) = world.connect(&lasting(&format!("s{number}"), u32::MAX));
@@ -249,7 +250,7 @@ fn publication_to_many_sessions_is_delivered_in_slices_and_acknowledged_after_th
     assert!(turns >= 200 / BUDGET);
     assert_eq!(world.broker.poll_resumable(), Some(publisher.id));
     assert_eq!(world.broker.output(publisher.id), [], "PUBREC waits for it");
-    // One commit has all messages, and that the identifier is held.
+    // One commit has the messages for all sessions and the mutation of the held packet identifier.
     let mutations = commit(&mut world);
     assert_eq!(queued(&mutations), 200);
     let is_held = |record: &&Mutation| matches!(record, Mutation::Held { .. });
@@ -266,7 +267,8 @@ fn publication_to_many_sessions_is_delivered_in_slices_and_acknowledged_after_th
     assert_eq!(publisher.received, [0xD0, 0]);
 }
 
-/// The new connection replaces the stored will, so the old one has to be in the same commit.
+/// The new CONNECT replaces the stored will, so the messages of the old will must be in the same commit. Otherwise a
+/// crash would lose the old will.
 #[test]
 fn will_of_a_client_that_reconnects_is_not_lost_behind_a_publication_in_slices() {
     let mut world = World::with(small_budget());
@@ -282,14 +284,14 @@ fn will_of_a_client_that_reconnects_is_not_lost_behind_a_publication_in_slices()
         world.broker.has_background_work(),
         "the publication is delivered in slices"
     );
-    // The connection that the client had before ends, and the will is due.
+    // The second CONNECT ends the older connection of the client, and its will is due.
     world.connect(&dying);
     let mut mutations = commit(&mut world);
     while mutations.is_empty() {
         world.broker.run_background(world.now);
         mutations = commit(&mut world);
     }
-    // The first commit, which has the removal of the will, has both messages for each of the sessions.
+    // The first commit removes the stored will. It must also have both messages, the will and `x`, for each session.
     assert_eq!(queued(&mutations), 200);
 }
 
@@ -306,7 +308,7 @@ fn publication_whose_publisher_is_gone_is_delivered_and_not_again_when_resent() 
     publisher.die(&mut world);
     let (mut again, present) = world.connect(&lasting("pub", u32::MAX));
     assert!(present);
-    // It is sent again before the first one is delivered, and waits.
+    // The client resends the message before the first one is completely delivered. The resent message must wait.
     let delivery = Delivery::ExactlyOnce {
         packet_identifier: PacketIdentifier::FIRST,
         dup: true,
@@ -343,7 +345,7 @@ fn publications_to_many_sessions_take_turns_with_the_commits() {
             assert_eq!(world.broker.take_mutations(), []);
             world.broker.run_background(world.now);
         }
-        // The next one begins after the mutations were taken.
+        // The next publication begins after `take_mutations` has returned the mutations of this one.
         assert_eq!(queued(&commit(&mut world)), 100);
     }
 }

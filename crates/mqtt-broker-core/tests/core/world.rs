@@ -1,4 +1,4 @@
-//! A broker and its clients, fed with bytes, in virtual time.
+//! [`World`]: a broker in virtual time, without a store. [`Peer`]: a client that encodes and decodes packets.
 
 use std::time::{Duration, Instant};
 
@@ -7,18 +7,19 @@ use mqtt_codec::*;
 
 use ProtocolVersion::V5_0;
 
-/// A broker and the time.
+/// A broker and the virtual time.
 pub(crate) struct World {
     pub(crate) broker: Broker,
     pub(crate) now: Instant,
     limits: Limits,
 }
 
-/// A client's end: packets in, packets out.
+/// The client's end of a connection.
 pub(crate) struct Peer {
     pub(crate) id: ConnectionId,
     pub(crate) version: ProtocolVersion,
     pub(crate) decoder: Decoder,
+    /// Bytes from the broker that were not decoded yet.
     pub(crate) received: Vec<u8>,
 }
 
@@ -35,7 +36,7 @@ impl World {
         }
     }
 
-    /// The broker dies with its connections, and starts again with what was stored.
+    /// Drops the broker with its connections, and returns a new broker with the stored state of the old one.
     pub(crate) fn restarted(self) -> Self {
         let saved = self.broker.save(self.now);
         let mut next = Self {
@@ -47,12 +48,12 @@ impl World {
         next
     }
 
-    /// The limits that the broker began with.
+    /// Returns the limits with which the broker was made.
     pub(crate) fn broker_limits(&self) -> Limits {
         self.limits.clone()
     }
 
-    /// Connects and reads the CONNACK; says whether a session was there.
+    /// Connects and reads CONNACK, which must have reason code 0x00. Also returns Session Present.
     pub(crate) fn connect(&mut self, connect: &Connect) -> (Peer, bool) {
         let (peer, connack) = self.try_connect(connect);
         assert_eq!(connack.reason_code, ReasonCode::Success);
@@ -80,7 +81,7 @@ impl World {
         (peer, *connack)
     }
 
-    /// Time passes, and its timers fire one after the other.
+    /// Advances the time by `seconds`, and calls `handle_timeout` at each deadline on the way.
     pub(crate) fn wait(&mut self, seconds: u64) {
         let end = self.now + Duration::from_secs(seconds);
         while let Some(next) = self.broker.poll_timeout().filter(|next| *next <= end) {
@@ -100,13 +101,13 @@ impl Peer {
             .handle_input(world.now, self.id, &mut &bytes[..]);
     }
 
-    /// The next packet from the broker.
+    /// Returns the next packet from the broker, which must not be a PUBLISH.
     pub(crate) fn next(&mut self, world: &mut World) -> Option<PacketRef<'static>> {
         self.take(world);
         let mut input = &self.received[..];
         let packet = self.decoder.decode(&mut input).unwrap()?;
         let packet = match packet {
-            // Owned, for the sake of the test.
+            // Each variant is rebuilt, because the owned packets do not borrow from `received`.
             PacketRef::Publish(_) => panic!("messages() is for these"),
             PacketRef::Connack(connack) => PacketRef::Connack(connack),
             PacketRef::Suback(suback) => PacketRef::Suback(suback),
@@ -122,7 +123,7 @@ impl Peer {
         Some(packet)
     }
 
-    /// The messages that came, as `topic payload qos flags`, each acknowledged.
+    /// Receives and acknowledges messages until no more are sent. Returns each one as a text, see `line`.
     pub(crate) fn messages(&mut self, world: &mut World) -> Vec<String> {
         let mut messages = Vec::new();
         loop {
@@ -135,7 +136,7 @@ impl Peer {
         }
     }
 
-    /// The messages among the bytes that were received, each acknowledged.
+    /// Decodes and acknowledges the messages in `received`. Returns each one as a text, see `line`.
     pub(crate) fn decode_messages(&mut self, world: &mut World) -> Vec<String> {
         let mut messages = Vec::new();
         let bytes = std::mem::take(&mut self.received);
@@ -170,8 +171,9 @@ impl Peer {
         messages
     }
 
+    /// Moves the output of the broker to `received`.
     pub(crate) fn take(&mut self, world: &mut World) {
-        // As if the store had it all.
+        // These tests have no store, so each commit ends immediately.
         world.broker.begin_commit();
         world.broker.end_commit();
         let output = world.broker.output(self.id).to_vec();
@@ -241,17 +243,20 @@ impl Peer {
         }
     }
 
+    /// Sends DISCONNECT and closes the connection.
     pub(crate) fn leave(&self, world: &mut World, disconnect: Disconnect) {
         self.send(world, &PacketRef::Disconnect(Box::new(disconnect)));
         world.broker.remove(world.now, self.id);
     }
 
-    /// The socket is gone.
+    /// Closes the connection without DISCONNECT.
     pub(crate) fn die(&self, world: &mut World) {
         world.broker.remove(world.now, self.id);
     }
 }
 
+/// Returns a message as `TOPIC PAYLOAD qN`, followed by `retained` for RETAIN, `again` for DUP, `#N` for each
+/// subscription identifier, and `Ns` for the Message Expiry Interval.
 pub(crate) fn line(publish: &PublishRef<'_>) -> String {
     let payload = String::from_utf8_lossy(publish.payload);
     let mut line = format!(
@@ -278,7 +283,7 @@ pub(crate) fn connect(version: ProtocolVersion, identifier: &str) -> Connect {
     Connect::new(version, identifier)
 }
 
-/// A client of 5.0 whose session lasts so many seconds.
+/// Returns a CONNECT of 5.0 with Clean Start 0 and this Session Expiry Interval.
 pub(crate) fn lasting(identifier: &str, seconds: u32) -> Connect {
     let mut connect = Connect {
         clean_start: false,
