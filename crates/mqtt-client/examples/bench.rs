@@ -1,6 +1,6 @@
-//! Measures the time of published messages until the server has all of them.
+//! Measures how long the client needs to publish messages until the broker has acknowledged all of them.
 //!
-//! `cargo run --release --example bench [MESSAGES [URL]]`; without a URL it starts a broker in this process.
+//! `cargo run --release --example bench [MESSAGES [URL]]`. Without a URL the example starts a broker in this process.
 
 use std::error::Error;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Runs the client in a loop of the application, without the thread and the event loop of the library: [`ClientCore`]
-//! does no I/O. Bytes and times go in, bytes and events come out.
+//! Runs the client in a loop of the application, without the thread and the event loop of the library. [`ClientCore`]
+//! does no I/O: the application passes bytes and times to it, and gets bytes and events from it.
 //!
 //! `cargo run --example custom_loop`
 
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let broker = TestBroker::start();
     let mut core = ClientCore::new(Options::new("127.0.0.1", broker.port()), None);
 
-    // The application owns the socket. This one blocks for a short time; others would wait for readiness.
+    // The application owns the socket. This example blocks for a short time; other programs would wait for readiness.
     let mut socket = TcpStream::connect(broker.address())?;
     socket.set_read_timeout(Some(Duration::from_millis(50)))?;
     core.begin_attempt(Instant::now());
@@ -27,11 +27,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut input, mut block) = (Vec::new(), [0; 4096]);
     let (mut is_published, mut is_delivered) = (false, false);
     while !is_delivered {
-        // Write what the client has to send.
+        // Writes the output of the client.
         let written = socket.write(core.output())?;
         core.consume_output(Instant::now(), written);
 
-        // Read what the server has sent, and handle whole packets. The start of a packet stays for the next turn.
+        // Reads the bytes of the server and handles whole packets. An incomplete packet stays for the next turn.
         match socket.read(&mut block) {
             Ok(0) => core.handle_close(),
             Ok(length) => input.extend_from_slice(&block[..length]),
@@ -45,9 +45,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         });
         let used = input.len() - rest.len();
         input.drain(..used);
-        let _ = flow?; // an error says that the connection has ended; `handle_lost` says when to try again
+        let _ = flow?; // On an error, call `handle_lost`, which returns the wait.
 
-        // Keep alive and other deadlines; `poll_timeout` returns the next one.
+        // Handles the keep alive and other deadlines. `poll_timeout` returns the next deadline.
         core.handle_timeout(Instant::now());
 
         if core.is_connected() && !is_published {

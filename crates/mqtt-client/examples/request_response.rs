@@ -1,6 +1,6 @@
-//! Sends a request and waits for the response, with the Response Topic and the Correlation Data of MQTT 5.0.
+//! Sends a request and waits for the response, with Response Topic and Correlation Data of MQTT 5.0.
 //!
-//! `cargo run --example request_response [URL]`; without a URL it starts a broker in this process.
+//! `cargo run --example request_response [URL]`. Without a URL the example starts a broker in this process.
 
 use std::error::Error;
 use std::thread;
@@ -11,11 +11,11 @@ use mqtt_test_broker::TestBroker;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Answers each request with its payload in capital letters.
+/// Answers each request with its payload in upper case.
 fn respond(client: &Client) -> Result<(), Box<dyn Error>> {
     for request in client.messages() {
         let Some(topic) = request.response_topic() else {
-            continue; // nobody wants a response
+            continue; // The request wants no response.
         };
         let payload = request.text().unwrap_or_default().to_uppercase();
         let mut response = Message::new(TopicName::new(topic)?, payload);

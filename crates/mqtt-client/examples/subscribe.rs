@@ -1,6 +1,6 @@
-//! Prints the messages of a topic filter, and what happens to the connection.
+//! Prints the messages for a topic filter, and the events of the connection.
 //!
-//! `cargo run --example subscribe [URL]`; without a URL it starts a broker in this process.
+//! `cargo run --example subscribe [URL]`. Without a URL the example starts a broker in this process.
 
 use std::error::Error;
 use std::thread;
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("subscribed with {granted:?}");
     client.publish("kitchen/temperature", "21.5", QoS::AtLeastOnce)?;
 
-    // The loop would go on as long as the client exists.
+    // The loop ends after one message. Without `take` it would run until the client ends.
     for message in client.messages().take(1) {
         println!("{}: {:?}", message.topic_name, message.payload);
     }

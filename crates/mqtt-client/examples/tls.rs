@@ -1,7 +1,7 @@
 //! Connects with TLS, user name and password.
 //!
-//! `cargo run --example tls`. The broker in this process has a certificate of its own authority. For a broker with a
-//! public certificate, leave out `ca_file`: the authorities of the system are trusted then.
+//! `cargo run --example tls`. The broker in this process has a certificate that its own authority has signed. For a
+//! broker with a public certificate, omit `ca_file`: the client then trusts the authorities of the operating system.
 
 use std::error::Error;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     client.disconnect(Duration::from_secs(10))?;
     println!("published with TLS");
 
-    // The errors tell the reasons apart.
+    // Each kind of failure has its own error. Here the client does not trust the authority of the broker.
     match builder()?.connect() {
         Err(error @ ConnectError::Tls { .. }) => println!("{error}"),
         result => panic!("expected an error of TLS: {result:?}"),

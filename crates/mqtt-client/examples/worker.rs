@@ -1,7 +1,7 @@
-//! Works on jobs in several threads. A job is acknowledged when it is done: if the program fails before, the broker
-//! delivers it again.
+//! Does jobs in several threads. A job is acknowledged when it is done. If the program fails before, the broker
+//! delivers the job again.
 //!
-//! `cargo run --example worker [URL]`; without a URL it starts a broker in this process.
+//! `cargo run --example worker [URL]`. Without a URL the example starts a broker in this process.
 
 use std::error::Error;
 use std::thread;
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let broker = TestBroker::start();
     let url = std::env::args().nth(1).unwrap_or_else(|| broker.url());
 
-    // The broker keeps jobs for an hour while no worker is connected.
+    // While no worker is connected, the broker keeps jobs for an hour.
     let client = Client::builder()
         .url(&url)?
         .client_identifier("worker")
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     publisher.publish("jobs", "not a number", QoS::AtLeastOnce)?;
     publisher.disconnect(Duration::from_secs(10))?;
 
-    client.disconnect(Duration::from_secs(10))?; // ends the loops of the workers
+    client.disconnect(Duration::from_secs(10))?; // This ends the loops of the workers.
     for worker in workers {
         worker.join().expect("no worker panics");
     }

@@ -131,7 +131,7 @@ impl Servers {
         if self.follow(error) {
             let are_too_many = self.references > MAXIMUM_REFERENCES;
             if are_too_many {
-                self.references = 0; // the client waits before it follows them again
+                self.references = 0; // After a wait the client may follow references again.
             }
             return !are_too_many;
         }
@@ -270,7 +270,7 @@ mod tests {
             assert_eq!(current(&servers), next);
         }
         servers.accepted();
-        assert!(!servers.move_on(&lost(), true)); // the session is there
+        assert!(!servers.move_on(&lost(), true)); // This server has the session.
         assert_eq!(current(&servers), "b:1");
         assert!(servers.move_on(&lost(), false));
         assert!(servers.move_on(&refused(ReasonCode::ServerBusy, None), false));
@@ -352,14 +352,14 @@ mod tests {
             disconnect.properties.server_reference = Some(format!("x{followed}"));
             let error =
                 ClientError::Closed(CloseReason::Disconnected(Box::new(disconnect.clone())));
-            servers.accepted(); // that is not enough
+            servers.accepted(); // An accepted connection is not progress.
             if !servers.move_on(&error, true) {
                 break;
             }
             followed += 1;
         }
         assert_eq!(followed, MAXIMUM_REFERENCES);
-        assert_eq!(servers.ring.len(), 2); // only the last reference, and what was named
+        assert_eq!(servers.ring.len(), 2); // The last reference and the configured server.
         servers.made_progress();
         disconnect.properties.server_reference = Some("y".into());
         let error = ClientError::Closed(CloseReason::Disconnected(Box::new(disconnect)));

@@ -1,4 +1,4 @@
-//! Runs the examples, each with the broker that it starts itself. Cargo builds them with the tests.
+//! Runs the examples. Each example starts its own broker. Cargo builds the examples with the tests.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! A client whose application does not read reconnects, and loses none of the messages that it has.
+//! Test of a client whose application does not read: the client reconnects, and loses no received message.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn a_client_with_a_full_queue_reconnects() {
         token.unwrap().wait(TIMEOUT).unwrap();
     }
     publisher.disconnect(TIMEOUT).unwrap();
-    // The queue is full: acknowledgements wait, too.
+    // The queue is full, so the client reads no acknowledgements either.
     let short = Duration::from_millis(300);
     let result = subscriber.publish_and_wait("b", "x", QoS::AtLeastOnce, short);
     assert!(matches!(result, Err(PublishError::TimedOut { .. })));

@@ -1,4 +1,5 @@
-//! A client that waits for its broker uses no CPU time. The only test of this process, whose CPU time it measures.
+//! Test that a client uses no CPU time while it waits for the broker. The test measures the CPU time of its process, so
+//! it must be the only test in this file.
 #![cfg(target_os = "linux")]
 
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use mqtt_client::{Client, ClientEvent, QoS};
 use mqtt_test_broker::TestBroker;
 
-/// Returns the CPU time of this process so far, in steps of 10 ms.
+/// Returns the CPU time that this process has used so far, with a resolution of 10 ms.
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let (_, fields) = stat.rsplit_once(") ").unwrap();
@@ -26,7 +27,7 @@ fn messages_that_wait_for_the_broker_use_no_cpu_time() {
     assert!(events.any(|event| matches!(event, ClientEvent::Disconnected { .. })));
     let token = client.publish("a", "x", QoS::AtLeastOnce).unwrap();
     let before = cpu_time();
-    // The wait is what is measured: a client that spins uses all of it.
+    // The test measures this wait. A client that polls in a loop would use two seconds of CPU time.
     assert!(token.wait(Duration::from_secs(2)).is_err());
     let used = cpu_time() - before;
     assert!(used < Duration::from_millis(500), "{used:?}");

@@ -1,4 +1,4 @@
-//! [`Client`]: the interface of a connection that a separate thread keeps up.
+//! [`Client`] is the interface to a connection that a separate thread maintains.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -28,24 +28,24 @@ use super::waiting::{deadline_after, lock};
 use crate::event_loop::EventLoop;
 use crate::options::Options;
 
-/// Time that the drop of the last [`Client`] gives to unfinished messages.
+/// Time for finishing messages when the last [`Client`] is dropped.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A connection to a broker that can be used from any thread.
+/// Connection to a broker. Any thread can use it.
 ///
-/// A thread of its own keeps the connection up: it answers pings, reads messages, and reconnects, whatever the caller
-/// does. Clones share the connection. When the last clone is dropped, the client gives unfinished messages two seconds
-/// and ends the connection; [`Self::disconnect`] tells whether they have arrived.
+/// A thread of the library maintains the connection: it answers pings, reads messages and reconnects. Clones share the
+/// connection. When the last clone is dropped, the client waits up to two seconds for acknowledgements and then ends
+/// the connection. [`Self::disconnect`] reports whether all messages have arrived.
 ///
 /// Messages of QoS 1 and 2 that [`Self::publish`] has accepted survive lost connections: the client resends them until
-/// the server has acknowledged them, as long as the program runs. A message of QoS 0 is never resent: while there is no
-/// connection, publishing one is an error.
+/// the server has acknowledged them or the program ends. A message of QoS 0 is never resent. Publishing a message of
+/// QoS 0 without a connection is an error.
 #[derive(Debug, Clone)]
 pub struct Client {
     handle: Arc<ClientHandle>,
 }
 
-/// Ends the thread with the last clone of the client.
+/// Shared part of all clones. Its drop ends the thread.
 #[derive(Debug)]
 struct ClientHandle {
     shared: Arc<Shared>,
@@ -54,10 +54,10 @@ struct ClientHandle {
 }
 
 impl Client {
-    /// Connects with these options, and waits until the server accepts.
+    /// Connects with these options. Waits until the server accepts the connection.
     ///
     /// # Errors
-    /// If the server cannot be reached or rejects the client.
+    /// Returns an error if the server cannot be reached or rejects the client.
     pub fn connect(options: Options) -> Result<Self, ConnectError> {
         Self::connect_with(options, Limits::default())
     }
@@ -65,13 +65,14 @@ impl Client {
     pub(super) fn connect_with(mut options: Options, limits: Limits) -> Result<Self, ConnectError> {
         let version = options.connect.protocol_version;
         let own = &mut options.limits.receive_maximum;
-        // With this limit, messages of QoS 1 and 2 cannot fill the queue, so acknowledgements are always read.
+        // Messages of QoS 1 and 2 must not fill the queue, because a client with a full queue reads no
+        // acknowledgements.
         *own = NonZeroU16::new(*own)
             .map_or(limits.unread_messages, |own| {
                 own.get().min(limits.unread_messages)
             })
             .max(1);
-        // Nothing shorter lets the attempts end by themselves, with a reason that says more.
+        // A shorter wait could end before the attempts do, and would lose the reason of their failure.
         let timeout = (options.connect_timeout + options.limits.handshake_timeout)
             .max(options.wait_for_server)
             .saturating_add(Duration::from_secs(1));
@@ -102,15 +103,16 @@ impl Client {
         Ok(client)
     }
 
-    /// Publishes a message: returns when the message is in the outgoing queue, which is bounded. While the queue is
-    /// full, this waits up to the publish timeout.
+    /// Publishes a message. Returns when the message is in the outgoing queue. The queue is bounded: while it is full,
+    /// this method waits for at most the publish timeout.
     ///
-    /// The token says whether the message has arrived. It need not be kept: a message of QoS 1 or 2 is resent until the
-    /// server acknowledges it, and [`Self::disconnect`] reports failures that nobody was told.
+    /// The token returns the result of the message. A program may drop the token. A message of QoS 1 or 2 is resent
+    /// until the server acknowledges it, and [`Self::disconnect`] reports failures of messages whose tokens were
+    /// dropped.
     ///
     /// # Errors
-    /// If the topic name is invalid, the queue stays full, a message of QoS 0 cannot be sent because there is no
-    /// connection, or the client has ended.
+    /// Returns an error if the topic name is invalid, if the queue stays full, if a message of QoS 0 cannot be sent
+    /// because the client is not connected, or if the client has ended.
     pub fn publish(
         &self,
         topic_name: &str,
@@ -126,7 +128,8 @@ impl Client {
     /// Publishes a message that may have properties or be retained; see [`Self::publish`].
     ///
     /// # Errors
-    /// As [`Self::publish`]; also if the message has properties, which protocol versions before 5.0 cannot carry.
+    /// Returns the errors of [`Self::publish`]. Returns an error too if the message has properties and the protocol
+    /// version is MQTT 3.1 or 3.1.1.
     pub fn publish_message(
         &self,
         message: Message,
@@ -136,10 +139,10 @@ impl Client {
         self.enqueue(message, qos, Some(deadline))
     }
 
-    /// Publishes a message as [`Self::publish_message`] does, but does not wait.
+    /// Publishes a message like [`Self::publish_message`], but does not wait.
     ///
     /// # Errors
-    /// As [`Self::publish_message`]; [`PublishError::QueueFull`] if the queue is full now.
+    /// Returns the errors of [`Self::publish_message`], and [`PublishError::QueueFull`] if the queue is full.
     pub fn try_publish_message(
         &self,
         message: Message,
@@ -148,11 +151,11 @@ impl Client {
         self.enqueue(message, qos, None)
     }
 
-    /// Publishes a message and waits until the server has acknowledged it. A message of QoS 0 has no acknowledgement:
-    /// this waits until it is sent.
+    /// Publishes a message and waits until the server has acknowledged it. A message of QoS 0 has no acknowledgement;
+    /// the method then waits until the message is sent.
     ///
     /// # Errors
-    /// As [`Self::publish`] and [`PublishToken::wait`].
+    /// Returns the errors of [`Self::publish`] and of [`PublishToken::wait`].
     pub fn publish_and_wait(
         &self,
         topic_name: &str,
@@ -191,11 +194,12 @@ impl Client {
         ))
     }
 
-    /// Subscribes to a topic filter, and returns the quality of service that the server has granted. The client
-    /// subscribes again by itself if the server loses the session.
+    /// Subscribes to a topic filter, and returns the QoS that the server has granted. If the server loses the session,
+    /// the client subscribes again automatically.
     ///
     /// # Errors
-    /// If the topic filter is invalid, the server rejects it or does not answer in time, or the client has ended.
+    /// Returns an error if the topic filter is invalid, if the server rejects it or does not answer in time, or if the
+    /// client has ended.
     pub fn subscribe(&self, topic_filter: &str, qos: QoS) -> Result<QoS, SubscribeError> {
         let subscription = Subscription {
             topic_filter: valid_filter(topic_filter)?,
@@ -208,12 +212,12 @@ impl Client {
             .unwrap_or(Err(SubscribeError::Empty))
     }
 
-    /// Subscribes to several topic filters, with options, in one request. Returns for each of them the quality of
-    /// service that the server has granted, or its refusal.
+    /// Subscribes to several topic filters with options in one request. Returns for each topic filter the QoS that the
+    /// server has granted, or the error with which the server has rejected it.
     ///
     /// # Errors
-    /// If the request fails as a whole: the protocol version cannot carry an option, the server does not answer in
-    /// time, or the client has ended.
+    /// Returns an error if the whole request fails: if the protocol version does not support an option, if the server
+    /// does not answer in time, or if the client has ended.
     pub fn subscribe_all(
         &self,
         subscriptions: Vec<Subscription>,
@@ -251,10 +255,10 @@ impl Client {
         Ok(granted.map(result).collect())
     }
 
-    /// Removes a subscription, and waits until the server has done so.
+    /// Removes a subscription. Waits until the server has answered.
     ///
     /// # Errors
-    /// As [`Self::subscribe`].
+    /// Returns the errors of [`Self::subscribe`].
     pub fn unsubscribe(&self, topic_filter: &str) -> Result<(), SubscribeError> {
         let slot = Slot::new();
         let request = Request::Unsubscribe {
@@ -273,6 +277,7 @@ impl Client {
         }
     }
 
+    /// Passes a request to the thread of the client, and waits for its result.
     fn request(
         &self,
         request: Request,
@@ -296,19 +301,19 @@ impl Client {
         }
     }
 
-    /// Returns the received messages. If this is called more than once, each message goes to one of the readers.
+    /// Returns an iterator over the received messages. If several exist, each message goes to one of them.
     pub fn messages(&self) -> Messages {
         Messages::new(Arc::clone(self.shared()))
     }
 
-    /// Acknowledges a message of [`Messages::with_manual_acknowledgement`]. If its connection was lost since, the
-    /// acknowledgement answers the message when the server resends it.
+    /// Acknowledges a message of [`Messages::with_manual_acknowledgement`]. If the connection was lost in the meantime,
+    /// the acknowledgement is sent when the server resends the message.
     pub fn acknowledge(&self, message: &InboundMessage) {
         self.answer(message, ReasonCode::Success);
     }
 
-    /// Rejects a message of [`Messages::with_manual_acknowledgement`] with a reason code of 0x80 or above. Protocol
-    /// versions before 5.0 cannot reject: the message is acknowledged.
+    /// Rejects a message of [`Messages::with_manual_acknowledgement`] with a reason code of 0x80 or above. MQTT 3.1 and
+    /// 3.1.1 cannot reject a message; the message is then acknowledged.
     pub fn reject(&self, message: &InboundMessage, reason_code: ReasonCode) {
         self.answer(message, reason_code);
     }
@@ -319,12 +324,12 @@ impl Client {
         }
     }
 
-    /// Returns the events of the connection. If this is called more than once, each event goes to one of the readers.
+    /// Returns an iterator over the events of the connection. If several exist, each event goes to one of them.
     pub fn events(&self) -> Events {
         Events::new(Arc::clone(self.shared()))
     }
 
-    /// Returns `true` if the server has accepted the connection and it is not lost.
+    /// Returns `true` while a connection exists that the server has accepted.
     pub fn is_connected(&self) -> bool {
         self.shared().outbox.is_connected()
     }
@@ -334,17 +339,18 @@ impl Client {
         self.shared().failures.counters.statistics()
     }
 
-    /// Waits until the server has acknowledged all messages, and ends the connection. All clones of the client are
-    /// ended, too.
+    /// Waits until the server has acknowledged all messages, and ends the connection. This ends all clones of the
+    /// client.
     ///
     /// # Errors
-    /// If the server has not acknowledged all messages in time, or messages failed whose tokens were dropped.
+    /// Returns an error if the server has not acknowledged all messages before the timeout, or if messages failed whose
+    /// tokens were dropped.
     pub fn disconnect(&self, timeout: Duration) -> Result<(), DisconnectError> {
         let shared = self.shared();
         let was_ended = shared.has_ended();
         let deadline = deadline_after(timeout);
         shared.outbox.close(deadline);
-        // DISCONNECT has a separate timeout.
+        // The timeout above is for the acknowledgements. Writing DISCONNECT may take five seconds more.
         let ending = shared.wait_until_ended(deadline + Duration::from_secs(5));
         let Some(Ending { reason, unfinished }) = ending else {
             let unfinished = 0;
@@ -369,7 +375,7 @@ impl Client {
 
 impl Drop for ClientHandle {
     fn drop(&mut self) {
-        // A program that fails does not wait for its messages.
+        // A program that panics does not wait for its messages.
         let timeout = if thread::panicking() {
             Duration::ZERO
         } else {

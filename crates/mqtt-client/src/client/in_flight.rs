@@ -1,4 +1,4 @@
-//! [`InFlight`]: the messages that were given to the event loop and whose results callers may wait for.
+//! [`InFlight`] stores the messages that were passed to the event loop, with the slots for their results.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,25 +10,29 @@ use super::error::PublishError;
 use super::failures::Failures;
 use super::outbox::{Publication, PublishSlot};
 
+/// A message of QoS 1 or 2 whose result is not known yet.
 #[derive(Debug)]
 struct Exchange {
     message: Arc<Message>,
     slot: PublishSlot,
 }
 
+/// Messages whose results are not known yet.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    /// By packet identifier; the client uses the lowest ones.
+    /// Exchanges indexed by packet identifier. The client uses only low packet identifiers, so the vector stays short.
     exchanges: Vec<Option<Exchange>>,
-    /// Messages of a lost session, which get new packet identifiers.
+    /// Messages of a lost session, which will get new packet identifiers.
     waiting: Vec<Exchange>,
-    /// Messages of QoS 0 in the output, and the end of each in the bytes that are written.
+    /// Messages of QoS 0 in the output. The number is the value of `EventLoop::written` at which the message has been
+    /// sent.
     unsent: VecDeque<(u64, TopicName, PublishSlot)>,
-    /// Set if a caller may wait for a result.
+    /// Set when a slot has got a result.
     has_results: bool,
 }
 
 impl InFlight {
+    /// Records that a message of QoS 1 or 2 was sent with this packet identifier.
     pub(super) fn sent(&mut self, packet_identifier: PacketIdentifier, publication: Publication) {
         self.insert(
             packet_identifier,
@@ -49,12 +53,13 @@ impl InFlight {
         }
     }
 
+    /// Records that a message of QoS 0 is in the output. It has been sent when `end` bytes were written in total.
     pub(super) fn sent_at_most_once(&mut self, end: u64, publication: Publication) {
         let topic_name = publication.topic_name();
         self.unsent.push_back((end, topic_name, publication.slot));
     }
 
-    /// Records the answer of the server for a message.
+    /// Records the acknowledgement of the server for a message.
     pub(super) fn handle_delivered(
         &mut self,
         packet_identifier: PacketIdentifier,
@@ -79,7 +84,8 @@ impl InFlight {
         failures.fail(&exchange.slot, error);
     }
 
-    /// Records that the streams of the client have taken this many bytes, so that these messages of QoS 0 are sent.
+    /// Records that the streams of the client have accepted `written` bytes in total. Messages of QoS 0 up to there are
+    /// sent.
     pub(super) fn handle_written(&mut self, written: u64, failures: &Failures) {
         while let Some((end, _, _)) = self.unsent.front() {
             if *end > written {
@@ -92,7 +98,8 @@ impl InFlight {
         }
     }
 
-    /// Records that the connection is lost, and with it the messages of QoS 0 that were not written.
+    /// Records that the connection is lost. Unwritten messages of QoS 0 are lost with it. `rejected` are the messages
+    /// that were given up because they are too large.
     pub(super) fn handle_lost(&mut self, rejected: &[Arc<Message>], failures: &Failures) {
         for (_, topic_name, slot) in self.unsent.drain(..) {
             self.has_results = true;
@@ -117,8 +124,8 @@ impl InFlight {
         !self.waiting.is_empty()
     }
 
-    /// Assigns packet identifiers anew, after a connection was accepted: messages of a session that the server does
-    /// not resume are published as new ones.
+    /// Assigns packet identifiers again after a connection was accepted. Messages of a session that the server does not
+    /// resume are published as new messages, with new packet identifiers.
     pub(super) fn reassign<'a>(
         &mut self,
         connection: &Connection,
@@ -139,7 +146,7 @@ impl InFlight {
         for (packet_identifier, outgoing) in connection.session().sent() {
             let key = match outgoing {
                 Some(outgoing) => Some(address(&outgoing.message)),
-                // PUBREC has arrived, so the session has only the packet identifier.
+                // PUBREC was received, so the session stores only the packet identifier.
                 None => released.get(&usize::from(packet_identifier.get())).copied(),
             };
             if let Some(exchange) = key.and_then(|key| by_message.remove(&key)) {
@@ -151,14 +158,14 @@ impl InFlight {
                 self.waiting.push(exchange);
             }
         }
-        // The server had accepted these messages of QoS 2 in the session that it has forgotten since.
+        // These messages of QoS 2 are in neither list. The server had accepted them before it lost the session.
         for exchange in by_message.into_values() {
             self.has_results = true;
             failures.succeed(&exchange.slot);
         }
     }
 
-    /// Ends all exchanges with this error.
+    /// Completes all exchanges with this error.
     pub(super) fn end(&mut self, error: impl Fn(TopicName) -> PublishError, failures: &Failures) {
         let exchanges = std::mem::take(&mut self.exchanges).into_iter().flatten();
         for exchange in exchanges.chain(std::mem::take(&mut self.waiting)) {
@@ -171,18 +178,18 @@ impl InFlight {
         self.has_results = true;
     }
 
-    /// Returns `true` if results were set since the last call.
+    /// Returns `true` if a slot has got a result since the last call.
     pub(super) fn take_has_results(&mut self) -> bool {
         std::mem::take(&mut self.has_results)
     }
 
-    /// Returns the number of messages of QoS 0 in the output.
+    /// Returns the number of messages of QoS 0 that have not been written.
     pub(super) fn unsent(&self) -> usize {
         self.unsent.len()
     }
 }
 
-/// Returns the address of a message, by which it is recognised while both sides hold it.
+/// Returns the address of a message. The address identifies the message as long as both sides have an `Arc` of it.
 fn address(message: &Arc<Message>) -> usize {
     Arc::as_ptr(message).addr()
 }

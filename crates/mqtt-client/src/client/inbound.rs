@@ -1,10 +1,9 @@
-//! Messages from the server: [`InboundMessage`], and [`Inbound`], which matches acknowledgements of the application
-//! with the connection on which the message came.
+//! Messages from the server. [`InboundMessage`] is a message for the application. [`Inbound`] assigns acknowledgements
+//! of the application to the connection on which the message arrived.
 //!
-//! The application may acknowledge a message after its connection was lost. If the server resumes the session, it
-//! resends the message under the same packet identifier. The client does not deliver such a duplicate again. One
-//! acknowledgement by the application answers both, whether the application gives it before or after the duplicate
-//! arrives.
+//! The application may acknowledge a message after the connection was lost. If the server resumes the session, it
+//! resends the message with the same packet identifier. The client does not deliver this duplicate. One acknowledgement
+//! of the application answers both, before or after the duplicate arrives.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -20,19 +19,19 @@ use mqtt_session::Connection;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct InboundMessage {
-    /// The topic name to which the message was published.
+    /// Topic name to which the message was published.
     pub topic_name: TopicName,
-    /// The content: any bytes, perhaps none.
+    /// The content, which may be empty.
     pub payload: Bytes,
-    /// The quality of service with which the server sent the message.
+    /// QoS with which the server has sent the message.
     pub qos: QoS,
-    /// Set if the server had retained the message before the client subscribed.
+    /// Set if the message is a retained message.
     pub retain: bool,
-    /// Set if the server may have sent the message before.
+    /// Set if the server may have sent the message before (the DUP flag).
     pub duplicate: bool,
-    /// The properties of the message, which only MQTT 5.0 has.
+    /// Properties of the message, which only MQTT 5.0 has.
     pub properties: MessageProperties,
-    /// The identifiers of the subscriptions for which the server sent the message, which only MQTT 5.0 has.
+    /// Identifiers of the subscriptions that match the message, which only MQTT 5.0 has.
     pub subscription_identifiers: Vec<SubscriptionIdentifier>,
     pub(super) handle: Option<Handle>,
 }
@@ -52,12 +51,12 @@ impl InboundMessage {
         })
     }
 
-    /// Returns the payload as text, if it is UTF-8.
+    /// Returns the payload as text, or `None` if the payload is not UTF-8.
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.payload).ok()
     }
 
-    /// Returns the topic name to which the publisher wants a response.
+    /// Returns the topic name to which a response must be published.
     pub fn response_topic(&self) -> Option<&str> {
         self.properties.iter().find_map(|property| match property {
             Property::ResponseTopic(topic_name) => Some(topic_name),
@@ -65,7 +64,7 @@ impl InboundMessage {
         })
     }
 
-    /// Returns the data that a response must repeat.
+    /// Returns the data that a response must contain unchanged.
     pub fn correlation_data(&self) -> Option<&[u8]> {
         self.properties.iter().find_map(|property| match property {
             Property::CorrelationData(data) => Some(data),
@@ -73,38 +72,39 @@ impl InboundMessage {
         })
     }
 
-    /// The bytes that the message counts for in the queue.
+    /// Returns the number of bytes for which the message counts in the queue.
     pub(super) fn size(&self) -> usize {
         self.payload.len() + self.topic_name.len()
     }
 }
 
-/// A message of QoS 1 or 2 that the application has to acknowledge.
+/// Identifies a message of QoS 1 or 2 that the application must acknowledge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Handle {
     packet_identifier: PacketIdentifier,
-    /// Differs for each message, as packet identifiers are used again.
+    /// Number that is unique for each message. Packet identifiers are not, because the server reuses them.
     number: u64,
 }
 
-/// The messages of QoS 1 and 2 that the application has not acknowledged, by packet identifier.
+/// Messages of QoS 1 and 2 that the application has not acknowledged, by packet identifier.
 #[derive(Debug, Default)]
 pub(super) struct Inbound {
     unacknowledged: HashMap<PacketIdentifier, Unacknowledged>,
-    /// The number of the present connection.
+    /// Number of the current connection. The first one has the number 1.
     connection: u64,
     last_number: u64,
 }
 
+/// A message that the application has not acknowledged, or whose acknowledgement has not been sent.
 #[derive(Debug)]
 struct Unacknowledged {
     number: u64,
     qos: QoS,
     topic_name: TopicName,
     payload: Bytes,
-    /// The number of the connection on which the message came last.
+    /// Number of the connection on which the message last arrived.
     connection: u64,
-    /// Set if the application has acknowledged the message while its connection was lost.
+    /// Reason code of the application, if it has acknowledged the message without a connection.
     acknowledged: Option<ReasonCode>,
 }
 
@@ -113,14 +113,14 @@ impl Inbound {
     pub(super) fn handle_connected(&mut self, session_present: bool) {
         self.connection += 1;
         if !session_present {
-            // The server has no session, so an acknowledgement could answer a different message with the same packet
-            // identifier.
+            // The server has no session. An old acknowledgement could answer another message that has the same packet
+            // identifier now.
             self.unacknowledged.clear();
         }
     }
 
     /// Returns the received message for the application. Returns `None` for a duplicate that the application already
-    /// has, or if the topic name is invalid.
+    /// has, and for a message with an invalid topic name.
     pub(super) fn handle_message(
         &mut self,
         connection: &mut Connection,
@@ -157,7 +157,7 @@ impl Inbound {
         Some(message)
     }
 
-    /// Handles an acknowledgement by the application. `connection` is `None` while the client is not connected.
+    /// Handles an acknowledgement of the application. `connection` is `None` while the client is not connected.
     pub(super) fn acknowledge(
         &mut self,
         connection: Option<&mut Connection>,
@@ -181,8 +181,8 @@ impl Inbound {
 }
 
 impl Unacknowledged {
-    /// Returns `true` if a message of this connection is the one that came on an earlier connection. A server that
-    /// has lost its state may use the packet identifier for another message, so the content is compared, too.
+    /// Returns `true` if `publish` is a duplicate of this message from an earlier connection. A server that has lost
+    /// its state may use the packet identifier for another message, so the content is compared too.
     fn is_resent(&self, publish: &PublishRef<'_>, connection: u64) -> bool {
         self.connection != connection
             && publish.delivery.dup()

@@ -1,4 +1,4 @@
-//! [`Inbox`]: the bounded queue of received messages that the application has not read yet.
+//! [`Inbox`] is the bounded queue of received messages that the application has not read.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::inbound::InboundMessage;
 use super::waiting::lock;
 
+/// Bounded queue of received messages.
 #[derive(Debug)]
 pub(super) struct Inbox {
     state: Mutex<State>,
@@ -18,21 +19,23 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 struct State {
     messages: VecDeque<InboundMessage>,
+    /// Sum of the sizes of `messages` in bytes.
     bytes: usize,
+    /// Number of [`Messages`](crate::Messages) values.
     readers: usize,
-    /// The number of readers that wait for a message.
+    /// Number of readers that wait for a message.
     waiting: usize,
-    /// Set while the client reads nothing, because the queue is full.
+    /// Set while the client does not read from the server, because the queue is full.
     is_paused: bool,
     has_ended: bool,
 }
 
-/// The room in the queue.
+/// Free room in the queue.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     messages: usize,
     bytes: usize,
-    /// Set if a reader will make room.
+    /// Set if the queue has a reader, which will make room.
     pub(super) has_reader: bool,
 }
 
@@ -47,12 +50,12 @@ impl Room {
     }
 }
 
-/// The result of a wait for a message.
+/// Result of waiting for a message.
 #[derive(Debug)]
 pub(super) enum Received {
     Message {
         message: Box<InboundMessage>,
-        /// Set if the client must be woken because there is room again.
+        /// Set if the thread of the client must be woken, because the queue has room again.
         ends_pause: bool,
     },
     TimedOut,
@@ -74,7 +77,7 @@ impl Inbox {
         state.readers += 1;
     }
 
-    /// Returns `true` if the client must be woken because no reader makes room any more.
+    /// Removes a reader. Returns `true` if the thread must be woken, because a full queue has no reader left.
     pub(super) fn remove_reader(&self) -> bool {
         let mut state = lock(&self.state);
         state.readers = state.readers.saturating_sub(1);
@@ -86,8 +89,8 @@ impl Inbox {
         state.room(self)
     }
 
-    /// Adds the messages that arrived in one turn of the driver. Returns `true` if the client must read nothing until a
-    /// reader makes room.
+    /// Adds the messages that arrived in one turn of the driver. Returns `true` if the client must not read from the
+    /// server until a reader makes room.
     pub(super) fn add(&self, messages: &mut Vec<InboundMessage>) -> bool {
         let mut state = lock(&self.state);
         let count = messages.len();
@@ -107,7 +110,8 @@ impl Inbox {
         lock(&self.state).is_paused
     }
 
-    /// Returns `true` if the queue holds twice its limit, which connections that ended while it was full can cause.
+    /// Returns `true` if the queue has reached twice its limit. Connections that end while the queue is full can cause
+    /// this.
     pub(super) fn is_overfull(&self) -> bool {
         let state = lock(&self.state);
         state.messages.len() >= self.maximum_messages.saturating_mul(2)
@@ -120,13 +124,14 @@ impl Inbox {
         self.arrived.notify_all();
     }
 
-    /// Returns the next message, for which it waits until the deadline, or until the client ends.
+    /// Waits for the next message until the deadline, or until the client ends.
     pub(super) fn receive(&self, deadline: Option<Instant>) -> Received {
         let mut state = lock(&self.state);
         loop {
             if let Some(message) = state.messages.pop_front() {
                 state.bytes = state.bytes.saturating_sub(message.size());
-                // Half of the queue, so that the client does not stop for each message.
+                // The client continues only when half of the queue is free, so that it does not pause after each
+                // message.
                 let has_room = state.messages.len() <= self.maximum_messages / 2
                     && state.bytes <= self.maximum_bytes / 2;
                 let ends_pause = has_room && std::mem::take(&mut state.is_paused);

@@ -1,15 +1,22 @@
-//! [`Limits`]: the limits of the queues between the application and the thread of a client, and its timeouts.
+//! [`Limits`] are the limits of the queues between the application and the thread of a client, and timeouts of the
+//! application.
 
 use std::time::Duration;
 
 /// Limits and timeouts of a [`Client`](crate::Client).
 #[derive(Debug, Clone)]
 pub(super) struct Limits {
+    /// Maximum number of messages in the outgoing queue.
     pub(super) queued_messages: usize,
+    /// Maximum number of bytes in the outgoing queue: topic names and payloads.
     pub(super) queued_bytes: usize,
+    /// Maximum number of received messages that the application has not read. This is also the Receive Maximum.
     pub(super) unread_messages: u16,
+    /// Maximum number of bytes in received messages that the application has not read.
     pub(super) unread_bytes: usize,
+    /// Maximum time for which publishing waits for room in the outgoing queue.
     pub(super) publish_timeout: Duration,
+    /// Maximum time for which subscribing and unsubscribing wait for the answer of the server.
     pub(super) request_timeout: Duration,
 }
 

@@ -97,7 +97,7 @@ impl Messages {
         if !self.is_manual {
             self.last = message.handle;
             if message.qos == mqtt_codec::QoS::ExactlyOnce {
-                self.acknowledge_last(); // or it would come again if the program failed now
+                self.acknowledge_last(); // Otherwise the server would resend it after a crash.
             }
         }
         Ok(Some(message))

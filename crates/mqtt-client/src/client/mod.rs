@@ -1,4 +1,5 @@
-//! The client for applications: publish, subscribe and receive from any thread.
+//! Client for applications: any thread can publish, subscribe and receive. The files here add a thread, bounded queues
+//! and results to the event loop of the crate. They contain no rules of MQTT.
 
 mod builder;
 mod completion;

@@ -1,4 +1,4 @@
-//! [`Outbox`]: the bounded queue between the callers of a client and its thread.
+//! [`Outbox`] is the bounded queue from the callers of a client to its thread.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -19,7 +19,7 @@ use super::waiting::lock;
 pub(super) type PublishSlot = Arc<Slot<Result<(), PublishError>>>;
 pub(super) type SubscribeSlot = Arc<Slot<Result<Vec<ReasonCode>, SubscribeError>>>;
 
-/// A message that a caller has published.
+/// Message that a caller has published.
 #[derive(Debug)]
 pub(super) struct Publication {
     pub(super) outgoing: OutboundMessage,
@@ -31,14 +31,14 @@ impl Publication {
         self.outgoing.message.topic_name.clone()
     }
 
-    /// The bytes that the message counts for in the queue.
+    /// Returns the number of bytes for which the message counts in the queue.
     fn size(&self) -> usize {
         let message = &self.outgoing.message;
         message.payload.len() + message.topic_name.len()
     }
 }
 
-/// A request other than a message.
+/// Request that is not a message.
 #[derive(Debug)]
 pub(super) enum Request {
     Subscribe {
@@ -55,7 +55,7 @@ pub(super) enum Request {
 }
 
 impl Request {
-    /// Returns `true` if somebody still waits for the result, or the request has none.
+    /// Returns `true` if a caller still waits for the result, or if the request has no result.
     pub(super) fn is_wanted(&self) -> bool {
         match self {
             Self::Subscribe { slot, .. } | Self::Unsubscribe { slot, .. } => {
@@ -66,6 +66,7 @@ impl Request {
     }
 }
 
+/// Bounded queue of messages and requests.
 #[derive(Debug)]
 pub(super) struct Outbox {
     state: Mutex<State>,
@@ -78,16 +79,19 @@ pub(super) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     publications: VecDeque<Publication>,
-    /// The bytes of `publications`.
+    /// Sum of the sizes of `publications` in bytes.
     bytes: usize,
     requests: VecDeque<Request>,
-    /// The number of callers that wait for room.
+    /// Number of callers that wait for room.
     waiting: usize,
+    /// Set while the thread waits and accepts messages, so that a new message must wake it.
     wakes_for_publications: bool,
+    /// Set while the thread waits, so that a new request must wake it.
     wakes_for_requests: bool,
     is_connected: bool,
-    /// The time until which the client finishes the accepted requests. `None` while the client accepts requests.
+    /// Deadline for finishing the accepted requests. `None` while the client accepts requests.
     closing: Option<Instant>,
+    /// Reason why the thread has ended.
     end: Option<ConnectError>,
 }
 
@@ -102,7 +106,7 @@ impl Outbox {
         }
     }
 
-    /// Adds a message, and waits for room until the deadline.
+    /// Adds a message. If the queue is full, waits for room until the deadline.
     pub(super) fn publish(
         &self,
         publication: Publication,
@@ -111,7 +115,8 @@ impl Outbox {
         let mut state = lock(&self.state);
         loop {
             state.check_publication(&publication)?;
-            // A message that is larger than the limit must not wait for ever.
+            // A message above the limit of bytes is accepted into an empty queue. Otherwise its caller could never
+            // succeed.
             let is_empty = state.publications.is_empty();
             let has_bytes = state.bytes + publication.size() <= self.maximum_bytes || is_empty;
             if state.publications.len() < self.maximum_messages && has_bytes {
@@ -143,11 +148,12 @@ impl Outbox {
     pub(super) fn request(&self, request: Request) -> Result<(), ConnectError> {
         let mut state = lock(&self.state);
         match (&request, &state.end) {
-            // While the client ends, the application may finish with messages that it has.
+            // While the client is closing, the application may still acknowledge messages that it has received.
             (Request::Acknowledge(..), None) => {}
             _ => state.check_open()?,
         }
-        // While the connection is lost, callers may give up and ask again.
+        // While the connection is lost, callers may time out and repeat their requests. Without the removal the queue
+        // would grow.
         state.requests.retain(Request::is_wanted);
         state.requests.push_back(request);
         let wakes = std::mem::take(&mut state.wakes_for_requests);
@@ -155,14 +161,15 @@ impl Outbox {
         Ok(())
     }
 
-    /// Wakes the thread of the client after a change outside of this queue.
+    /// Wakes the thread of the client after a change outside this queue.
     pub(super) fn wake_thread(&self) {
         let mut state = lock(&self.state);
         let wakes = std::mem::take(&mut state.wakes_for_requests);
         self.wake(state, wakes);
     }
 
-    /// Rejects further requests. The client ends at the deadline, or when it has finished the accepted requests.
+    /// Rejects further requests. The client ends when it has finished the accepted requests, but at the deadline at the
+    /// latest.
     pub(super) fn close(&self, deadline: Instant) {
         let mut state = lock(&self.state);
         let earlier = state.closing.map_or(deadline, |other| other.min(deadline));
@@ -175,12 +182,13 @@ impl Outbox {
     fn wake(&self, state: MutexGuard<'_, State>, wakes: bool) {
         drop(state);
         if wakes {
-            // Without it the thread would notice at its next deadline. The system refuses only when it has no memory.
+            // Waking fails only if the operating system has no memory. The thread then sees the change at its next
+            // deadline.
             let _ = self.waker.wake();
         }
     }
 
-    /// Moves at most `maximum` messages to the back of `publications`.
+    /// Moves at most `maximum` messages to the end of `publications`.
     pub(super) fn take_publications(
         &self,
         publications: &mut VecDeque<Publication>,
@@ -206,12 +214,13 @@ impl Outbox {
         requests.append(&mut state.requests);
     }
 
-    /// Returns the deadline for the end, if there is one.
+    /// Returns the deadline for the end of the client, or `None` while the client accepts requests.
     pub(super) fn closing(&self) -> Option<Instant> {
         lock(&self.state).closing
     }
 
-    /// Returns `true` if the thread may wait, because there is nothing that it takes: from then on a caller wakes it.
+    /// Returns `true` if the thread may wait, because the queue contains nothing that it accepts now. From here on a
+    /// caller must wake the thread.
     pub(super) fn begin_wait(&self, takes_publications: bool, known_closing: bool) -> bool {
         let mut state = lock(&self.state);
         let has_work = !state.requests.is_empty()
@@ -222,7 +231,7 @@ impl Outbox {
         !has_work
     }
 
-    /// Records that the connection was accepted, or is lost. Returns the messages of QoS 0 in the queue if it is lost.
+    /// Records that the connection was accepted or is lost. If it is lost, returns the messages of QoS 0 in the queue.
     pub(super) fn set_connected(&self, is_connected: bool) -> VecDeque<Publication> {
         let mut state = lock(&self.state);
         state.is_connected = is_connected;
@@ -281,7 +290,7 @@ impl State {
     }
 }
 
-/// Takes the messages of QoS 0 out of a queue.
+/// Removes the messages of QoS 0 from a queue and returns them.
 pub(super) fn take_at_most_once(publications: &mut VecDeque<Publication>) -> VecDeque<Publication> {
     let (mut taken, mut kept) = (VecDeque::new(), VecDeque::new());
     for publication in publications.drain(..) {

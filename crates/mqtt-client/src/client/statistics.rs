@@ -1,8 +1,8 @@
-//! [`Statistics`]: the counters of a client.
+//! [`Statistics`] are the counters of a client.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters of a client since it was made.
+/// Counters of a client since it was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Statistics {
@@ -10,11 +10,12 @@ pub struct Statistics {
     pub delivered: u64,
     /// Messages of QoS 0 that were accepted and not sent, because the connection was lost.
     pub lost: u64,
-    /// Messages that the server has rejected, or that could not be sent to it.
+    /// Messages that the server has rejected, or that could not be sent to the server.
     pub failed: u64,
-    /// Messages from the server that were discarded because the application has no [`Messages`](crate::Messages) and the queue was full.
+    /// Received messages that were discarded because the queue was full and the application had no
+    /// [`Messages`](crate::Messages).
     pub discarded: u64,
-    /// Messages of QoS 1 and 2 in flight.
+    /// Messages of QoS 1 and 2 that the server has not acknowledged completely.
     pub unfinished: u64,
 }
 

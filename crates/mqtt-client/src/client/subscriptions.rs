@@ -1,4 +1,5 @@
-//! [`Subscriptions`]: the subscriptions that the server has granted, and the requests that it has not answered.
+//! [`Subscriptions`] stores the subscriptions that the server has granted, and the requests that the server has not
+//! answered.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -11,20 +12,22 @@ use super::error::SubscribeError;
 use super::event_queue::{ClientEvent, EventQueue};
 use super::outbox::{Request, SubscribeSlot};
 
+/// Subscriptions and pending requests of a client.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    /// Subscriptions that the server has granted. The client subscribes again if the server has lost the session.
+    /// Subscriptions that the server has granted. If the server loses the session, the client subscribes to them again.
     granted: Vec<(Subscription, SubscribeProperties)>,
-    /// Requests that were sent.
+    /// Requests that were sent and have not been answered.
     sent: HashMap<PacketIdentifier, Sent>,
-    /// Set if a connection was lost before the server had answered a SUBSCRIBE that restores subscriptions.
+    /// Set if a connection was lost before the server answered a SUBSCRIBE that restores subscriptions.
     is_incomplete: bool,
 }
 
+/// A SUBSCRIBE or UNSUBSCRIBE that was sent.
 #[derive(Debug)]
 enum Sent {
     Request(Request),
-    /// A SUBSCRIBE that restores the subscriptions of a lost session.
+    /// SUBSCRIBE that restores the subscriptions of a lost session. No caller waits for its result.
     Again(Vec<Subscription>),
 }
 
@@ -68,14 +71,14 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Records that the server has accepted a connection. Without a session, the client subscribes again.
+    /// Records that the server has accepted a connection. If the server has no session, the client subscribes again.
     pub(super) fn handle_connected(&mut self, connection: &mut Connection, session_present: bool) {
         if session_present && !std::mem::take(&mut self.is_incomplete) {
             return;
         }
         let mut rest = &self.granted[..];
         while let Some((first, properties)) = rest.first() {
-            // One packet for subscriptions with the same properties; the limit keeps packets small.
+            // Subscriptions with the same properties share one packet. `MAXIMUM_FILTERS` limits the size of the packet.
             let same = rest.iter().take(MAXIMUM_FILTERS);
             let count = same.take_while(|(_, other)| other == properties).count();
             let (group, others) = rest.split_at_checked(count).unwrap_or((rest, &[]));
@@ -91,7 +94,7 @@ impl Subscriptions {
         }
     }
 
-    /// Handles the answer of the server to SUBSCRIBE. Returns `true` if a caller has a result.
+    /// Handles SUBACK. Returns `true` if a caller gets a result.
     pub(super) fn handle_subscribed(&mut self, suback: Suback, events: &EventQueue) -> bool {
         match self.sent.remove(&suback.packet_identifier) {
             Some(Sent::Request(Request::Subscribe {
@@ -126,7 +129,7 @@ impl Subscriptions {
         }
     }
 
-    /// Handles the answer of the server to UNSUBSCRIBE. Returns `true` if a caller has a result.
+    /// Handles UNSUBACK. Returns `true` if a caller gets a result.
     pub(super) fn handle_unsubscribed(&mut self, unsuback: Suback) -> bool {
         let Some(Sent::Request(Request::Unsubscribe {
             topic_filters,
@@ -136,7 +139,7 @@ impl Subscriptions {
         else {
             return false;
         };
-        // Before 5.0 UNSUBACK has no reason codes.
+        // In MQTT 3.1 and 3.1.1 UNSUBACK has no reason codes, and means success.
         let codes = unsuback.reason_codes.iter().copied().map(Some);
         let codes = codes.chain(std::iter::repeat(None));
         for (topic_filter, code) in topic_filters.iter().zip(codes) {
@@ -148,7 +151,7 @@ impl Subscriptions {
         true
     }
 
-    /// Records that the connection is lost. Requests without an answer are sent again, before other requests.
+    /// Records that the connection is lost. Unanswered requests are sent again before other requests.
     pub(super) fn handle_lost(&mut self, requests: &mut VecDeque<Request>) {
         let mut unanswered: Vec<_> = self.sent.drain().collect();
         unanswered.sort_by_key(|(packet_identifier, _)| *packet_identifier);
@@ -160,7 +163,7 @@ impl Subscriptions {
         }
     }
 
-    /// Ends the requests that were not answered.
+    /// Completes all unanswered requests with this error.
     pub(super) fn end(&mut self, error: &SubscribeError) {
         for (_, sent) in self.sent.drain() {
             if let Sent::Request(request) = sent {
@@ -178,7 +181,7 @@ impl Subscriptions {
 /// Maximum number of topic filters in a SUBSCRIBE that restores subscriptions.
 const MAXIMUM_FILTERS: usize = 100;
 
-/// Ends a request with this error.
+/// Completes a request with this error.
 pub(super) fn fail(request: Request, error: &SubscribeError) {
     let slot: SubscribeSlot = match request {
         Request::Subscribe { slot, .. } | Request::Unsubscribe { slot, .. } => slot,

@@ -44,7 +44,7 @@ impl Attempts {
     pub(super) fn handle_connected(&mut self) {
         self.round_may_pass = false;
         if !std::mem::replace(&mut self.was_connected, true) {
-            self.lost_since = None; // `wait_for_server` limits the first connection only
+            self.lost_since = None; // `wait_for_server` limits the first connection only.
         }
     }
 

@@ -204,7 +204,7 @@ fn a_session_of_one_server_is_not_gone_on_with_at_another() {
     core.handle_reached(now).unwrap();
     let _ = core.handle_input(now, &mut &accepted[..], &mut ignore);
     core.publish(now, outgoing).unwrap();
-    core.handle_lost(now, lost(), 0).unwrap(); // it is awaited there first
+    core.handle_lost(now, lost(), 0).unwrap(); // The client first returns to server a.
     assert_eq!(core.server(), Some(&Server::network("a", 1883)));
     core.handle_lost(now, lost(), 0).unwrap();
     assert_eq!(core.server(), Some(&Server::network("b", 1883)));

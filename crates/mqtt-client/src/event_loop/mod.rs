@@ -394,14 +394,14 @@ impl EventLoop {
         // is therefore written when the program drops the loop.
         self.farewell.set(self.core.output());
         let mut random = [0; 4];
-        let _ = getrandom::fill(&mut random); // without random bytes the waits of clients are less spread
+        let _ = getrandom::fill(&mut random); // Without random bytes the jitter is always the same.
         let now = Instant::now();
         match self
             .core
             .handle_lost(now, error, u32::from_ne_bytes(random))
         {
             Ok((error, wait)) => {
-                self.farewell.clear(); // only a client that gives up explains the end
+                self.farewell.clear(); // Only a client that gives up sends the reason.
                 self.stream.dialer = Dialer::Waiting(now + wait);
                 Ok(Wakeup::Disconnected(error, wait))
             }

@@ -1,4 +1,4 @@
-//! The fields of CONNECT that depend on several options.
+//! Functions that set fields of CONNECT from several options, and check that the options fit together.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use mqtt_codec::{Connect, ProtocolVersion};
 use super::SessionRetention;
 use crate::client::error::ConnectError;
 
+/// Sets the keep alive. The field has two bytes, and 0 disables the keep alive, so 1 to 999 ms are an error.
 pub(super) fn set_keep_alive(
     connect: &mut Connect,
     keep_alive: Duration,
@@ -20,6 +21,7 @@ pub(super) fn set_keep_alive(
     Ok(())
 }
 
+/// Sets Clean Start and the Session Expiry Interval.
 pub(super) fn set_session(
     connect: &mut Connect,
     session: SessionRetention,
@@ -32,7 +34,7 @@ pub(super) fn set_session(
             return Err(ConnectError::invalid_option("session", text));
         }
         SessionRetention::For(time) => {
-            // The value for ever is not a number of seconds.
+            // 0xFFFFFFFF means that the session never expires, so the longest limited time is one second less.
             u32::try_from(time.as_secs()).map_or(u32::MAX - 1, |all| all.min(u32::MAX - 1))
         }
         SessionRetention::Forever => u32::MAX,
@@ -48,6 +50,7 @@ pub(super) fn set_session(
     Ok(())
 }
 
+/// Sets the Will Delay Interval, which only a will of MQTT 5.0 can have.
 pub(super) fn set_will_delay(
     connect: &mut Connect,
     delay: Option<Duration>,

@@ -1,4 +1,4 @@
-//! [`ClientBuilder`]: the options of a [`Client`].
+//! [`ClientBuilder`] sets the options of a [`Client`] and connects.
 
 mod connect;
 #[cfg(all(test, feature = "tls", feature = "websocket"))]
@@ -29,10 +29,10 @@ use super::limits::Limits;
 use crate::options::{Options, Reconnect};
 use crate::servers::Server;
 
-/// The options of a [`Client`]; see [`Client::builder`].
+/// Options of a [`Client`]; see [`Client::builder`].
 ///
-/// Names of options of other libraries find these in the search of the documentation, such as `clean_session`,
-/// `set_last_will` or `max_inflight_messages_set`.
+/// Users of other libraries can search the documentation for the names of their options, such as `clean_session`,
+/// `set_last_will` or `max_inflight_messages_set`. The search returns the corresponding methods here.
 #[derive(Clone)]
 #[must_use = "a builder does nothing before connect is called"]
 pub struct ClientBuilder {
@@ -44,17 +44,17 @@ pub struct ClientBuilder {
     will_delay: Option<Duration>,
 }
 
-/// The time for which the server keeps the session of a client that is not connected: its subscriptions, and the
-/// messages of QoS 1 and 2 that it has not received.
+/// Time for which the server keeps the session of a client that is not connected. The session contains the
+/// subscriptions, and the messages of QoS 1 and 2 that the client has not received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionRetention {
-    /// The session begins anew with each connection. Messages that others publish while the client is not connected do
-    /// not reach it.
+    /// Each connection has a new session. The client does not receive messages that others publish while it is not
+    /// connected.
     Connection,
-    /// The session ends this long after the connection. Needs MQTT 5.0.
+    /// The session ends this long after the connection. This option needs MQTT 5.0.
     For(Duration),
-    /// The session does not end, if the server allows that.
+    /// The session never expires, if the server allows this.
     Forever,
 }
 
@@ -81,12 +81,12 @@ impl ClientBuilder {
         }
     }
 
-    /// Adds the broker of a URL, and sets its credentials: `mqtt://host`, `mqtts://user:password@host:port`,
-    /// `ws://host/path` or `wss://host`. `mqtts`, `wss` and port 8883 mean TLS. The default ports are 1883, 8883, 80 and
-    /// 443.
+    /// Adds the broker in a URL, and sets the credentials in the URL. Valid URLs are `mqtt://host`,
+    /// `mqtts://user:password@host:port`, `ws://host/path` and `wss://host`. `mqtts`, `wss` and port 8883 mean TLS. The
+    /// default ports are 1883 (`mqtt`), 8883 (`mqtts`), 80 (`ws`) and 443 (`wss`).
     ///
     /// # Errors
-    /// If the URL is invalid.
+    /// Returns an error if the URL is invalid.
     #[doc(alias = "parse_url")]
     #[doc(alias = "server_uri")]
     pub fn url(mut self, url: &str) -> Result<Self, ConnectError> {
@@ -101,13 +101,13 @@ impl ClientBuilder {
         Ok(self.server(Server::network(url.host, url.port)))
     }
 
-    /// Adds a broker: a host name or an address, and a port. Port 8883 means TLS.
+    /// Adds a broker by its host name or address and its port. Port 8883 means TLS.
     #[doc(alias = "MqttOptions")]
     pub fn host(self, host: impl Into<String>, port: u16) -> Self {
         self.server(Server::network(host, port))
     }
 
-    /// Adds a broker. With several, the client fails over to the next one if one cannot be reached.
+    /// Adds a broker. If several brokers were added, the client fails over to the next one if one cannot be reached.
     #[doc(alias = "servers")]
     #[doc(alias = "server_uris")]
     pub fn server(mut self, server: Server) -> Self {
@@ -147,8 +147,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the time for which the server keeps the session. The default is the time of the connection. A session that
-    /// is kept needs a client identifier.
+    /// Sets the time for which the server keeps the session. By default the session ends with the connection. A session
+    /// that outlives its connection needs a client identifier.
     #[doc(alias = "clean_session")]
     #[doc(alias = "clean_start")]
     #[doc(alias = "set_clean_session")]
@@ -158,8 +158,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the keep alive: the client sends at least one packet in this time, and the server notices a client that does
-    /// not. In seconds, at most 65535; zero is off. The default is 60 seconds.
+    /// Sets the keep alive. The client sends at least one packet within this time. If it does not, the server ends the
+    /// connection. The keep alive has whole seconds and is at most 65,535 seconds. Zero disables it. The default is 60
+    /// seconds.
     #[doc(alias = "set_keep_alive")]
     #[doc(alias = "keepalive")]
     #[doc(alias = "keep_alive_interval")]
@@ -168,7 +169,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the message that the server publishes if the connection ends without DISCONNECT.
+    /// Sets the will: the message that the server publishes if the connection ends without DISCONNECT.
     #[doc(alias = "last_will")]
     #[doc(alias = "set_last_will")]
     #[doc(alias = "will_set")]
@@ -177,14 +178,14 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the time that the server waits before it publishes the will. Needs MQTT 5.0.
+    /// Sets the time for which the server waits before it publishes the will. This option needs MQTT 5.0.
     #[doc(alias = "will_delay_interval")]
     pub fn will_delay(mut self, delay: Duration) -> Self {
         self.will_delay = Some(delay);
         self
     }
 
-    /// Sets the behaviour after a connection was lost. By default the client reconnects for as long as it exists.
+    /// Sets the behaviour after the connection was lost. By default the client reconnects without a time limit.
     #[doc(alias = "automatic_reconnect")]
     #[doc(alias = "reconnect_delay_set")]
     #[doc(alias = "set_connection_timeout")]
@@ -193,34 +194,34 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the time for looking up the host name and reaching an address together. The default is 30 seconds.
+    /// Sets the timeout of an attempt to connect, which includes resolving the host name. The default is 30 seconds.
     #[doc(alias = "connection_timeout")]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;
         self
     }
 
-    /// Sets the time for which the client tries to get its first connection. By default it tries once.
+    /// Sets the time for which the client tries to get its first connection. By default the client tries once.
     pub fn wait_for_server(mut self, time: Duration) -> Self {
         self.options.wait_for_server = time;
         self
     }
 
-    /// Sets the time that [`Client::publish`] waits for room in the outgoing queue. The default is 30 seconds.
+    /// Sets the time for which [`Client::publish`] waits for room in the outgoing queue. The default is 30 seconds.
     pub fn publish_timeout(mut self, timeout: Duration) -> Self {
         self.limits.publish_timeout = timeout;
         self
     }
 
-    /// Sets the time that [`Client::subscribe`] and [`Client::unsubscribe`] wait for the answer of the server. The default
-    /// is 30 seconds.
+    /// Sets the time for which [`Client::subscribe`] and [`Client::unsubscribe`] wait for the answer of the server. The
+    /// default is 30 seconds.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.limits.request_timeout = timeout;
         self
     }
 
-    /// Sets the limits of the outgoing queue, in messages and in bytes of topic names and payloads. The defaults are 1000
-    /// messages and 16 MiB.
+    /// Sets the limits of the outgoing queue: the number of messages, and the number of bytes in topic names and
+    /// payloads. The defaults are 1000 messages and 16 MiB.
     #[doc(alias = "request_channel_capacity")]
     #[doc(alias = "max_queued_messages_set")]
     #[doc(alias = "max_buffered_messages")]
@@ -229,16 +230,16 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the limits of the queue of messages that the application has not read. The defaults are 1000 messages, which
-    /// is also the Receive Maximum, and 64 MiB.
+    /// Sets the limits of the queue of received messages that the application has not read. The defaults are 1000
+    /// messages and 64 MiB. The number of messages is also the Receive Maximum.
     #[doc(alias = "receive_maximum")]
     pub fn incoming_queue(mut self, messages: u16, bytes: usize) -> Self {
         (self.limits.unread_messages, self.limits.unread_bytes) = (messages.max(1), bytes);
         self
     }
 
-    /// Sets the maximum number of messages of QoS 1 and 2 that are sent and not acknowledged. The default is 100; the
-    /// maximum is 256, and the server may allow fewer.
+    /// Sets the maximum number of messages of QoS 1 and 2 in flight to the server. The default is 100. The upper limit
+    /// is 256, and the Receive Maximum of the server may be lower.
     #[doc(alias = "inflight")]
     #[doc(alias = "set_inflight")]
     #[doc(alias = "max_inflight")]
@@ -248,7 +249,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the largest packet that the client accepts, in bytes.
+    /// Sets the maximum size in bytes of a packet that the client accepts.
     #[doc(alias = "max_packet_size")]
     #[doc(alias = "set_max_packet_size")]
     pub fn maximum_packet_size(mut self, bytes: u32) -> Self {
@@ -256,7 +257,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the highest topic alias that the client accepts, and the number of aliases that it uses. Needs MQTT 5.0.
+    /// Sets the highest topic alias that the client accepts, and the number of topic aliases that the client uses
+    /// itself. This option needs MQTT 5.0.
     #[doc(alias = "topic_alias_max")]
     pub fn topic_aliases(mut self, maximum: u16) -> Self {
         self.options.limits.topic_alias_maximum = maximum;
@@ -264,8 +266,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Uses TLS with these options, whatever the port is. Without certificate authorities in the options, those of the
-    /// system are trusted.
+    /// Uses TLS with these options at any port. If the options contain no certificate authorities, the client trusts
+    /// those of the operating system.
     #[cfg(feature = "tls")]
     #[doc(alias = "set_transport")]
     #[doc(alias = "tls_set")]
@@ -275,7 +277,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Uses TLS and trusts the certificate authorities of this file in PEM format.
+    /// Uses TLS, and trusts the certificate authorities in this PEM file.
     #[cfg(feature = "tls")]
     #[doc(alias = "ca_certs")]
     #[doc(alias = "trust_store")]
@@ -285,7 +287,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Uses TLS with a certificate of the client and its key, both in PEM format.
+    /// Uses TLS with a certificate of the client. Both files are in PEM format.
     #[cfg(feature = "tls")]
     #[doc(alias = "client_auth")]
     #[doc(alias = "key_store")]
@@ -301,7 +303,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Uses no TLS, not even at port 8883.
+    /// Disables TLS, even for port 8883.
     pub fn without_tls(mut self) -> Self {
         self.transport.forbid_tls();
         self
@@ -324,17 +326,17 @@ impl ClientBuilder {
         self
     }
 
-    /// Changes options that have no method of their own, such as the properties of CONNECT.
+    /// Changes options that have no separate method, such as the properties of CONNECT.
     #[doc(alias = "set_connect_properties")]
     pub fn options(mut self, change: impl FnOnce(&mut Options)) -> Self {
         change(&mut self.options);
         self
     }
 
-    /// Connects, and waits until the server accepts.
+    /// Connects. Waits until the server accepts the connection.
     ///
     /// # Errors
-    /// If an option is invalid, or the server cannot be reached or rejects the client.
+    /// Returns an error if an option is invalid, if the server cannot be reached, or if the server rejects the client.
     pub fn connect(mut self) -> Result<Client, ConnectError> {
         if self.options.servers.is_empty() {
             let text = "no URL and no host was given";
@@ -357,7 +359,7 @@ impl Default for ClientBuilder {
 }
 
 impl fmt::Debug for ClientBuilder {
-    /// Shows no credentials.
+    /// Formats the options without credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")
             .field("servers", &self.options.servers)

@@ -1,10 +1,10 @@
-//! Tests of the options that depend on each other.
+//! Tests of options that depend on each other.
 
 use super::transport::TlsChoice;
 use super::url::TLS_PORT;
 use super::*;
 
-/// Returns the text of the error that is found before anything is connected to.
+/// Returns the text of the error in the options. `connect` must find it before it opens a connection.
 fn error_of(builder: ClientBuilder) -> String {
     match builder.connect() {
         Err(error @ ConnectError::InvalidOption { .. }) => error.to_string(),

@@ -1,4 +1,4 @@
-//! [`TransportChoice`]: the layers between the socket and MQTT, as the application has chosen them.
+//! [`TransportChoice`] stores the layers that the application has chosen between the socket and MQTT.
 
 use mqtt_transport::ClientTransport;
 #[cfg(feature = "proxy")]
@@ -12,23 +12,23 @@ use super::url::TLS_PORT;
 use crate::client::error::ConnectError;
 use crate::servers::Server;
 
-/// The options of TLS, which nothing can set without its feature.
+/// TLS options. Without the feature `tls` they have no values.
 #[cfg(feature = "tls")]
 type TlsOptions = TlsClientOptions;
 #[cfg(not(feature = "tls"))]
 type TlsOptions = ();
 
-/// TLS or not.
+/// Choice of TLS.
 #[derive(Debug, Clone, Default)]
 pub(super) enum TlsChoice {
-    /// By scheme and port.
+    /// The scheme of the URL and the port decide.
     #[default]
     Default,
     Never,
     With(Box<TlsOptions>),
 }
 
-/// The layers that the application has chosen.
+/// Layers that the application has chosen.
 #[derive(Clone, Default)]
 pub(super) struct TransportChoice {
     pub(super) tls: TlsChoice,
@@ -39,7 +39,7 @@ pub(super) struct TransportChoice {
 }
 
 impl TransportChoice {
-    /// Applies the scheme of a URL. `path` is that of a WebSocket.
+    /// Applies the scheme of a URL. `path` is the path of a WebSocket.
     pub(super) fn set_scheme(
         &mut self,
         has_tls: bool,
@@ -69,7 +69,7 @@ impl TransportChoice {
         self.tls = TlsChoice::With(Box::new(options));
     }
 
-    /// Uses TLS, and changes its options.
+    /// Uses TLS, and changes the TLS options.
     #[cfg(feature = "tls")]
     pub(super) fn change_tls_options(&mut self, change: impl FnOnce(&mut TlsClientOptions)) {
         let mut options = match std::mem::take(&mut self.tls) {
@@ -80,12 +80,12 @@ impl TransportChoice {
         self.tls = TlsChoice::With(options);
     }
 
-    /// Uses no TLS.
+    /// Disables TLS.
     pub(super) fn forbid_tls(&mut self) {
         self.tls = TlsChoice::Never;
     }
 
-    /// Adds the layers to `transport`.
+    /// Returns `transport` with these layers.
     pub(super) fn layers(
         self,
         #[allow(unused_mut)] // without features there is no layer
@@ -100,7 +100,8 @@ impl TransportChoice {
             TlsChoice::With(options) => Some(options),
             TlsChoice::Default if has_websocket => None,
             TlsChoice::Default if at_tls_port == servers.len() => Some(Box::default()),
-            // All servers have the same layers, and plain text would send credentials to a port for TLS.
+            // All servers have the same layers. Without TLS the client would send its credentials in plain text to a
+            // TLS port.
             TlsChoice::Default if at_tls_port > 0 => {
                 let text = "only some of the servers have port 8883 (call tls or without_tls to choose for all)";
                 return Err(ConnectError::invalid_option("TLS", text));
@@ -140,7 +141,7 @@ impl TransportChoice {
     }
 }
 
-/// The error of an option whose feature is off.
+/// Returns the error for an option whose feature is off.
 #[cfg(not(all(feature = "tls", feature = "websocket")))]
 fn missing_feature(feature: &'static str) -> ConnectError {
     ConnectError::invalid_option(

@@ -1,26 +1,26 @@
-//! URLs of brokers: `mqtt://`, `mqtts://`, `ws://` and `wss://`.
+//! Parser for URLs of brokers: `mqtt://`, `mqtts://`, `ws://` and `wss://`.
 
 use mqtt_transport::split_host_and_port;
 
 use crate::client::error::ConnectError;
 
-/// The parts of a URL.
+/// Parts of a URL.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Url {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) has_tls: bool,
-    /// The path of a WebSocket.
+    /// Path of the WebSocket request, if the URL has the scheme `ws` or `wss`.
     pub(super) websocket: Option<String>,
     pub(super) user_name: Option<String>,
     pub(super) password: Option<Vec<u8>>,
 }
 
-/// The port at which brokers speak TLS.
+/// Port at which brokers use TLS.
 pub(super) const TLS_PORT: u16 = 8883;
 
 impl Url {
-    /// Parses a URL. Errors never show the URL, which may hold a password.
+    /// Parses a URL. Errors do not contain the URL, because it may contain a password.
     pub(super) fn parse(text: &str) -> Result<Self, ConnectError> {
         let (scheme, rest) = text
             .split_once("://")
@@ -78,7 +78,7 @@ impl Url {
     }
 }
 
-/// Decodes `%40` and the like.
+/// Decodes percent-encoded bytes such as `%40`.
 fn decode(text: &str) -> Result<Vec<u8>, ConnectError> {
     let mut parts = text.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();

@@ -1,4 +1,4 @@
-//! [`Handler`]: what the driver does with each event of the event loop.
+//! [`Handler`] handles each event of the event loop for the driver.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,22 +13,24 @@ use crate::client::inbox::Room;
 use crate::client::shared::Shared;
 use crate::client::subscriptions::Subscriptions;
 
-/// The part of the driver that handles events during one call of `turn`.
+/// Part of the driver that handles events during one call of `turn`.
 #[derive(Debug)]
 pub(super) struct Handler {
     shared: Arc<Shared>,
     pub(super) in_flight: InFlight,
     pub(super) inbound: Inbound,
     pub(super) subscriptions: Subscriptions,
-    /// Messages that arrived during this turn.
+    /// Messages that have arrived in this turn.
     pub(super) arrived: Vec<InboundMessage>,
-    /// The room left in the inbox. `None` until the first message of this turn.
+    /// Room that is left in the inbox. `None` until the first message of this turn.
     pub(super) room: Option<Room>,
-    /// The CONNACK of the server, if it arrived during this turn.
+    /// CONNACK, if it has arrived in this turn.
     pub(super) connack: Option<Box<Connack>>,
+    /// Set when a caller has got the result of a request.
     pub(super) has_results: bool,
+    /// Set when the application has ended the client.
     pub(super) is_closing: bool,
-    /// Set while messages are taken without room for them.
+    /// Set while messages are accepted even if the inbox has no room for them.
     pub(super) takes_rest: bool,
 }
 
@@ -48,7 +50,7 @@ impl Handler {
         }
     }
 
-    /// Handles one event of the event loop. Breaks if there is no room for another message.
+    /// Handles one event of the event loop. Returns `Break` if the inbox has no room for another message.
     pub(super) fn handle(
         &mut self,
         connection: &mut Connection,
@@ -95,7 +97,8 @@ impl Handler {
             None => self.shared.inbox.room(),
         };
         if self.is_closing || room.is_empty() && !room.has_reader {
-            // Nobody will read it. The server keeps messages of QoS 1 and 2, as they are not acknowledged.
+            // No reader will read this message. The server keeps a message of QoS 1 or 2, because it is not
+            // acknowledged.
             let discarded = &self.shared.failures.counters.discarded;
             discarded.fetch_add(1, Ordering::Relaxed);
             return ControlFlow::Continue(());

@@ -1,4 +1,4 @@
-//! [`Driver`]: the thread of a client. It runs the event loop and does what callers have asked for.
+//! [`Driver`] is the code of a client's thread. It runs the event loop and handles the requests of callers.
 //!
 //! ```text
 //!  callers ─> Outbox ─> Driver ─> EventLoop ─> server
@@ -23,21 +23,22 @@ use super::shared::{Ending, Shared};
 use super::subscriptions;
 use crate::event_loop::{EventLoop, Wakeup};
 
-/// Maximum number of bytes that wait for the socket. The driver sends no further message while this number is reached.
+/// Number of bytes waiting for the socket at which the driver sends no further message.
 const MAXIMUM_UNWRITTEN: usize = 256 * 1024;
 
 /// Maximum number of messages that the driver takes from the callers' queue at a time. Small batches let blocked
 /// callers continue early.
 const BATCH: usize = 64;
 
-/// Minimum time to write the last bytes and DISCONNECT, even if the caller's deadline has passed.
+/// Minimum time for writing the last bytes and DISCONNECT, even if the caller's deadline has passed.
 const SHORTEST_GOODBYE: Duration = Duration::from_millis(100);
 
+/// State of a client's thread.
 #[derive(Debug)]
 pub(super) struct Driver {
     event_loop: EventLoop,
     handler: Handler,
-    /// Messages that wait for a connection or for the Receive Maximum of the server. The front one is sent next.
+    /// Messages that wait for a connection or for room in the window of the server. The first one is sent next.
     publications: VecDeque<Publication>,
     /// Requests that wait for a connection.
     requests: VecDeque<Request>,
@@ -70,8 +71,8 @@ impl Driver {
         self.handler.is_closing = closing.is_some();
         if self.event_loop.is_paused() {
             // If the server has closed the connection, the rest of it is read even without room in the inbox. Otherwise
-            // an application that reads nothing would prevent the reconnect. The operating system holds few bytes of
-            // it.
+            // an application that does not read would prevent the client from reconnecting. The operating system
+            // buffers few bytes of the connection.
             self.handler.takes_rest =
                 self.event_loop.has_hung_up() && !self.shared.inbox.is_overfull();
             let has_room = closing.is_some() || !self.shared.inbox.is_paused();
@@ -88,8 +89,8 @@ impl Driver {
                 return Err(self.say_goodbye(deadline));
             }
         }
-        // Without a connection, or while `publications` is not empty, messages stay in the callers' queue. They must
-        // not wake the driver, since it would not take them.
+        // Without a connection, or while `publications` is not empty, messages stay in the callers' queue. New messages
+        // must then not wake the driver, because it would not take them.
         let takes_publications = self.event_loop.is_connected() && self.publications.is_empty();
         let outbox = &self.shared.outbox;
         let may_wait = outbox.begin_wait(takes_publications, closing.is_some());
@@ -120,7 +121,7 @@ impl Driver {
         Ok(())
     }
 
-    /// The number of messages and acknowledgements that the client has accepted and not finished.
+    /// Returns the number of accepted messages that the client has not finished.
     fn unfinished(&self) -> usize {
         self.publications.len()
             + self.shared.outbox.publications()
@@ -128,6 +129,7 @@ impl Driver {
             + self.handler.in_flight.unsent()
     }
 
+    /// Sends the requests of callers. Requests that need a connection wait for one.
     fn send_requests(&mut self) {
         self.shared.outbox.take_requests(&mut self.requests);
         let is_connected = self.event_loop.is_connected();
@@ -139,7 +141,7 @@ impl Driver {
                     let inbound = &mut self.handler.inbound;
                     inbound.acknowledge(connection, handle, reason_code);
                 }
-                // The caller has given up.
+                // The caller has timed out.
                 request if !request.is_wanted() => {}
                 request => {
                     if let Err(request) = self.handler.subscriptions.send(connection, request) {
@@ -188,7 +190,7 @@ impl Driver {
         }
     }
 
-    /// Tells callers what has been finished.
+    /// Passes the results of messages and requests to waiting callers.
     fn report_results(&mut self) {
         let written = self.event_loop.written();
         let handler = &mut self.handler;
@@ -202,7 +204,7 @@ impl Driver {
         }
     }
 
-    /// Passes on what came in this turn.
+    /// Passes messages and events of this turn to the application.
     fn finish_turn(&mut self) {
         self.handler.room = None;
         if !self.handler.arrived.is_empty() {
@@ -224,6 +226,7 @@ impl Driver {
         self.report_results();
     }
 
+    /// Assigns packet identifiers again, after a new connection or while a backlog waits.
     fn reassign(&mut self) {
         let backlog: Vec<_> = self.event_loop.backlog().cloned().collect();
         if let Some(connection) = self.event_loop.connection() {
@@ -251,6 +254,7 @@ impl Driver {
         events.add(ClientEvent::Reconnecting { wait });
     }
 
+    /// Sends DISCONNECT, and returns the result of the client.
     fn say_goodbye(&mut self, deadline: Instant) -> Ending {
         let unfinished = self.unfinished();
         let left = deadline.saturating_duration_since(Instant::now());
@@ -259,8 +263,8 @@ impl Driver {
             .event_loop
             .disconnect(disconnect, left.max(SHORTEST_GOODBYE));
         let reason = match result {
-            // All QoS 1 and 2 messages were acknowledged before DISCONNECT. The unwritten bytes may still contain a QoS
-            // 0 message, so the error is reported.
+            // All messages of QoS 1 and 2 were acknowledged before DISCONNECT. The unwritten bytes may still contain a
+            // message of QoS 0, so the error is reported.
             Err(error) if unfinished == 0 && self.event_loop.unwritten() > 0 => {
                 ConnectError::new(self.server(), error)
             }
@@ -277,6 +281,7 @@ impl Driver {
         server.map(ToString::to_string).unwrap_or_default()
     }
 
+    /// Completes all messages and requests, and wakes all callers.
     fn end(&mut self, ending: Ending) {
         let Ending { reason, .. } = &ending;
         let shared = Arc::clone(&self.shared);
@@ -306,7 +311,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Only after a panic: no caller may wait for a thread that is gone.
+        // Only a panic leads here with an unfinished client. No caller may wait for a thread that has ended.
         if !self.shared.has_ended() {
             self.end(Ending {
                 reason: ConnectError::Closed,
@@ -316,7 +321,7 @@ impl Drop for Driver {
     }
 }
 
-/// The error of a message that cannot be sent to this server.
+/// Returns the error for a message that cannot be sent to this server.
 fn unsendable(error: SendError, topic_name: TopicName) -> PublishError {
     let feature = match error {
         SendError::QoSNotSupported => "this quality of service",

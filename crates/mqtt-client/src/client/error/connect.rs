@@ -1,4 +1,4 @@
-//! [`ConnectError`]: the reason why a client is not connected.
+//! [`ConnectError`] is the reason why a client is not connected.
 
 use std::sync::Arc;
 use std::{fmt, io};
@@ -12,100 +12,100 @@ use mqtt_transport::reason as words;
 use super::write_reason;
 use crate::error::ClientError;
 
-/// The reason why a client is not connected.
+/// Reason why a client is not connected.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// An option or the URL is invalid.
     InvalidOption {
-        /// The name of the option.
+        /// Name of the option.
         option: &'static str,
-        /// The value, what is wrong with it, and what was expected.
+        /// The invalid value, the reason, and the expected value.
         message: String,
     },
     /// The host name has no address.
     Resolve {
-        /// The server, as host and port.
+        /// Server as host and port.
         server: String,
-        /// The error of the resolver.
+        /// Error of the resolver.
         source: Arc<io::Error>,
     },
     /// No address of the server accepts connections.
     Unreachable {
-        /// The server.
+        /// Server as host and port.
         server: String,
-        /// The error of the last address.
+        /// Error of the last address.
         source: Arc<io::Error>,
     },
     /// The TLS handshake failed, for example because the certificate is not trusted.
     Tls {
-        /// The server.
+        /// Server as host and port.
         server: String,
-        /// The error of TLS.
+        /// Error of TLS.
         source: Arc<io::Error>,
     },
-    /// The handshake with a proxy or of WebSocket failed, or the connection ended during it.
+    /// The handshake of a proxy or of WebSocket failed, or the connection ended during a handshake.
     Transport {
-        /// The server.
+        /// Server as host and port.
         server: String,
-        /// The error of the transport.
+        /// Error of the layer.
         source: Arc<io::Error>,
     },
     /// The server rejected the user name or the password.
     Credentials {
-        /// The server.
+        /// Server as host and port.
         server: String,
     },
     /// The client is not authorized to connect.
     NotAuthorized {
-        /// The server.
+        /// Server as host and port.
         server: String,
     },
     /// The server rejected the connection for another reason.
     Refused {
-        /// The server.
+        /// Server as host and port.
         server: String,
-        /// The reason code of CONNACK.
+        /// Reason code in CONNACK.
         reason_code: ReasonCode,
-        /// The explanation of the server.
+        /// Explanation of the server.
         reason_string: Option<String>,
     },
-    /// The server ended the connection with DISCONNECT.
+    /// The server has ended the connection with DISCONNECT.
     Disconnected {
-        /// The server.
+        /// Server as host and port.
         server: String,
-        /// The reason code of DISCONNECT.
+        /// Reason code in DISCONNECT.
         reason_code: ReasonCode,
-        /// The explanation of the server.
+        /// Explanation of the server.
         reason_string: Option<String>,
     },
     /// The connection was lost.
     Lost {
-        /// The server.
+        /// Server as host and port.
         server: String,
     },
     /// The server did not answer in time.
     Timeout {
-        /// The server.
+        /// Server as host and port.
         server: String,
     },
     /// The server violated the protocol.
     Protocol {
-        /// The server.
+        /// Server as host and port.
         server: String,
         /// The violation.
         reason: CloseReason,
     },
-    /// The system does not let the client run.
+    /// The operating system has no resources for the client, for example no thread.
     System(Arc<io::Error>),
-    /// A field of CONNECT does not fit into the packet.
+    /// A field of CONNECT cannot be encoded.
     Encode(EncodeError),
     /// The application has ended the client.
     Closed,
 }
 
 impl ConnectError {
-    /// Returns the error of an invalid option. `message` has the value, what is wrong with it, and what was expected.
+    /// Returns the error of an invalid option. `message` contains the value, the reason, and the expected value.
     pub(in crate::client) fn invalid_option(
         option: &'static str,
         message: impl Into<String>,
@@ -116,7 +116,7 @@ impl ConnectError {
         }
     }
 
-    /// Classifies an error of the event loop.
+    /// Returns the kind of error for an error of the event loop.
     pub(in crate::client) fn new(server: String, error: ClientError) -> Self {
         match error {
             ClientError::Closed(reason) => Self::of_close(server, reason),
@@ -142,7 +142,7 @@ impl ConnectError {
             }
             ClientError::Encode(error) => Self::Encode(error),
             ClientError::Io(error) => Self::System(Arc::new(error)),
-            // The event loop has no message and no topic of its own.
+            // The event loop itself publishes no messages and uses no topics, so these errors do not occur.
             ClientError::Publish(_) | ClientError::Topic(_) => Self::Lost { server },
         }
     }

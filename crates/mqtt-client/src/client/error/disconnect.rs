@@ -1,30 +1,31 @@
-//! [`DisconnectError`]: the reason why a client ended with messages that may not have reached the server.
+//! [`DisconnectError`] is the reason why a client ended before all messages had certainly reached the server.
 
 use std::fmt;
 
 use super::{ConnectError, PublishError};
 
-/// The reason why a client ended with messages that may not have reached the server.
+/// Reason why a client ended although some messages may not have reached the server.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum DisconnectError {
-    /// The server has not acknowledged all messages before the deadline.
+    /// The server has not acknowledged all messages before the timeout.
     TimedOut {
-        /// The number of messages that the server has not acknowledged.
+        /// Number of messages that the server has not acknowledged.
         unfinished: usize,
     },
-    /// The client had ended before.
+    /// The client had already ended.
     Closed {
-        /// The number of messages that the server has not acknowledged.
+        /// Number of messages that the server has not acknowledged.
         unfinished: usize,
-        /// The reason why the client has ended.
+        /// Reason why the client has ended.
         reason: ConnectError,
     },
-    /// Messages failed whose [`PublishToken`](crate::PublishToken)s were dropped, so that nobody was told.
+    /// Messages failed whose [`PublishToken`](crate::PublishToken)s were dropped, so that no caller has received the
+    /// errors.
     Undelivered {
-        /// The number of these messages.
+        /// Number of these messages.
         count: u64,
-        /// The error of the first one.
+        /// Error of the first of them.
         first: PublishError,
     },
 }

@@ -1,4 +1,4 @@
-//! The errors of [`Client`](crate::Client), each with the server, the topic or the topic filter that it is about.
+//! Errors of [`Client`](crate::Client). Each error contains the server, topic name or topic filter that it concerns.
 
 mod connect;
 mod disconnect;
@@ -14,7 +14,7 @@ pub use disconnect::DisconnectError;
 pub use publish::PublishError;
 pub use subscribe::SubscribeError;
 
-/// Writes a reason code, and the explanation of the server if there is one.
+/// Writes a reason code and, if the server has sent one, its explanation.
 fn write_reason(
     f: &mut fmt::Formatter<'_>,
     reason_code: ReasonCode,

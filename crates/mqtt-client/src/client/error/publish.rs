@@ -1,4 +1,4 @@
-//! [`PublishError`]: the reason why a message was not published.
+//! [`PublishError`] is the reason why a message was not published.
 
 use std::fmt;
 
@@ -6,61 +6,62 @@ use mqtt_codec::{ReasonCode, TopicName};
 
 use super::{ConnectError, write_reason};
 
-/// The reason why a message was not published.
+/// Reason why a message was not published.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum PublishError {
     /// The topic name is invalid.
     InvalidTopic {
-        /// The text that is no topic name.
+        /// The invalid text.
         topic_name: String,
     },
-    /// The protocol version, or the server, does not support a part of the message.
+    /// The protocol version or the server does not support a part of the message.
     Unsupported {
-        /// The topic name of the message.
+        /// Topic name of the message.
         topic_name: TopicName,
         /// The part, such as properties or retained messages.
         feature: &'static str,
     },
     /// The message is larger than the server accepts.
     TooLarge {
-        /// The topic name of the message.
+        /// Topic name of the message.
         topic_name: TopicName,
     },
     /// The outgoing queue was full until the deadline. The message was not accepted.
     QueueFull {
-        /// The topic name of the message.
+        /// Topic name of the message.
         topic_name: TopicName,
     },
-    /// A message of QoS 0 was not accepted, because there is no connection and nobody would resend it.
+    /// A message of QoS 0 was not accepted, because the client is not connected and does not resend such messages.
     Disconnected {
-        /// The topic name of the message.
+        /// Topic name of the message.
         topic_name: TopicName,
     },
     /// The connection was lost before a message of QoS 0 was sent.
     Lost {
-        /// The topic name of the message.
+        /// Topic name of the message.
         topic_name: TopicName,
     },
-    /// The server rejected the message.
+    /// The server has rejected the message.
     Refused {
-        /// The topic name of the message.
+        /// Topic name of the message.
         topic_name: TopicName,
-        /// The reason code of PUBACK, PUBREC or PUBCOMP.
+        /// Reason code in PUBACK, PUBREC or PUBCOMP.
         reason_code: ReasonCode,
-        /// The explanation of the server.
+        /// Explanation of the server.
         reason_string: Option<String>,
     },
-    /// The server has not acknowledged the message before the deadline of the caller. The client still delivers it.
+    /// The server has not acknowledged the message before the timeout of the caller. The client still delivers the
+    /// message.
     TimedOut {
-        /// The topic name of the message.
+        /// Topic name of the message.
         topic_name: TopicName,
     },
     /// The client has ended before the server acknowledged the message.
     Closed {
-        /// The topic name of the message.
+        /// Topic name of the message.
         topic_name: TopicName,
-        /// The reason why the client has ended.
+        /// Reason why the client has ended.
         reason: ConnectError,
     },
 }

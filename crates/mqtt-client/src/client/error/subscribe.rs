@@ -1,4 +1,4 @@
-//! [`SubscribeError`]: the reason why a subscription was not made or not removed.
+//! [`SubscribeError`] is the reason why subscribing or unsubscribing failed.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use mqtt_codec::{EncodeError, ReasonCode};
 
 use super::ConnectError;
 
-/// The reason why a subscription was not made or not removed.
+/// Reason why subscribing or unsubscribing failed.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum SubscribeError {
     /// The topic filter is invalid.
     InvalidTopicFilter {
-        /// The text that is no topic filter.
+        /// The invalid text.
         topic_filter: String,
     },
     /// The request has no topic filter.
@@ -22,19 +22,19 @@ pub enum SubscribeError {
         /// The option.
         feature: &'static str,
     },
-    /// The server rejected the subscription.
+    /// The server has rejected the subscription.
     Refused {
-        /// The topic filter.
+        /// Topic filter of the subscription.
         topic_filter: String,
-        /// The reason code of SUBACK or UNSUBACK.
+        /// Reason code in SUBACK or UNSUBACK.
         reason_code: ReasonCode,
     },
-    /// The server has not answered before the deadline. The request may still take effect.
+    /// The server has not answered before the timeout. The request may still take effect.
     TimedOut {
-        /// The first topic filter of the request.
+        /// First topic filter of the request.
         topic_filter: String,
     },
-    /// The request does not fit into a packet that the server accepts.
+    /// The request cannot be encoded, or is larger than the server accepts.
     Encode(EncodeError),
     /// The client has ended.
     Closed(ConnectError),
