@@ -1,3 +1,4 @@
+//! Fuzz target. The input and the checked property are those of [`mqtt_fuzz::client`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| mqtt_fuzz::client(input));

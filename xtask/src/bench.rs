@@ -1,6 +1,6 @@
-//! `cargo xtask bench`: what our programs and libraries cost, beside those of others, for
-//! `docs/performance.md`. Instructions are counted by callgrind and repeat; CI compares them with the figures
-//! that are committed. Ratios of time are of programs that ran side by side, on a machine that did nothing else.
+//! `cargo xtask bench`: measures the cost of our programs and libraries beside others, and writes the tables of
+//! `docs/performance.md`. callgrind counts instructions; these counts repeat exactly, and CI compares them with the
+//! committed figures. Ratios of time are of programs that ran side by side, on a machine without other load.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,13 +11,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::{cargo, root, run, setup, target};
 
-/// How much more than the committed figure is no failure: compilers differ.
+/// The factor by which a count may exceed the committed figure, because compilers differ.
 const ROOM: f64 = 1.05;
 
 /// The figures, relative to the workspace.
 const FIGURES: &str = "docs/generated/instructions.tsv";
 
-/// Operation, by whom, and instructions for each.
+/// Operation, library, and instructions for each operation.
 type Counts = Vec<(String, String, u64)>;
 
 pub(crate) fn run_with(options: &[&str]) -> Result<()> {
@@ -33,7 +33,7 @@ pub(crate) fn run_with(options: &[&str]) -> Result<()> {
     }
 }
 
-/// Counts the cases of mqtt-bench, those whose maker is wanted.
+/// Counts the instructions of the cases of mqtt-bench that `is_wanted` selects by operation and library.
 fn count(is_wanted: impl Fn(&str, &str) -> bool) -> Result<Counts> {
     setup::valgrind();
     let folder = target().join("bench");
@@ -49,7 +49,7 @@ fn count(is_wanted: impl Fn(&str, &str) -> bool) -> Result<Counts> {
             .split_once('\t')
             .context("a case is a name and a maker")?;
         if is_wanted(name, by) {
-            // What comes before and after the operations is in both.
+            // Two counts are subtracted, so that the instructions before and after the operations do not matter.
             let (few, many) = (1000, 3000);
             let collected = |times| collected(&program, name, by, times);
             let each = (collected(many)? - collected(few)?) / (many - few);
@@ -60,6 +60,7 @@ fn count(is_wanted: impl Fn(&str, &str) -> bool) -> Result<Counts> {
     Ok(counts)
 }
 
+/// Runs a case under callgrind. Returns the number of instructions of the whole process.
 fn collected(program: &PathBuf, name: &str, by: &str, times: u64) -> Result<u64> {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
@@ -88,6 +89,7 @@ fn write_figures(counts: &Counts) -> Result<()> {
     Ok(())
 }
 
+/// Compares the counts of our libraries with the committed figures, and fails if an operation needs more instructions.
 fn check() -> Result<()> {
     let committed = std::fs::read_to_string(root().join(FIGURES)).context(FIGURES)?;
     let committed: BTreeMap<_, _> = committed
@@ -95,7 +97,7 @@ fn check() -> Result<()> {
         .filter_map(|line| line.rsplit_once('\t'))
         .collect();
     let mut grown = Vec::new();
-    // A million subscriptions take long to make, under callgrind.
+    // This case is left out: under callgrind it takes long to make a million subscriptions.
     let is_wanted = |name: &str, by: &str| is_ours(by) && !name.contains("1000000");
     for (name, by, each) in count(is_wanted)? {
         let key = format!("{name}\t{by}");
@@ -117,14 +119,14 @@ fn check() -> Result<()> {
     Ok(())
 }
 
-/// Replaces the measured parts of the report, which stand between comments that name them.
+/// Replaces the measured parts of the report. Comments with the name of a part mark its begin and end.
 fn write_report(counts: &Counts) -> Result<()> {
     let path = root().join("docs/performance.md");
     let mut report = std::fs::read_to_string(&path).context("docs/performance.md")?;
     replace(&mut report, "instructions", &instruction_table(counts)?)?;
     setup::mosquitto();
     run(&mut cargo("build --release --locked --bins"))?;
-    // Standard error is the terminal's: it shows how far cargo and the measurement are.
+    // Standard error goes to the terminal, so that the progress of cargo and of the measurement is visible.
     let measured = cargo("run --release --locked --package tests --example bench")
         .stderr(Stdio::inherit())
         .output()?;
@@ -152,7 +154,8 @@ fn replace(report: &mut String, name: &str, table: &str) -> Result<()> {
     Ok(())
 }
 
-/// A row for each operation; the best of the others is what ours is compared with.
+/// Returns the table of instructions, with a row for each operation. `ratio` compares our library with the best other
+/// one.
 fn instruction_table(counts: &Counts) -> Result<String> {
     let mut table = "| Operation | ours | best other | ratio | all others |\n| --- | ---: | ---: | ---: | --- |\n".to_owned();
     let mut names: Vec<_> = counts.iter().map(|(name, ..)| name).collect();

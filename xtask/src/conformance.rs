@@ -1,7 +1,7 @@
-//! `cargo xtask conformance`: runs the tests that name statements of the standard and writes
-//! docs/generated/conformance.md. With `--check` the file has to be as it is. An error is: a statement that is
-//! named and does not exist, one that is named by a test and not asserted when it runs, and one that
-//! has neither a test nor a reason.
+//! `cargo xtask conformance`: runs the tests that name statements of the standard, and writes
+//! docs/generated/conformance.md. With `--check` the file must be up to date. The task fails if a source names a
+//! statement that does not exist, if a test names a statement and does not assert it when it runs, or if a statement
+//! has neither a test nor a reason why it does not apply.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use crate::{cargo, root, run as run_command, target};
 
 const VERSIONS: [&str; 2] = ["3.1.1", "5.0"];
 
-/// Version and id.
+/// The version and the id of a statement.
 type Key = (String, String);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,7 @@ enum End {
     Server,
 }
 
+/// A statement of the standard, from the lists in `tests/conformance`.
 struct Statement {
     key: Key,
     ends: Vec<End>,
@@ -58,6 +59,7 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Reads a list in `tests/conformance`. Returns the fields of each row.
 fn read(name: &str) -> Result<Vec<Vec<String>>> {
     let path = root().join("tests/conformance").join(name);
     let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
@@ -104,7 +106,7 @@ fn read_statements() -> Result<Vec<Statement>> {
     Ok(statements)
 }
 
-/// Reasons by statement and end.
+/// Returns the reasons why statements do not apply, by statement and end.
 fn read_not_applicable(statements: &[Statement]) -> Result<BTreeMap<(Key, End), String>> {
     let mut reasons = BTreeMap::new();
     for row in read("not-applicable.tsv")? {
@@ -122,7 +124,7 @@ fn read_not_applicable(statements: &[Statement]) -> Result<BTreeMap<(Key, End), 
     Ok(reasons)
 }
 
-/// Every statement that a source names anywhere exists.
+/// Checks that every statement that a source names exists.
 fn check_citations(statements: &[Statement]) -> Result<()> {
     let known: BTreeSet<_> = statements
         .iter()
@@ -140,7 +142,7 @@ fn check_citations(statements: &[Statement]) -> Result<()> {
     Ok(())
 }
 
-/// Every statement that a conformance test names was asserted by it.
+/// Checks that each statement that a conformance test names was asserted when the test ran.
 fn check_named(statements: &[Statement], shown: &Shown) -> Result<()> {
     for (path, text) in sources(&root().join("tests/tests/programs/conformance"))? {
         for version in VERSIONS {
@@ -183,7 +185,7 @@ fn sources(folder: &Path) -> Result<Vec<(String, String)>> {
     Ok(found)
 }
 
-/// Ids such as `MQTT-4.3.3-10`; what only looks like one (`MQTT-` and no number) is none.
+/// Returns the ids in a text, such as `MQTT-4.3.3-10`. `MQTT-` without a number after it is not an id.
 fn citations(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for (start, _) in text.match_indices("MQTT-") {
@@ -199,9 +201,10 @@ fn citations(text: &str) -> Vec<&str> {
     found
 }
 
-/// The tests that have shown a statement at an end.
+/// The names of the tests that have asserted a statement, by statement and end.
 type Shown = BTreeMap<(Key, End), BTreeSet<String>>;
 
+/// Runs the conformance tests, which append each asserted statement to a file. Returns the content of the file.
 fn run_tests() -> Result<Shown> {
     let folder = target();
     std::fs::create_dir_all(&folder).context("cannot make the target folder")?;
@@ -233,6 +236,7 @@ This table is for developers; [conformance.md](../conformance.md) explains it. `
 
 ";
 
+/// Returns the text of the page, and the statements without a test.
 fn report(
     statements: &[Statement],
     not_applicable: &BTreeMap<(Key, End), String>,
@@ -288,7 +292,7 @@ fn report(
     Ok((text + &tables, untested))
 }
 
-/// What is known of a statement: the most that one of its ends has to say.
+/// The result for a statement: the highest of the results for its ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     NotApplicable,

@@ -1,4 +1,5 @@
-//! `cargo xtask crash`: real processes, the broker killed at random times for as long as it is told.
+//! `cargo xtask crash`: runs the test that kills real broker processes at random times, for the given number of
+//! seconds.
 
 use anyhow::{Result, bail};
 

@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: the main job, as a user sees it. Everything it prints is what the programs
-//! print, and it is checked.
+//! `cargo xtask demo`: exchanges messages with the real programs, as a user would. The demo prints the output of the
+//! programs, and checks it.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -11,10 +11,10 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{cargo, run as run_command, target};
 
-/// How long anything may take before the demo fails.
+/// Maximum time that the demo waits for a line before it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A program that is ended with the demo.
+/// A running program. Dropping it kills the program.
 struct Program {
     name: &'static str,
     child: Child,
@@ -90,7 +90,8 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Prints lines and checks that they tell of these packets, in any order across the two clients.
+/// Prints the lines about packets, and checks that they name exactly these packets. The order is not checked, because
+/// the packets of the two clients may be interleaved.
 fn show(title: &str, lines: &[String], packets: &[&str]) -> Result<()> {
     println!("\n{title}:");
     let mut expected = packets.to_vec();
@@ -111,7 +112,8 @@ fn start(name: &'static str, arguments: &str) -> Result<Program> {
     let path = target().join("release").join(name);
     let mut child = Command::new(path)
         .args(arguments.split_whitespace())
-        // A demo that fails kills the broker, whose control socket must not stay in /run.
+        // A demo that fails kills the broker, which then cannot remove its control socket. This folder keeps the socket
+        // out of /run.
         .env("XDG_RUNTIME_DIR", target())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -145,7 +147,7 @@ impl Program {
             .with_context(|| format!("{} prints nothing", self.name))
     }
 
-    /// Waits for its end, which has to be a good one; gives what it printed and said.
+    /// Waits until the program ends with success. Returns the lines of standard output and of standard error.
     fn finish(mut self) -> Result<(Vec<String>, Vec<String>)> {
         let output = self.rest(&self.output)?;
         let errors = self.rest(&self.errors)?;
@@ -158,7 +160,7 @@ impl Program {
         Ok((output, errors))
     }
 
-    /// Asks it to end.
+    /// Sends SIGTERM to the program, and waits for its end. Returns the lines of standard error.
     fn stop(self) -> Result<Vec<String>> {
         let id = self.child.id().to_string();
         run_command(Command::new("kill").args(["-s", "TERM", &id]))?;

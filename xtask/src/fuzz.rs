@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz`: the fuzz targets, each for some time. Needs a nightly compiler and cargo-fuzz,
-//! and installs them if they are missing.
+//! `cargo xtask fuzz`: runs each fuzz target for a given time. The task needs a nightly compiler and cargo-fuzz, and
+//! installs them if they are missing.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{cargo, root, run as run_command, target};
 
-/// `--seconds N`, for each target or for those that are named.
+/// Runs the targets that are named, or all targets, for `--seconds N` each.
 pub(crate) fn run(options: &[&str]) -> Result<()> {
     let ["--seconds", seconds, names @ ..] = options else {
         bail!("say --seconds N, and perhaps the names of targets");
@@ -29,7 +29,7 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     set_up()?;
     for name in chosen {
         println!("{name}:");
-        // What is found goes beside the inputs that are kept, which are few.
+        // New inputs go to a folder below `target`, so that the small corpus in the repository does not grow.
         let found = target().join("fuzz-corpus").join(name);
         std::fs::create_dir_all(&found).context("cannot make a folder for what is found")?;
         let arguments = format!("+nightly fuzz run {name}");
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The targets, which have a corpus each.
+/// Returns the names of the targets. Each target has a corpus.
 fn targets(corpora: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(corpora).context("there are no corpora")? {
@@ -54,6 +54,7 @@ fn targets(corpora: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Installs a nightly compiler and cargo-fuzz if they are missing.
 fn set_up() -> Result<()> {
     let works = |arguments: &str| {
         let mut command = rustup_cargo(arguments);
@@ -69,7 +70,7 @@ fn set_up() -> Result<()> {
     Ok(())
 }
 
-/// The `cargo` that knows `+nightly`: the one that runs this task is of one toolchain.
+/// Returns the `cargo` of rustup, which accepts `+nightly`. The `cargo` that runs this task belongs to one toolchain.
 fn rustup_cargo(arguments: &str) -> std::process::Command {
     let mut command = std::process::Command::new("cargo");
     command

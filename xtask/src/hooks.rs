@@ -1,11 +1,11 @@
-//! Tests of the hooks in `.githooks`, which developers may enable in their checkout. No task uses this module.
+//! Tests of the hooks in `.githooks`, which developers may enable in their checkout. The tasks do not use this module.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::root;
 
-/// Runs the hook for a commit message. Returns what it prints if it rejects the message.
+/// Runs the hook for a commit message. Returns the output of the hook if the hook rejects the message.
 fn rejection_of(message: &str) -> Option<String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("COMMIT_EDITMSG");

@@ -1,5 +1,6 @@
-//! Tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `conformance`, `reference`, `crash`, `crowd`,
-//! `figures`, `msrv`, `mutants`, `siege`, `sim`, `texts` and `fuzz`. No shell, no set-up by hand.
+//! The tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `conformance`, `reference`, `crash`, `crowd`,
+//! `figures`, `msrv`, `mutants`, `siege`, `sim`, `texts` and `fuzz`. Each module has one task. The tasks need no shell
+//! and install what they need.
 
 mod bench;
 mod conformance;
@@ -81,18 +82,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// The folder of the workspace.
+/// Returns the folder of the workspace.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap_or_else(|| Path::new("."))
 }
 
-/// Where builds go.
+/// Returns the folder for builds.
 fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
+/// Returns a command that runs cargo in the workspace.
 fn cargo(arguments: &str) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -102,7 +104,10 @@ fn cargo(arguments: &str) -> Command {
     command
 }
 
-/// Runs a command that has to succeed.
+/// Runs a command.
+///
+/// # Errors
+/// If the command cannot be run or does not succeed.
 fn run(command: &mut Command) -> Result<()> {
     let status = command
         .status()

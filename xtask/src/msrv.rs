@@ -1,7 +1,7 @@
-//! `cargo xtask msrv`: checks that the workspace compiles with the oldest Rust that it promises.
+//! `cargo xtask msrv`: checks that the workspace compiles with the oldest Rust version that Cargo.toml promises.
 //!
-//! rustup's toolchain of that version is used if it is installed. Otherwise Debian 12's packages are
-//! unpacked below `target`: Debian ships this version, and nothing is installed on the system.
+//! The task uses rustup's toolchain of that version if it is installed. Otherwise it unpacks packages of Debian 12,
+//! which ships this version, below `target`. Nothing is installed on the system.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,8 @@ pub(crate) fn run() -> Result<()> {
         true => rustup_cargo(),
         false => debian_cargo(&folder.join("root"))?,
     };
-    // Own build folder: another compiler would make cargo build everything anew each time.
+    // The check has its own build folder. In a shared folder, each change of the compiler would make cargo build
+    // everything again.
     check.env("CARGO_TARGET_DIR", folder.join("build"));
     run_command(check.args(["check", "--workspace", "--all-targets", "--locked"]))?;
     println!("The workspace compiles with Rust {VERSION}.");

@@ -1,5 +1,6 @@
-//! `cargo xtask reference`: every row of what the mosquitto tools do has a test, or a line in
-//! `docs/differences.md`, and the list that says so tells the truth: tests and headings are there.
+//! `cargo xtask reference`: checks the list in tests/reference/rows.tsv. Each row describes a behaviour of the
+//! mosquitto tools and must name a test, or a heading of `docs/differences.md`. All tests and headings that it names
+//! must exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,8 +17,8 @@ struct Row<'a> {
     differences: Vec<&'a str>,
 }
 
-/// Checks the list and prints the counts. `--source FILE` compares the number of rows with the tables
-/// of the description itself.
+/// Checks the list and prints the counts. `--source FILE` also compares the number of rows with the tables of the
+/// description of the mosquitto tools.
 pub(crate) fn run(options: &[&str]) -> Result<()> {
     let list = read("tests/reference/rows.tsv")?;
     let rows = parse(&list)?;
@@ -71,7 +72,7 @@ fn parse(list: &str) -> Result<Vec<Row<'_>>> {
         .collect()
 }
 
-/// The names of all tests in the workspace.
+/// Returns the names of all tests in the workspace.
 fn tests() -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for folder in ["crates", "tests"] {
@@ -80,6 +81,7 @@ fn tests() -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
+/// Adds the names of the tests in a folder. The sources are searched line by line: `#[test]` and then `fn NAME(`.
 fn collect(folder: &Path, names: &mut BTreeSet<String>) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -103,7 +105,7 @@ fn collect(folder: &Path, names: &mut BTreeSet<String>) -> Result<()> {
     Ok(())
 }
 
-/// Rows in each section, here and there.
+/// Compares the number of rows in each section with the tables in `source`. Returns a line for each difference.
 fn compare(rows: &[Row<'_>], source: &str) -> Vec<String> {
     let mut expected = BTreeMap::<&str, usize>::new();
     let mut section = "";

@@ -1,20 +1,20 @@
-//! The peers that the tests talk to: mosquitto, paho-mqtt, MQTT.js, a browser. `cargo xtask test --install` and the
-//! benchmarks install them, if the machine permits it; nothing else does.
+//! Installs the peers that the tests connect to: mosquitto, paho-mqtt, MQTT.js and a browser. Only `cargo xtask test
+//! --install` and the benchmarks install them, if the machine permits that.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::target;
 
-/// The versions of MQTT.js that the tests use: the last one of each major version in use, by the folder that it is
-/// installed in. The page for the browser uses the newest.
+/// The versions of MQTT.js that the tests use: the last version of each major version in use, with the name of its
+/// folder. The page for the browser uses the newest.
 const MQTT_JS: [(&str, &str); 3] = [
     ("mqtt", "mqtt@5.16.0"),
     ("mqtt3", "mqtt3@npm:mqtt@3.0.0"),
     ("mqtt4", "mqtt4@npm:mqtt@4.3.8"),
 ];
 
-/// Installs mosquitto and its clients, if they are not there and it can be done.
+/// Installs mosquitto and its clients, if they are missing and this user may install packages.
 pub(crate) fn mosquitto() {
     let is_there = ["mosquitto", "mosquitto_pub", "mosquitto_sub"]
         .iter()
@@ -45,11 +45,12 @@ pub(crate) fn valgrind() {
     }
 }
 
-/// A browser, which is large: installed only where `CI` is set.
+/// Installs a browser. It is large, so it is installed only if `CI` is set.
 pub(crate) fn browser() {
     if !has("chromium") && std::env::var_os("CI").is_some() {
         println!("Installing chromium for the tests …");
-        // Debian's npm does not go with a Node.js from elsewhere, which has its own.
+        // npm is installed only if it is missing: a Node.js from another source has its own npm, and Debian's does not
+        // work with it.
         let packages = ["chromium", "npm"].into_iter();
         install(&packages.filter(|name| !has(name)).collect::<Vec<_>>());
     }
@@ -79,7 +80,7 @@ pub(crate) fn install_mqtt_js() {
     }
 }
 
-/// Installs packages of Debian's, where that is allowed.
+/// Installs packages of Debian, if this user may do so.
 fn install(packages: &[&str]) {
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
@@ -89,7 +90,7 @@ fn install(packages: &[&str]) {
         succeeds(&mut command)
     };
     let install = [&["install", "--yes", "--quiet"], packages].concat();
-    // Lists of packages are often missing or old in containers.
+    // In containers the lists of packages are often missing or old.
     if !apt(&install) && apt(&["update", "--quiet"]) {
         apt(&install);
     }
@@ -101,7 +102,8 @@ pub(crate) fn paho_python() -> Option<PathBuf> {
     has_paho(&python).then_some(python)
 }
 
-/// Returns the folder with paho-mqtt 1.6, whose interface 2.0 has changed, for the Python that has the newer one.
+/// Returns the folder with paho-mqtt 1.6, whose interface 2.0 has changed. The Python of paho-mqtt 2.1 can also load
+/// it.
 pub(crate) fn paho_1_6() -> Option<PathBuf> {
     let folder = target().join("test-python").join("paho-1.6");
     folder.join("paho").is_dir().then_some(folder)
@@ -131,7 +133,7 @@ pub(crate) fn install_paho() {
 fn make_environment(folder: &Path) {
     let mut venv = Command::new("python3");
     if !succeeds(venv.args(["-m", "venv"]).arg(folder)) {
-        // Debian's Python has no venv of its own.
+        // Debian's Python lacks the module venv, so virtualenv is used instead.
         let pip = ["-m", "pip", "install", "--quiet", "virtualenv"];
         succeeds(Command::new("python3").args(pip));
         let mut virtualenv = Command::new("python3");
@@ -151,7 +153,7 @@ fn has_paho(python: &Path) -> bool {
     succeeds(Command::new(python).args(["-c", "import paho.mqtt.client"]))
 }
 
-/// Runs a command without output; returns `true` if it succeeded.
+/// Runs a command without output. Returns `true` if it succeeds.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let status = command
         .stdin(Stdio::null())

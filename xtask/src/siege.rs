@@ -1,5 +1,5 @@
-//! `cargo xtask siege`: attacks on a live rbroker, beside mosquitto where it is installed, for
-//! `docs/generated/siege.md`.
+//! `cargo xtask siege`: attacks a running rbroker, and mosquitto if it is installed, and writes
+//! `docs/generated/siege.md`. The attacks are in `tests/examples/siege/`.
 
 use anyhow::{Context, Result, bail};
 
@@ -23,7 +23,7 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     if !is_page {
         return run_command(&mut siege);
     }
-    // Standard error is the terminal's: a line appears when its row is done.
+    // Standard error goes to the terminal, which shows a line when a row is done.
     let output = siege
         .stderr(std::process::Stdio::inherit())
         .output()

@@ -1,14 +1,13 @@
-//! `cargo xtask sim`: the simulation of clients, broker and network.
+//! `cargo xtask sim`: runs the simulation of clients, broker and network.
 
 use anyhow::{Result, bail};
 
 use crate::{cargo, run as run_command};
 
-/// `--quick` is what CI runs: a million faulted handshakes, a cut at each byte, and two thousand deaths of
-/// the broker. Else one seed (`--seed N`, with `--store` for a broker
-/// that dies, with `--trace` every step of it), seeds until so many faulted handshakes or deaths are
-/// done (`--handshakes N`, `--crashes N`, from seed `--first N`), or faults at each byte (`--cuts`,
-/// `--all-cuts`).
+/// CI runs `--quick`: a million faulted handshakes, a fault at each byte, and two thousand crashes of the broker.
+/// `--seed N` runs one seed, with `--store` for a broker with a store, and with `--trace` to print each step.
+/// `--handshakes N` and `--crashes N` run seeds, from `--first N` on, until this many faulted handshakes or crashes
+/// have happened. `--cuts` and `--all-cuts` run a fault at each byte.
 pub(crate) fn run(options: &[&str]) -> Result<()> {
     match options {
         ["--quick"] => {

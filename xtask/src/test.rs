@@ -1,4 +1,5 @@
-//! `cargo xtask test`: all tests, with the peers that are there. With `--install` the peers are installed first.
+//! `cargo xtask test`: runs all tests, with the peers that are installed. With `--install` missing peers are installed
+//! first.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -7,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{cargo, run as run_command, setup, target};
 
-/// Runs all tests; `--install` installs missing peers before. Prints which tests were skipped and how to have them run.
+/// Runs all tests. `--install` installs missing peers before. Prints the tests that were skipped, and how to run them.
 pub(crate) fn run(options: &[&str]) -> Result<()> {
     let install = match options {
         [] => false,
@@ -23,7 +24,7 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     }
     let folder = target();
     std::fs::create_dir_all(&folder).context("cannot make the target folder")?;
-    // The tests build the programs too, but show nothing of it.
+    // The tests would build the programs, too, but without any output.
     run_command(&mut cargo("build --locked --package mqtt-cli --bins"))?;
     let skipped = folder.join("skipped-tests");
     let _ = std::fs::remove_file(&skipped);
@@ -50,7 +51,7 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
         failures.add(&line);
     }
     let status = tests.wait()?;
-    // Brokers that a test has killed leave their control sockets here.
+    // A broker that a test has killed leaves its control socket here.
     let _ = std::fs::remove_dir_all(folder.join("debug/run"));
     let list = std::fs::read_to_string(&skipped).unwrap_or_default();
     let skipped = list.lines().count();
@@ -104,7 +105,7 @@ impl Counts {
     }
 }
 
-/// The output of the tests that failed, which cargo prints in the middle of everything else.
+/// The output of the tests that failed, which cargo prints between the other lines.
 #[derive(Default)]
 struct Failures {
     lines: Vec<String>,
@@ -112,10 +113,10 @@ struct Failures {
 }
 
 impl Failures {
-    /// Lines that are kept at most; each is a copy.
+    /// Maximum number of lines to keep.
     const MOST: usize = 400;
 
-    /// Keeps a line from `---- NAME stdout ----` to the list of the names of failed tests.
+    /// Keeps the lines from `---- NAME stdout ----` to the list of failed tests.
     fn add(&mut self, line: &str) {
         if line.starts_with("---- ") && line.ends_with(" stdout ----") {
             self.is_inside = true;

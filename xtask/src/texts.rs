@@ -2,12 +2,12 @@
 //! can review all of them. Without a kind it lists errors, log lines and help.
 //!
 //! The texts are the string literals with a blank in `crates/*/src`, without tests and the crates for development. The
-//! place of a literal in the code decides its kind: the arguments of `log` macros are log lines, those of the option
-//! tables and of `Help` are help, and those of `Err`, `anyhow!`, `context`, `Failure` and the like, and what `Display` of an
-//! error type writes, are errors. All others are `other`.
+//! place of a literal in the code determines its kind. Arguments of `log` macros are log lines. Literals of the option
+//! tables and of `Help` are help. Arguments of `Err`, `anyhow!`, `context`, `Failure` and the like, and literals in
+//! `Display` of an error type, are errors. All other literals are `other`.
 //!
-//! The list is not complete. A text that is built from words, or that a constant or function passes on, is `other`, and the
-//! texts of dependencies, such as clap and rustls, are not in the list at all.
+//! The list is not complete. A text that is composed from words, or that a constant or function passes on, is `other`.
+//! The texts of dependencies, such as clap and rustls, are not in the list.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use syn::visit::{self, Visit};
 use crate::figures::{files, is_for_tests};
 use crate::root;
 
-/// Crates whose texts only developers meet.
+/// Crates whose texts only developers see.
 const DEVELOPMENT: [&str; 3] = ["mqtt-bench", "mqtt-fuzz", "mqtt-sim"];
 
 /// Functions, variants and methods whose arguments are texts of errors.
@@ -81,7 +81,7 @@ struct Text {
     text: String,
 }
 
-/// Prints the texts of the kinds that are named.
+/// Prints the texts of the kinds that the options name.
 pub(crate) fn run(options: &[&str]) -> Result<()> {
     let mut kinds = Vec::new();
     for option in options {
@@ -140,13 +140,13 @@ fn collect(tree: &Path) -> Result<Vec<Text>> {
 
 struct Visitor<'a> {
     path: PathBuf,
-    /// The kind of the literals in the part that is visited.
+    /// The kind of the literals in the part that is being visited.
     kind: Kind,
     texts: &'a mut Vec<Text>,
 }
 
 impl Visitor<'_> {
-    /// Visits a part whose literals are of this kind, unless none is given.
+    /// Visits a part whose literals are of this kind. Without a kind, the present kind stays.
     fn within(&mut self, kind: Option<Kind>, visit: impl FnOnce(&mut Self)) {
         let before = self.kind;
         self.kind = kind.unwrap_or(before);
@@ -206,7 +206,7 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
     }
 
     fn visit_attribute(&mut self, attribute: &'ast syn::Attribute) {
-        // thiserror; documentation is an attribute too.
+        // thiserror takes the text from this attribute. Doc comments are attributes, too, and are not visited.
         if let (true, syn::Meta::List(list)) = (attribute.path().is_ident("error"), &attribute.meta)
         {
             self.within(Some(Kind::Error), |this| {
@@ -260,7 +260,7 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
             | "debug_assert_ne" | "panic" | "unreachable" => return,
             _ => None,
         };
-        // The arguments of most macros, such as `vec!`, are expressions, with calls in them.
+        // The arguments of most macros, such as `vec!`, are expressions that may contain calls.
         let parser = Punctuated::<syn::Expr, syn::Token![,]>::parse_terminated;
         match (kind, parser.parse2(call.tokens.clone())) {
             (None, Ok(arguments)) => {

@@ -1,5 +1,5 @@
-//! The time of each case, beside its peers: `cargo bench` in this folder. Times are of one machine and one
-//! moment; what is compared is what stands side by side.
+//! Measures the time of each case, for this codec and for others: `cargo bench` in the folder `crates/mqtt-bench`. The
+//! times depend on the machine and the moment, so only times of one run can be compared.
 
 use mqtt_bench::{BATCH, Case};
 
@@ -7,6 +7,7 @@ fn main() {
     divan::main();
 }
 
+/// A case with a name for the report.
 struct Shown(Case);
 
 impl std::fmt::Display for Shown {
@@ -15,8 +16,8 @@ impl std::fmt::Display for Shown {
     }
 }
 
-/// Without those whose preparation takes longer than what they do: there only instructions tell the one from the
-/// other.
+/// Returns the cases to measure. Cases "beside N subscriptions" are left out: their preparation takes longer than the
+/// operation, so that only instruction counts can show a difference.
 fn cases() -> impl Iterator<Item = Shown> {
     let cases = mqtt_bench::cases().into_iter();
     cases

@@ -1,14 +1,14 @@
-//! Cases: one operation of a codec, a session or a broker, done many times. `main.rs` runs one of them under
-//! callgrind, `benches/time.rs` measures their time. Each does its operation in batches of [`BATCH`], with
-//! what such a codec needs around it: a buffer that is filled again, or an allocation where its interface
-//! wants one.
+//! The cases of the benchmarks. A case is one operation of a codec, a session or a broker, which is repeated many
+//! times. `main.rs` runs one case under callgrind, and `benches/time.rs` measures the time of all cases. A case does
+//! its operation in batches of [`BATCH`], with the surroundings that its interface requires: a buffer that is filled
+//! again, or an allocation.
 
 mod ours;
 mod peers;
 mod wire;
 mod working;
 
-/// The number of packets in the buffer at a time.
+/// The number of operations in a batch, and of packets in the buffer at a time.
 pub const BATCH: usize = 100;
 
 /// An operation that is measured.
@@ -16,13 +16,13 @@ pub const BATCH: usize = 100;
 pub struct Case {
     /// The name of the operation.
     pub name: &'static str,
-    /// By whom.
+    /// The name of the library that does the operation.
     pub by: &'static str,
-    /// Does it so many times; a multiple of [`BATCH`].
+    /// Does the operation this many times. The number must be a multiple of [`BATCH`].
     pub run: fn(usize),
 }
 
-/// All cases, those of one operation together.
+/// Returns all cases. The cases of one operation follow each other.
 pub fn cases() -> Vec<Case> {
     let mut cases: Vec<_> = ours::CASES.iter().chain(peers::CASES).copied().collect();
     cases.sort_by_key(|case| case.name);

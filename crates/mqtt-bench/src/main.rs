@@ -1,5 +1,5 @@
-//! `mqtt-bench NAME BY COUNT`: does one operation so many times, for callgrind to count; without arguments it
-//! lists the cases.
+//! `mqtt-bench NAME BY COUNT`: runs a case COUNT times, so that callgrind can count its instructions. Without arguments
+//! it lists the cases. `cargo xtask bench` starts this program.
 
 use std::process::ExitCode;
 

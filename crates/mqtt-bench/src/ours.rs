@@ -1,4 +1,4 @@
-//! The operations of mqtt-codec.
+//! The cases of mqtt-codec.
 
 use std::hint::black_box;
 
@@ -62,13 +62,14 @@ fn decode(count: usize, packet: &[u8], decoder: fn() -> Decoder) {
     }
 }
 
-/// A packet that a server gets; behind CONNECT, perhaps.
+/// Decodes a packet that a server receives: CONNECT, or another packet after `connect`.
 fn decode_first(count: usize, packet: &[u8], connect: Option<Vec<u8>>) {
     let mut fresh = Decoder::server(u32::MAX);
     if let Some(connect) = connect {
         fresh.decode(&mut &connect[..]).expect("CONNECT");
     }
     for _ in 0..count {
+        // Each packet is the first one after CONNECT, so each repetition begins with a fresh decoder.
         let (mut decoder, mut input) = (fresh.clone(), packet);
         let _ = black_box(decoder.decode(&mut input).expect("a packet"));
     }

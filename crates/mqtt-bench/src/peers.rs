@@ -1,4 +1,4 @@
-//! The same operations of public codecs, through the interface that each of them offers.
+//! The same operations with public codecs, through the interface that each of them offers.
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! The packets of the cases.
+//! The packets that all cases use, so that all codecs handle the same bytes.
 
 use mqtt_codec::*;
 
-/// PUBLISH of QoS 0 with 64 bytes, as 3.1.1 has it.
+/// Returns a PUBLISH of QoS 0 with 64 bytes of payload, as in 3.1.1.
 pub fn publish_v3() -> Vec<u8> {
     encode(
         ProtocolVersion::V3_1_1,
@@ -10,7 +10,7 @@ pub fn publish_v3() -> Vec<u8> {
     )
 }
 
-/// The same as 5.0 has it, with three properties.
+/// Returns the same PUBLISH as in 5.0, with three properties.
 pub fn publish_v5() -> Vec<u8> {
     encode(
         ProtocolVersion::V5_0,
@@ -23,7 +23,7 @@ pub const TOPIC: &str = "bench/topic/1";
 /// 64 bytes.
 pub const PAYLOAD: &[u8] = &[b'x'; 64];
 
-/// A message with three properties, or none.
+/// Returns a message with three properties, or with none.
 pub fn message(with_properties: bool) -> Message {
     let mut message = Message::new(TopicName::new(TOPIC).expect("a topic name"), PAYLOAD);
     if with_properties {
@@ -37,7 +37,7 @@ pub fn message(with_properties: bool) -> Message {
     message
 }
 
-/// A client that is like most.
+/// Returns a CONNECT with user name and password, as most clients send it.
 pub fn connect(version: ProtocolVersion) -> Vec<u8> {
     let mut connect = Connect::new(version, "client-0123456789");
     connect.user_name = Some("user".into());

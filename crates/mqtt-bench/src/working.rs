@@ -1,4 +1,4 @@
-//! What one message costs in a session and in the core of a broker, without sockets.
+//! The cases of a session and of the core of a broker: the cost of one message without sockets.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -63,7 +63,7 @@ fn ack(number: usize) -> Ack {
     Ack::new(identifier(number), ReasonCode::Success)
 }
 
-/// A batch of messages to send, and what a publisher says when they were taken over.
+/// Returns a batch of messages to send, and the PUBREL packets that a publisher sends after them with QoS 2.
 fn messages(qos: QoS) -> (Vec<u8>, Vec<u8>) {
     let (message, mut batch, mut releases) = (wire::message(false), Vec::new(), Vec::new());
     for number in 0..BATCH {
@@ -101,6 +101,7 @@ fn receive(count: usize, qos: QoS) {
     }
 }
 
+/// A broker core without sockets.
 struct World {
     broker: Broker,
     now: Instant,
@@ -124,7 +125,7 @@ impl World {
         }
     }
 
-    /// Everything that it has to say is written.
+    /// Writes all output of a connection. Returns the number of bytes.
     fn take(&mut self, id: ConnectionId) -> usize {
         let count = self.broker.output(id).len();
         self.broker.consume_output(self.now, id, count);
@@ -155,7 +156,8 @@ impl World {
     }
 }
 
-/// One publisher, so many subscribers, and so many subscriptions of others to other topics.
+/// Routes messages of one publisher to `subscribers` subscribers, while other clients have `others` subscriptions to
+/// other topics.
 fn route(count: usize, qos: QoS, subscribers: usize, others: usize) {
     let limits = Limits {
         maximum_in_flight: BATCH as u16,
@@ -188,7 +190,8 @@ fn route(count: usize, qos: QoS, subscribers: usize, others: usize) {
         world.take(publisher);
         for (id, sent) in &mut receivers {
             assert!(world.take(*id) > 0, "nothing came");
-            // The broker gives identifiers out in a circle; all of the batch are answered.
+            // The broker assigns packet identifiers in turn, from 1 to 65535. Every message of the batch is
+            // acknowledged.
             let mut answers = Vec::new();
             for step in 0..BATCH {
                 let number = (*sent + step) % 65535;

@@ -1,5 +1,5 @@
-//! The broker core with several arbitrary peers: the broker only sends permitted packets, and keeps no state of peers that
-//! are gone.
+//! Runs the broker core with several peers that send arbitrary packets. The broker must send permitted packets only,
+//! and must not keep the state of peers that are gone.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,14 @@ use mqtt_sim::wire::PacketReader;
 
 use crate::shape::{ConnectShape, Shape};
 
+/// A step of the input. `connection` selects one of the open connections.
 #[derive(Debug, Arbitrary)]
 enum Step<'a> {
     Open {
         version: u8,
         connect: ConnectShape,
     },
-    /// A peer whose first bytes are arbitrary.
+    /// Opens a connection whose first bytes are arbitrary.
     OpenWith(Shape<'a>),
     Send {
         connection: u8,
@@ -37,7 +38,7 @@ enum Step<'a> {
 /// Runs the steps that the input encodes.
 ///
 /// # Panics
-/// If the broker sends a packet that is not permitted, or keeps state without end.
+/// If the broker sends a packet that is not permitted, or keeps state that never goes away.
 pub fn broker(input: &[u8]) {
     let Ok(steps) = Vec::<Step<'_>>::arbitrary_take_rest(Unstructured::new(input)) else {
         return;
@@ -68,9 +69,9 @@ struct BrokerRun {
 struct Peer {
     id: ConnectionId,
     version: u8,
-    /// Bytes that were sent and are not a complete packet yet.
+    /// Bytes that the broker has not handled yet, because their packet is incomplete.
     input: Vec<u8>,
-    /// The reader of the broker's packets, if the version is known.
+    /// The reader that checks the broker's packets. `None` if the peer's version is not known.
     wire: Option<PacketReader>,
     written: u64,
 }
@@ -158,6 +159,7 @@ impl BrokerRun {
         while let Some(next) = self.broker.poll_timeout().filter(|next| *next <= end) {
             self.now = self.now.max(next);
             self.broker.handle_timeout(self.now);
+            // Each timeout must make progress: a deadline that stays due would let the event loop spin.
             steps += 1;
             assert!(steps < 10_000, "timers that do not end");
         }
@@ -172,7 +174,7 @@ impl BrokerRun {
             let peer = self.peers.remove(0);
             self.broker.remove(self.now, peer.id);
         }
-        // After the longest possible interval all sessions and messages that expire have expired.
+        // After the longest possible interval all sessions and all messages with an expiry have expired.
         self.wait(u64::from(u32::MAX) + 1);
         assert_eq!(self.broker.connection_count(), 0);
         assert_eq!(self.broker.poll_timeout(), None, "a deadline of nobody");

@@ -1,4 +1,5 @@
-//! The client's end of a connection: the client only sends permitted packets, whatever the server sends.
+//! Runs the client's end of a connection with an arbitrary server. Whatever the server sends, the client must send
+//! permitted packets only.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,12 +16,14 @@ use mqtt_sim::wire::PacketReader;
 
 use crate::shape::Shape;
 
+/// The configuration of the client, and the steps of the run.
 #[derive(Debug, Arbitrary)]
 struct Script<'a> {
     version: u8,
     lasts: bool,
     keep_alive: u8,
-    /// The maximum numbers of messages of QoS 1 and 2 in flight, to the client and from it.
+    /// The maximum numbers of messages of QoS 1 and 2 in flight: `receive_maximum` to the client, `window` from the
+    /// client.
     receive_maximum: u8,
     window: u8,
     steps: Vec<Step<'a>>,
@@ -28,8 +31,9 @@ struct Script<'a> {
 
 #[derive(Debug, Arbitrary)]
 enum Step<'a> {
+    /// The server sends a packet.
     Server(Shape<'a>),
-    /// The CONNACK that the checker understands.
+    /// The server sends a valid CONNACK, which accepts the connection.
     Accept {
         session_present: bool,
     },
@@ -38,7 +42,7 @@ enum Step<'a> {
         length: u8,
     },
     Subscribe,
-    /// The application accepts the oldest message, or rejects it.
+    /// The application acknowledges the oldest message. `refuse` selects a reason code of rejection.
     Acknowledge {
         refuse: bool,
     },
@@ -67,11 +71,11 @@ pub fn client(input: &[u8]) {
 
 /// The result of handling some bytes.
 struct Handled {
-    /// The number of bytes that are left.
+    /// The number of bytes that the connection has not handled.
     waiting: usize,
     /// Set if the connection was accepted.
     accepted: bool,
-    /// Set if the client gave up messages that are too large for the server now.
+    /// Set if the client gave up messages because they are larger than the server's Maximum Packet Size.
     gave_up: bool,
 }
 
@@ -81,10 +85,14 @@ struct ClientRun {
     config: Config,
     lasts: bool,
     now: Instant,
-    /// The messages that the application has not acknowledged.
+    /// The packet identifiers of messages that the application has not acknowledged.
     open: VecDeque<PacketIdentifier>,
+    /// The checker of the exchanges that the client sends.
     sent: Direction,
+    /// The reader of the client's bytes.
     wire: PacketReader,
+    /// The reader of the server's bytes. `None` once the server has sent bytes that `sent` cannot follow. From then on
+    /// only the form of the client's packets is checked.
     server: Option<PacketReader>,
 }
 
@@ -178,7 +186,8 @@ impl ClientRun {
     }
 
     fn server_sends(&mut self, bytes: &[u8]) {
-        // All bytes of the client are sent before the server's next ones.
+        // All bytes of the client are written before the server's next bytes arrive, so that `sent` sees the packets in
+        // order.
         self.write(usize::MAX);
         if self.connection.has_ended() {
             return;
@@ -190,7 +199,8 @@ impl ClientRun {
         let version = self.connect.protocol_version;
         let lasts = self.lasts;
         if let Some(mut server) = self.server.take() {
-            // The checker follows while it understands the server, and the client handles all bytes or none.
+            // The checker can only follow if it can parse the server's bytes and the client has handled all of them, or
+            // has rejected all of them before CONNACK.
             let understood = server.read(bytes, |packet| {
                 if packet.kind == 2 && is_connected && !was_connected {
                     let goes_on = match version {
@@ -222,7 +232,8 @@ impl ClientRun {
                         .extend(received.publish().delivery.packet_identifier());
                 }
                 Event::Connected { .. } => accepted = true,
-                // The client gives up messages that the server no longer accepts, which the checker cannot know.
+                // The client gives up messages that are too large for the new Maximum Packet Size. The checker does not
+                // see that.
                 Event::Delivered {
                     reason_code: ReasonCode::PacketTooLarge,
                     ..
@@ -264,7 +275,8 @@ impl ClientRun {
             Connection::client(&self.connect, session, config, self.now).expect("short fields");
         let level = self.connect.protocol_version.level();
         self.wire = PacketReader::new(level);
-        // Bytes that the checker did not understand may have had any effect, so from now on it only checks the form.
+        // If the checker could not follow the last connection, it cannot follow the next one either: the state of the
+        // exchanges is unknown.
         self.server = self.server.take().map(|_| PacketReader::new(level));
     }
 }

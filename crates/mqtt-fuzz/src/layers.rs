@@ -1,14 +1,14 @@
-//! WebSocket at both ends, and the clients of proxies: the bytes of the other end are accepted or rejected, and the result
-//! does not depend on the pieces in which they arrive.
+//! Feeds arbitrary bytes to WebSocket at both ends, and to the clients of proxies. A layer accepts or rejects the bytes
+//! of the other end, and the result must not depend on the pieces in which the bytes arrive.
 
 use mqtt_transport::{
     ClientTransport, Credentials, Layers, ListenerTransport, Proxy, ProxyProtocol, WebSocketRequest,
 };
 
-/// Feeds a layer: the first byte chooses it, and the rest are the bytes of the other end.
+/// Feeds a layer. The first byte of the input selects the layer, and the rest are the bytes of the other end.
 ///
 /// # Panics
-/// If the result depends on the pieces, or more bytes come out than the input can hold.
+/// If the result depends on the pieces, or the layer returns more bytes than it was given.
 pub fn layers(input: &[u8]) {
     let Some((choice, bytes)) = input.split_first() else {
         return;
@@ -17,16 +17,17 @@ pub fn layers(input: &[u8]) {
     let single: Vec<&[u8]> = bytes.chunks(1).collect();
     assert_eq!(whole, run(*choice, &single), "cuts matter");
     assert!(whole.up.len() <= bytes.len(), "more comes up than came");
-    // An answer is not longer than the bytes that it answers, except for the fixed text of a rejection.
+    // Answers, such as WebSocket pongs, are no longer than the bytes that they answer. The text of a rejection has a
+    // fixed length. A longer output would mean that memory does not follow the input.
     assert!(whole.down <= bytes.len() + 4096, "{} bytes", whole.down);
 }
 
-/// The result of some bytes.
+/// The result of feeding bytes to a layer.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     is_open: bool,
     up: Vec<u8>,
-    /// The number of bytes of the answers. Their content has a random mask.
+    /// The number of bytes of the answers. Their content is not compared, because WebSocket masks are random.
     down: usize,
     error: Option<String>,
 }
@@ -82,7 +83,7 @@ fn end(choice: u8) -> Layers {
         0 => start(listener.layers()),
         1 => client(proxy(ProxyProtocol::Socks5)),
         2 => client(proxy(ProxyProtocol::Http)),
-        // After the handshakes, which random bytes do not pass.
+        // Arbitrary bytes do not pass the WebSocket handshake, so these two layers start after it.
         part => {
             let (mut client, mut server) = (client(websocket()), start(listener.layers()));
             let request = client.output().to_vec();

@@ -1,5 +1,6 @@
 //! The checks of the fuzz targets. Each function takes the bytes of a fuzzer and panics if a property does not hold.
-//! `fuzz/` runs the functions with libFuzzer; `tests/corpus.rs` replays the stored inputs with a stable compiler.
+//! `fuzz/` runs the functions with libFuzzer, which needs a nightly compiler. `tests/corpus.rs` replays the stored
+//! inputs with a stable compiler.
 //!
 //! | Target | Input | Property |
 //! | --- | --- | --- |
@@ -32,10 +33,10 @@ pub use store::store;
 pub use subscriptions::subscriptions;
 pub use topics::topics;
 
-/// The function of a target.
+/// The function of a fuzz target.
 pub type Target = fn(&[u8]);
 
-/// All targets by the names of their corpora.
+/// All targets, with the names of their corpora in `fuzz/corpus`.
 pub const TARGETS: [(&str, Target); 8] = [
     ("broker", broker),
     ("client", client),

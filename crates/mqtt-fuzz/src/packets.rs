@@ -1,11 +1,13 @@
-//! A stream of packets: each decoded packet can be encoded and decoded again, and the result does not depend on the pieces.
+//! Decodes a stream of arbitrary bytes. Each decoded packet must be equal after it was encoded and decoded again, and
+//! the result must not depend on the pieces in which the stream arrives.
 
 use mqtt_codec::{Connect, DecodeError, Decoder, PacketRef, ProtocolVersion};
 
-/// Decodes a stream. The first byte chooses the end and the version (bits 0 to 2), the second the pieces of the rest.
+/// Decodes a stream. The first byte of the input selects the version (bits 0 and 1) and the state of the decoder (bits
+/// 2 and 3). The second byte is the length of the pieces, and the rest is the stream.
 ///
 /// # Panics
-/// If the result depends on the pieces, or a packet is encoded as another one.
+/// If the result depends on the pieces, or a packet differs after it was encoded and decoded.
 pub fn packets(input: &[u8]) {
     let &[reader, cut, ref bytes @ ..] = input else {
         return;
@@ -41,7 +43,7 @@ fn decoder(reader: u8) -> (Decoder, Option<ProtocolVersion>) {
     }
 }
 
-/// Returns the decoder of a server that has read CONNECT.
+/// Returns the decoder of a server that has decoded CONNECT. Only such a decoder accepts other packets.
 fn accepted(version: ProtocolVersion) -> Decoder {
     let mut decoder = Decoder::server(100_000);
     let mut bytes = Vec::new();
@@ -52,7 +54,8 @@ fn accepted(version: ProtocolVersion) -> Decoder {
     decoder
 }
 
-/// Decodes the same bytes in pieces.
+/// Decodes the same bytes in pieces of `piece` bytes, and compares the packets and the final error with `expected` and
+/// `end`.
 fn check_pieces(
     decoder: &mut Decoder,
     bytes: &[u8],
@@ -83,6 +86,7 @@ fn check_pieces(
     assert_eq!(expected.next(), None);
 }
 
+/// Encodes a packet, decodes the bytes, and compares the two packets.
 fn check_round_trip(packet: &PacketRef<'_>, reader: u8, version: Option<ProtocolVersion>) {
     let Some(version) = version else { return };
     let mut bytes = Vec::new();

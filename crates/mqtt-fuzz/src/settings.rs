@@ -1,10 +1,11 @@
-//! Configuration files: each is accepted, or rejected with one line that names the place.
+//! Parses arbitrary configuration files. A file is accepted, or rejected with one line that names the file and the
+//! line.
 
 use std::path::Path;
 
 use mqtt_broker::BrokerConfig;
 
-/// Parses a file.
+/// Parses a configuration file.
 ///
 /// # Panics
 /// If an error is not one line that names the file and the line.

@@ -1,4 +1,5 @@
-//! Compares the broker's trees of subscriptions and retained messages with plain lists.
+//! Compares the broker's trees of subscriptions and retained messages with plain lists, which `topics::matches`
+//! searches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -9,6 +10,8 @@ use mqtt_broker_core::{Broker, ConnectionId, InputProgress, Limits};
 use crate::shape::{packet, text};
 use crate::topics::matches;
 
+/// A step of the input. The `bool` of `Subscribe` and `Unsubscribe` selects the subscriber; that of `Retain` is `false`
+/// for a message that removes the retained message.
 #[derive(Debug, Arbitrary)]
 enum Step {
     Subscribe(bool, Levels),
@@ -17,7 +20,7 @@ enum Step {
     Retain(Levels, bool),
 }
 
-/// A topic or filter of few different levels, so that many match.
+/// A topic name or topic filter. There are only seven different levels, so that many filters match.
 #[derive(Debug, Arbitrary)]
 struct Levels(Vec<u8>);
 
@@ -36,7 +39,7 @@ impl Levels {
 /// Runs the steps that the input encodes.
 ///
 /// # Panics
-/// If the broker delivers other messages than the lists match.
+/// If the broker does not deliver exactly the messages that the lists match.
 pub fn subscriptions(input: &[u8]) {
     let Ok(steps) = Vec::<Step>::arbitrary_take_rest(Unstructured::new(input)) else {
         return;
@@ -50,9 +53,11 @@ pub fn subscriptions(input: &[u8]) {
 struct SubscriptionRun {
     broker: Broker,
     now: Instant,
-    /// Connects two subscribers and a publisher.
+    /// The connections of two subscribers and a publisher.
     connections: [ConnectionId; 3],
+    /// The topic filters of the two subscribers.
     filters: [BTreeSet<String>; 2],
+    /// The topics that have a retained message.
     retained: BTreeMap<String, ()>,
 }
 
@@ -118,6 +123,7 @@ impl SubscriptionRun {
         assert_eq!(got.drain(..5).as_slice(), [0x90, 3, 0, 1, 0]);
         let expected = self.retained.keys().filter(|topic| matches(filter, topic));
         let mut expected: Vec<_> = expected.map(|topic| message(0x31, topic, b"p")).collect();
+        // The order of retained messages is not specified, so both lists are sorted.
         expected.sort();
         assert_eq!(split(&got), expected, "retained messages of {filter:?}");
     }
@@ -131,6 +137,7 @@ impl SubscriptionRun {
             let wanted = self.filters[who]
                 .iter()
                 .any(|filter| matches(filter, topic));
+            // A subscriber gets one message, even if several of its filters match.
             let expected = wanted.then(|| message(0x30, topic, payload));
             let got = self.take(self.connections[who]);
             assert_eq!(
@@ -165,7 +172,7 @@ fn message(first: u8, topic: &str, payload: &[u8]) -> Vec<u8> {
     packet(first, &body)
 }
 
-/// Splits a stream into short packets and sorts them.
+/// Splits a stream into packets and sorts them. Each packet has a Remaining Length of one byte.
 fn split(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     while let [_, length, ..] = *bytes {

@@ -1,11 +1,12 @@
-//! Compares topic filters and topic names with the definition in MQTT 5.0, sections 4.7 and 4.8.
+//! Compares topic filters and topic names with the definitions of MQTT 5.0, sections 4.7 and 4.8. The functions here
+//! follow the text of the standard without regard to speed.
 
 use mqtt_codec::{TopicFilter, TopicName};
 
-/// Matches a filter with a name; a line feed separates them in the input.
+/// Matches a topic filter with a topic name. A line feed separates the two in the input.
 ///
 /// # Panics
-/// If validity or matching differs from the definition.
+/// If validity or matching differs from the definitions.
 pub fn topics(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
@@ -33,6 +34,7 @@ fn unshared(filter: &str) -> Option<&str> {
     rest.find('/').map(|slash| &rest[slash + 1..])
 }
 
+/// Returns `true` for a valid topic filter, with or without a share name [MQTT-4.8.2-1, MQTT-4.8.2-2].
 fn is_filter(filter: &str) -> bool {
     if filter.len() > 65535 {
         return false;
@@ -52,6 +54,7 @@ fn is_filter(filter: &str) -> bool {
         && is_plain_filter(&rest[slash + 1..])
 }
 
+/// Returns `true` for a valid topic filter without a share name: wildcards are whole levels, and `#` is the last level.
 fn is_plain_filter(filter: &str) -> bool {
     let levels: Vec<_> = filter.split('/').collect();
     let last = levels.len() - 1;
@@ -63,8 +66,10 @@ fn is_plain_filter(filter: &str) -> bool {
     !filter.is_empty() && levels.iter().enumerate().all(valid)
 }
 
+/// Returns `true` if the filter matches the name.
 pub(crate) fn matches(filter: &str, name: &str) -> bool {
     let filter = unshared(filter).unwrap_or(filter);
+    // A filter that starts with a wildcard does not match a name that starts with `$` [MQTT-4.7.2-1].
     let hidden = name.starts_with('$') && filter.starts_with(['+', '#']);
     let filter: Vec<_> = filter.split('/').collect();
     let name: Vec<_> = name.split('/').collect();

@@ -1,4 +1,4 @@
-//! Replays the inputs that fuzzing has kept, with an ordinary compiler.
+//! Replays the inputs that fuzzing has found, with a stable compiler.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The graph of the modules of one crate: an edge for each path that one module names in another. Circles are its
-//! strongly connected components. A module is a file; inline modules belong to their file.
+//! The graph of the modules of one crate. It has an edge for each path in one module that leads to another module.
+//! Circles are the strongly connected components of the graph. A module is a file; inline modules belong to their file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -65,7 +65,7 @@ fn names(graph: &DiGraph<Vec<String>, ()>, circle: &[NodeIndex]) -> Vec<String> 
     names
 }
 
-/// `server/mod.rs` is `server`, `lib.rs` is the root without segments.
+/// Returns the path of the module of a file: `server/mod.rs` is `server`, and `lib.rs` is the root without segments.
 fn module_path(file: &Path) -> Vec<String> {
     let without_extension = file.with_extension("");
     let mut segments: Vec<_> = without_extension
@@ -81,6 +81,7 @@ fn module_path(file: &Path) -> Vec<String> {
     segments
 }
 
+/// Collects the modules to which the paths in one module lead.
 struct Paths<'a> {
     module: &'a [String],
     modules: &'a BTreeMap<Vec<String>, NodeIndex>,
@@ -88,7 +89,7 @@ struct Paths<'a> {
 }
 
 impl Paths<'_> {
-    /// Adds the module that a path leads to: the longest part of it that is one.
+    /// Adds the module to which a path leads: the longest prefix of the path that is a module.
     fn add(&mut self, segments: &[String]) {
         let mut absolute: Vec<String> = match segments.first().map(String::as_str) {
             Some("crate") => Vec::new(),

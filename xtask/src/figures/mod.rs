@@ -1,6 +1,6 @@
-//! `cargo xtask figures [TREE]`: counts what makes the sources easy or hard to read, so that two states of the tree can
-//! be compared by one method. Counted are the sources of the crates in `crates/*/src`, without test modules; nothing
-//! here judges them. `TREE` is another checkout, for example of an older commit.
+//! `cargo xtask figures [TREE]`: counts properties that make sources easy or hard to read, so that two states of the
+//! tree can be compared by one method. The task counts the sources in `crates/*/src` without test modules, and sets no
+//! limits. `TREE` is another checkout, for example of an older commit.
 
 mod graph;
 mod source;
@@ -21,7 +21,7 @@ const OPENERS: [&str; 7] = ["What", "Whether", "Who", "How", "One", "So", "It"];
 /// Types with more methods than this are listed with their owners.
 const MANY_METHODS: usize = 30;
 
-/// Prints the figures of this tree, or of the one that is named.
+/// Prints the figures of this tree, or of the tree that the option names.
 pub(crate) fn run(options: &[&str]) -> Result<()> {
     let tree = match options {
         [] => root().to_path_buf(),
@@ -83,7 +83,7 @@ fn percent(part: usize, whole: usize) -> f64 {
     100.0 * part as f64 / whole.max(1) as f64
 }
 
-/// The types that are spread over most files, or have most methods.
+/// Prints the types that are spread over many files or have many methods.
 fn print_types(crates: &BTreeMap<String, Source>) {
     println!("\n| Type | fields | methods | files with `impl` |\n| --- | ---: | ---: | ---: |");
     for (name, source) in crates {
@@ -110,7 +110,7 @@ fn print_circles(tree: &Path, crates: &BTreeMap<String, Source>) -> Result<()> {
     Ok(())
 }
 
-/// Counts long subjects of commits; the limit is 60 characters.
+/// Prints the number of commits with long subjects. The limit is 60 characters.
 fn print_subjects(tree: &Path) -> Result<()> {
     let output = Command::new("git")
         .args(["log", "--no-merges", "--format=%s"])

@@ -1,5 +1,5 @@
-//! The counts of one crate: functions, comments, types, returns. syn parses each file; comments are counted by lines,
-//! since syn drops them.
+//! The counts of one crate: functions, comments, types and returns. syn parses each file. Comments are counted by
+//! lines, because syn drops them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ use syn::visit::{self, Visit};
 pub(crate) struct Source {
     /// Lines of all files.
     pub(crate) lines: usize,
-    /// Lines that hold nothing but a comment that is not documentation.
+    /// Lines that contain only a comment that is not documentation.
     pub(crate) comment_lines: usize,
     /// The first word of each doc comment.
     pub(crate) doc_openers: Vec<String>,
     /// The number of lines of each function, from its first word to its closing brace.
     pub(crate) functions: Vec<usize>,
-    /// `let … else { return; }`, also with `None` or `false`: nothing says why it cannot or may happen.
+    /// `let … else { return; }`, also with `None` or `false`. No log line or assertion shows that this path was taken.
     pub(crate) silent_returns: usize,
     /// Uses of `debug_assert!` and its relatives.
     pub(crate) debug_asserts: usize,
@@ -66,7 +66,7 @@ impl Source {
         self.debug_asserts += other.debug_asserts;
     }
 
-    /// The number of doc comments whose first word is one of these.
+    /// Returns the number of doc comments whose first word is one of `words`.
     pub(crate) fn vague_openers(&self, words: &[&str]) -> usize {
         let is_vague = |opener: &&String| words.contains(&opener.as_str());
         self.doc_openers.iter().filter(is_vague).count()
@@ -91,7 +91,7 @@ impl Source {
     }
 }
 
-/// The Rust files below a folder, in order, without those of tests.
+/// Returns the Rust files below a folder in sorted order, without those of tests.
 pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let entries = std::fs::read_dir(folder)

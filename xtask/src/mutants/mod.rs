@@ -1,9 +1,9 @@
 //! `cargo xtask mutants`: shows that the simulation finds known bugs.
 //!
 //! A simulation that finds nothing proves nothing until somebody has seen it find something. Each file in
-//! `crates/mqtt-sim/mutants/` describes a mutant: a small change that breaks one behaviour of session, broker or
-//! store. This task applies the mutants, one at a time, to a copy of the tree, builds the simulator, and requires that
-//! it finds each mutant. The product contains nothing of this.
+//! `crates/mqtt-sim/mutants/` describes a mutant: a small change that breaks one behaviour of session, broker or store.
+//! This task applies the mutants, one at a time, to a copy of the tree, builds the simulator, and requires that the
+//! simulator finds each mutant. The product contains no part of this.
 
 mod mutant;
 mod tree;
@@ -18,21 +18,21 @@ use crate::root;
 use mutant::Mutant;
 use tree::{Finding, Tree};
 
-/// Where the files of the mutants are.
+/// The folder with the files of the mutants.
 const FOLDER: &str = "crates/mqtt-sim/mutants";
 
-/// Number of parts of the list of mutants. CI runs one of them, so that it stays below its 30 minutes.
+/// Number of parts into which the list of mutants is divided. CI runs one part, so that it stays below its 30 minutes.
 const PARTS: usize = 8;
 
-/// First seeds from which each mutant must be found.
+/// Number of first seeds from which the simulator must find each mutant.
 const STARTS: u64 = 3;
 
-/// The same with `--thorough`.
+/// The number of first seeds with `--thorough`.
 const THOROUGH_STARTS: u64 = 11;
 
-/// Runs the mutants of the options: names, `--all`, or `--subset N/M` for part N of M, where N counts from 0. Without
-/// any of them, a part that the commit chooses. `--thorough` starts from more seeds. `--check` only applies the edits
-/// and builds nothing.
+/// Runs the mutants that the options select: by name, `--all`, or `--subset N/M` for part N of M, where N counts from
+/// 0. Without a selection, the commit selects a part. `--thorough` starts from more seeds. `--check` only applies the
+/// edits and builds nothing.
 pub(crate) fn run(options: &[&str]) -> Result<()> {
     let mutants = read(root())?;
     if options == ["--check"] {
@@ -52,8 +52,8 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     find_all(&chosen, mutants.len(), starts)
 }
 
-/// Reads all mutants of a workspace, in the order of the files that they change: mutants of the same crate follow each
-/// other, so that fewer crates are built again.
+/// Reads all mutants of a workspace, sorted by the file that they change. So mutants of the same crate follow each
+/// other, and fewer crates are built again.
 fn read(root: &Path) -> Result<Vec<Mutant>> {
     let folder = root.join(FOLDER);
     let mut mutants = Vec::new();
@@ -72,7 +72,8 @@ fn read(root: &Path) -> Result<Vec<Mutant>> {
     Ok(mutants)
 }
 
-/// Applies each mutant in memory. Reports all that do not apply, since they tend to fail together when code moves.
+/// Applies each mutant in memory. Reports all mutants that do not apply, because several tend to fail together when
+/// code moves.
 fn check(root: &Path, mutants: &[Mutant]) -> Result<()> {
     let mut errors = Vec::new();
     let mut numbers = BTreeSet::new();
@@ -95,7 +96,7 @@ fn check(root: &Path, mutants: &[Mutant]) -> Result<()> {
     Ok(())
 }
 
-/// Returns the files to which the edits of a mutant have moved, for the message of an error.
+/// Returns the files to which the edits of a mutant may have moved, for the error message.
 fn whereabouts(root: &Path, mutant: &Mutant) -> String {
     let Ok(files) = tree::source_files(root) else {
         return String::new();
@@ -119,7 +120,7 @@ fn whereabouts(root: &Path, mutant: &Mutant) -> String {
     hint
 }
 
-/// Returns the mutants that the options name.
+/// Returns the mutants that the options select.
 fn choose<'a>(mutants: &'a [Mutant], options: &[&str]) -> Result<Vec<&'a Mutant>> {
     let part = match options {
         ["--all"] => return Ok(mutants.iter().collect()),
@@ -143,7 +144,7 @@ fn choose<'a>(mutants: &'a [Mutant], options: &[&str]) -> Result<Vec<&'a Mutant>
     let Some((part, parts)) = numbers.filter(|(part, parts): &(usize, usize)| part < parts) else {
         bail!("invalid --subset '{part}': expected N/M with N from 0 to M - 1");
     };
-    // Neighbours change the same crate and stay together.
+    // A part consists of neighbours in the list, because they change the same crate.
     let (from, to) = (
         mutants.len() * part / parts,
         mutants.len() * (part + 1) / parts,
@@ -151,8 +152,8 @@ fn choose<'a>(mutants: &'a [Mutant], options: &[&str]) -> Result<Vec<&'a Mutant>
     Ok(mutants[from..to].iter().collect())
 }
 
-/// The part of the mutants that belongs to the commit: its hash as a number. The parts take turns by chance, and each
-/// commit always gets the same one.
+/// Returns the part of the mutants for this commit, which is computed from its hash. So the parts take turns over many
+/// commits, and each commit always has the same part.
 fn part_of_commit() -> Result<usize> {
     let output = std::process::Command::new("git")
         .current_dir(root())
@@ -165,7 +166,7 @@ fn part_of_commit() -> Result<usize> {
     Ok(number as usize % PARTS)
 }
 
-/// Builds and runs each mutant, and reports what found it.
+/// Builds and runs each mutant, and prints the invariant that found it.
 fn find_all(mutants: &[&Mutant], total: usize, starts: u64) -> Result<()> {
     let begin = Instant::now();
     let copy = Tree::new(root())?;

@@ -1,4 +1,4 @@
-//! One mutant: its file, and how its edits are applied to the text of the product.
+//! One mutant: the parser of its file, and the application of its edits to the source text.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub(super) struct Mutant {
     pub(super) number: String,
     /// One sentence: what the mutant breaks.
     pub(super) breaks: String,
-    /// Set if the mutant shows only where the broker has a store and crashes.
+    /// Set if only runs with a store and crashes can find the mutant.
     pub(super) needs_store: bool,
     pub(super) edits: Vec<Edit>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Edit {
     pub(super) replace: String,
 }
 
-/// The block of an edit that the parser is in.
+/// The block of an edit that the parser is reading.
 #[derive(Clone, Copy)]
 enum Block {
     Find,
@@ -35,7 +35,7 @@ enum Block {
 }
 
 impl Mutant {
-    /// Reads the file of a mutant:
+    /// Parses the file of a mutant:
     ///
     /// ```text
     /// number: M8
@@ -48,7 +48,7 @@ impl Mutant {
     ///     self.exchanges.iter_mut().rev().find(is_due)?
     /// ```
     ///
-    /// `store: yes` stands for a broker with a store. `file` begins an edit; the edits are applied in this order.
+    /// `store: yes` selects runs with a store. Each line `file: …` begins an edit. The edits are applied in this order.
     pub(super) fn parse(name: &str, text: &str) -> Result<Self> {
         let mut mutant = Self {
             name: name.to_owned(),
@@ -71,7 +71,7 @@ impl Mutant {
             return self.push_code(code, *block);
         }
         if line.trim().is_empty() {
-            // An empty line inside of a block belongs to it; at its end white space does not matter.
+            // An empty line inside of a block belongs to the block. White space at the end of a block does not matter.
             return match block {
                 Some(_) => self.push_code("", *block),
                 None => Ok(()),
@@ -147,10 +147,10 @@ impl Edit {
         Ok(format!("{before}{replace}{after}"))
     }
 
-    /// Returns where the text to find begins and ends, for each of its occurrences.
+    /// Returns the begin and the end of each occurrence of the text to find.
     pub(super) fn matches(&self, text: &str) -> Vec<(usize, usize)> {
         let (tokens, mut wanted) = (significant(text), significant(&self.find));
-        // The last element of a list has a comma or none, depending on how the list is wrapped.
+        // Depending on how a list is wrapped, its last element has a comma or not.
         if wanted.last().is_some_and(|(_, byte)| *byte == b',') {
             wanted.pop();
         }
@@ -167,9 +167,9 @@ impl Edit {
     }
 }
 
-/// Returns the bytes that count when a mutant is compared with the code, with their positions. White space, line
-/// comments and trailing commas do not count, so that a mutant still applies after its code was indented, wrapped or
-/// explained in another way.
+/// Returns the bytes that are compared between mutant and code, with their positions. White space, line comments and
+/// trailing commas are left out, so that a mutant still applies after its code was indented, wrapped or commented in
+/// another way.
 fn significant(text: &str) -> Vec<(usize, u8)> {
     let mut bytes: Vec<(usize, u8)> = Vec::new();
     let mut is_comment = false;

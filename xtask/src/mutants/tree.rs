@@ -1,5 +1,5 @@
-//! The copy of the tree that mutants are applied to, in `target/mutants/`. It stays there between calls, so that only
-//! what has changed is built again.
+//! The copy of the tree in `target/mutants/` to which mutants are applied. The copy stays there between calls, so that
+//! only changed crates are built again.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,25 +12,26 @@ use anyhow::{Context, Result, bail};
 use super::mutant::Mutant;
 use crate::{cargo, target};
 
-/// A mutant may make the simulation spin inside of one step, which no bound of the simulation ends.
+/// Maximum time without a line of the simulator. A mutant may make the simulation spin within one step, which no limit
+/// of the simulation ends.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// The copy without a mutant must be clean for so many seeds.
+/// The number of seeds for which the copy without a mutant must be clean.
 const CLEAN_SEEDS: &str = "50";
 
-/// The copy of the tree.
+/// The copy of the tree, and its build folder.
 pub(super) struct Tree {
     tree: PathBuf,
     target: PathBuf,
 }
 
-/// The first violation from one start.
+/// The first violation after one first seed.
 pub(super) struct Finding {
     /// The invariant, such as `I2`, `panic`, or `none`.
     pub(super) invariant: String,
-    /// The seed that broke it.
+    /// The seed that broke the invariant.
     pub(super) seed: u64,
-    /// The number of seeds that were run until then.
+    /// The number of seeds that were run, this one included.
     pub(super) seeds: u64,
 }
 
@@ -45,7 +46,7 @@ impl Tree {
         let files = source_files(root)?;
         for file in &files {
             let from = root.join(file);
-            // A file that is deleted and not committed is still in the list.
+            // git still lists a file that was deleted without a commit.
             if from.is_file() {
                 let content = std::fs::read(&from);
                 let content = content.with_context(|| format!("cannot read '{file}'"))?;
@@ -56,7 +57,7 @@ impl Tree {
         Ok(copy)
     }
 
-    /// Removes files that the tree does not have.
+    /// Removes files from the copy that the tree does not have.
     fn remove_others(&self, folder: &Path, root: &Path) -> Result<()> {
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
@@ -69,7 +70,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Writes a file if its content is another one: a new time of change would cause a build.
+    /// Writes a file if its content differs. A new modification time alone would make cargo build the crate again.
     fn write(&self, file: &str, content: &[u8]) -> Result<()> {
         let path = self.tree.join(file);
         if std::fs::read(&path).is_ok_and(|before| before == content) {
@@ -81,13 +82,13 @@ impl Tree {
         std::fs::write(&path, content).with_context(|| format!("cannot write '{}'", path.display()))
     }
 
-    /// Writes files with their contents.
+    /// Writes these files with these contents.
     pub(super) fn write_all(&self, files: &[(String, String)]) -> Result<()> {
         let mut files = files.iter();
         files.try_for_each(|(file, text)| self.write(file, text.as_bytes()))
     }
 
-    /// Applies a mutant, and returns the files that it has changed as they were.
+    /// Applies a mutant. Returns the original contents of the files that it changes.
     pub(super) fn apply(&self, mutant: &Mutant) -> Result<Vec<(String, String)>> {
         let mutated = mutant.mutate(&self.tree)?;
         let original = |(file, _): &(String, String)| {
@@ -117,8 +118,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Runs the simulator from each start until something is found, or 10,000 seeds are clean.
-    /// Skips seeds that fail without a mutant.
+    /// Runs the simulator from each first seed, until a seed fails or 10,000 seeds are clean. Skips seeds that also
+    /// fail without a mutant.
     pub(super) fn find_violations(&self, with_store: bool, starts: u64) -> Result<Vec<Finding>> {
         let mut options = vec!["--starts".to_owned(), starts.to_string()];
         loop {
@@ -137,8 +138,9 @@ impl Tree {
         }
     }
 
-    /// Requires that the simulation finds nothing, with and without a store. `cargo xtask sim` runs many more seeds;
-    /// these show that the copy is the tree, and that the profile of the build changes nothing. Keeps the simulator.
+    /// Requires that the simulation without a mutant finds nothing, with and without a store. `cargo xtask sim` runs
+    /// many more seeds. These seeds show that the copy equals the tree, and that the build profile has no effect. Keeps
+    /// this simulator for `is_clean_seed`.
     pub(super) fn expect_clean(&self) -> Result<()> {
         for with_store in [false, true] {
             let options = ["--starts", "1", "--seeds", CLEAN_SEEDS];
@@ -154,7 +156,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Returns `true` if a seed is clean without the mutant. If it is not, it shows a bug of the product and says
+    /// Returns `true` if a seed is clean without the mutant. Otherwise the seed shows a bug of the product and proves
     /// nothing about the mutant.
     pub(super) fn is_clean_seed(&self, seed: u64, with_store: bool) -> Result<bool> {
         let output = Command::new(self.unmutated())
@@ -173,7 +175,7 @@ impl Tree {
         self.target.join("mutants/mqtt-sim")
     }
 
-    /// The simulator as it was built without a mutant.
+    /// Returns the path of the simulator that was built without a mutant.
     fn unmutated(&self) -> PathBuf {
         self.target.join("mutants/mqtt-sim-unmutated")
     }
@@ -232,7 +234,7 @@ fn parse_finding(line: &str) -> Option<Finding> {
     })
 }
 
-/// Returns the files of the tree: those that git knows or would add.
+/// Returns the files of the tree: those that git tracks, or would add.
 pub(super) fn source_files(root: &Path) -> Result<Vec<String>> {
     let output = Command::new("git")
         .current_dir(root)

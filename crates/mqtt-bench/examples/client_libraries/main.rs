@@ -1,12 +1,13 @@
-//! `mqtt-client` beside `rumqttc`: time and CPU time for publishing messages until the broker has acknowledged all.
+//! Compares `mqtt-client` with `rumqttc`: the time and the CPU time to publish messages until the broker has
+//! acknowledged all of them.
 //!
 //! ```sh
 //! cargo run --release --example client_libraries -- 100000 mosquitto=1883 rbroker=1884
 //! ```
 //!
-//! The arguments are the number of messages, and the ports of brokers on this machine that run already. Each
-//! measurement is a process of its own, so that its CPU time is that of one library. The libraries take turns, and the
-//! table has the fastest of three runs of each.
+//! The arguments are the number of messages, and the names and ports of brokers that run on this machine. Each
+//! measurement is a process of its own, so that its CPU time is that of one library. The libraries take turns. The
+//! table has the fastest of three runs of each library.
 
 mod ours;
 mod theirs;
@@ -17,11 +18,11 @@ use std::time::{Duration, Instant};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Messages in flight, and in the queue of the callers, of both libraries.
+/// Maximum numbers of messages in flight and in the queue of the callers, for both libraries.
 const IN_FLIGHT: u16 = 100;
 const QUEUE: usize = 1000;
 
-/// Number of runs of which the fastest counts.
+/// Number of runs for each row. The fastest run counts.
 const RUNS: usize = 3;
 
 const PAYLOAD: [u8; 100] = [b'x'; 100];
@@ -50,16 +51,17 @@ fn measure(library: &str, qos: u8, messages: usize, port: u16) -> Result<()> {
     Ok(())
 }
 
-/// The CPU time of this process so far, in steps of 10 ms.
+/// Returns the CPU time of this process so far, in steps of 10 ms.
 fn cpu_time() -> Result<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // The name of the program may have spaces.
+    // The name of the program, in parentheses, may contain spaces.
     let fields = stat.rsplit_once(") ").ok_or("no name")?.1;
     let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
     let ticks: std::result::Result<u64, _> = ticks.sum();
     Ok(Duration::from_millis(ticks? * 10))
 }
 
+/// Measures each library with each broker and QoS, and prints the table.
 fn table(messages: &str, brokers: &[String]) -> Result<()> {
     println!("| Broker | QoS | Library | Messages in a second | CPU time of a message |");
     println!("| --- | --- | --- | --- | --- |");
@@ -83,7 +85,7 @@ fn table(messages: &str, brokers: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Runs a measurement in a process of its own.
+/// Runs one measurement in a separate process. Returns its time and CPU time in microseconds.
 fn run(arguments: &[&str]) -> Result<(f64, f64)> {
     let output = Command::new(std::env::current_exe()?)
         .args(arguments)

@@ -1,4 +1,4 @@
-//! Publishing with `mqtt-client`.
+//! Publishes with `mqtt-client`.
 
 use std::num::NonZeroU16;
 use std::time::Duration;

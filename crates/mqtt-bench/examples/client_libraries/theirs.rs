@@ -1,4 +1,4 @@
-//! Publishing with `rumqttc`.
+//! Publishes with `rumqttc`.
 
 use std::thread;
 
