@@ -69,7 +69,8 @@ impl Broker {
     }
 
     /// Ends these connections because their mutations cannot be stored. The broker discards the output that waits for
-    /// the commit. A client of 5.0 gets a DISCONNECT with reason code 0x97 (Quota exceeded), which waits for no commit.
+    /// the commit, and adds the reason, which waits for no commit: DISCONNECT with reason code 0x97 (Quota exceeded) in
+    /// 5.0, or CONNACK if CONNECT was not answered yet.
     pub fn end_uncommitted(&mut self, now: Instant, ids: &[ConnectionId]) {
         close::end_uncommitted(self, now, ids)
     }

@@ -1,9 +1,10 @@
-//! [`CommitQueue`]: passes the mutations of the broker to the store, and keeps them while the disk is full.
+//! [`CommitQueue`]: passes the mutations of the broker to the thread that commits them, and keeps them while the disk
+//! is full.
 //!
-//! A separate thread makes the commits, one at a time. Mutations that are recorded during a commit belong to the next
-//! one. A full disk does not end the broker: the mutations wait, output that depends on them is not written, and the
-//! store is opened again until there is room. Every other failure of the store ends the broker, because the content of
-//! the disk is then unknown.
+//! The thread (`store/writer.rs`) makes one commit at a time. The mutations that are made during a commit belong to the
+//! next commit, so all connections share one sync. If the disk is full, the mutations wait in this queue, and output
+//! that depends on them is not written. The store is then opened again each second until the commit succeeds. Any other
+//! failure of the store ends the broker, because the content of the disk is unknown.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,48 +18,53 @@ use crate::store::Timeline;
 use crate::store::writer::{Commit, Done, StoreWriter};
 use crate::{Clock, Store, StoreError, SyncPolicy};
 
-/// The time after which the store is tried again after a failure.
+/// The time from a failed commit on a full disk to the next attempt.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Collects the mutations that the broker core returns, and commits them to the store.
+/// The mutations that are not durable, and the store.
 #[derive(Debug)]
 pub(super) struct CommitQueue {
     path: PathBuf,
     policy: SyncPolicy,
-    /// The time of the store, in which it is opened again.
+    /// The time base of the deadlines in the store, which must stay the same when the store is opened again.
     timeline: Timeline,
+    /// The thread that commits.
     store_writer: StoreWriter,
-    /// `None` during a commit, and while the disk is full: a store that has failed is not used again.
+    /// The store. `None` during a commit, when the thread has it, and while the disk is full, because a store that has
+    /// failed must be opened again.
     store: Option<Store>,
     /// Set during a commit.
     is_busy: bool,
-    /// Mutations that were passed to the store and may not be on the disk, oldest first.
+    /// The mutations that were committed without a sync, oldest first. They are committed again if the disk becomes
+    /// full before they are durable.
     unsynced: Vec<Mutation>,
-    /// Mutations that came later, for the next commit.
+    /// The mutations for the next commit.
     waiting: Vec<Mutation>,
     /// The number of mutations in the commit in progress.
     committing: usize,
     /// The payload bytes of the mutations in `unsynced`, in `waiting`, and in the commit in progress.
     bytes: usize,
-    /// With a larger backlog, the store is synced before the interval of the sync policy ends, because connections are
-    /// then throttled.
+    /// The backlog from which the broker throttles connections. The store is then synced immediately and not only at
+    /// the end of the sync interval, because the connections wait for it.
     maximum_unsynced: Backlog,
+    /// The time of the next attempt, while the disk is full.
     retry_at: Option<Instant>,
-    /// Set while somebody waits for all mutations to be on the disk, whatever the sync policy is.
+    /// Set if the next commit must be synced, whatever the sync policy is, because a signal requested it.
     is_sync_requested: bool,
-    /// Set during a commit that was requested by `request_sync`.
+    /// Set during a commit that `request_sync` has requested.
     is_saving: bool,
-    /// The limit of the store's size.
+    /// The maximum size of the store in bytes.
     limit: u64,
+    /// The size of the store after the last commit.
     usage: Usage,
 }
 
 /// The size of a store after its last commit.
 #[derive(Debug, Clone, Copy)]
 struct Usage {
-    /// The part of the file in use.
+    /// The bytes of the file that are in use.
     file: u64,
-    /// Bytes of all keys and values.
+    /// The bytes of all keys and values.
     stored: u64,
 }
 
@@ -82,6 +88,9 @@ pub(super) enum Committed {
 
 impl CommitQueue {
     /// Opens the store, and restores its state into the broker.
+    ///
+    /// # Errors
+    /// Returns an error if the store cannot be opened, is corrupt, or cannot be written.
     pub(super) fn open(
         path: &Path,
         policy: SyncPolicy,
@@ -95,7 +104,7 @@ impl CommitQueue {
         };
         let mut store = Store::open(path, policy, clock).map_err(error)?;
         let saved = store.load(clock).map_err(error)?;
-        // Of the others only the wills are stored, which are published now.
+        // The other clients have no session, but only a will, which is published now.
         let lasts = |client: &&ClientSnapshot| client.state.expiry != Expiry::WithConnection;
         let clients = saved.clients.iter().filter(lasts).count();
         let retained = saved.retained.len();
@@ -106,7 +115,8 @@ impl CommitQueue {
         );
         broker.record_mutations();
         broker.restore(clock.now, saved);
-        // Sessions begin to expire now, and not again at the next start.
+        // Stored immediately, because the sessions of clients that were connected begin to expire now. Otherwise their
+        // expiry would begin anew at each restart.
         store.sync(&broker.take_mutations(), clock)?;
         let maximum_unsynced = broker.commit_backlog();
         Ok(Self::new(store, path, policy, maximum_unsynced, waker)?)
@@ -145,16 +155,17 @@ impl CommitQueue {
         Some(metadata.len())
     }
 
-    /// Returns the time at which `begin` must be called, even without mutations.
+    /// Returns the time at which `begin` must be called even if no mutation waits: for a sync that is due, or for the
+    /// next attempt on a full disk.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         if self.is_busy {
-            return None; // the end of the commit wakes the loop
+            return None; // the thread wakes the loop at the end of the commit
         }
         self.retry_at
             .or_else(|| self.store.as_ref().and_then(Store::poll_timeout))
     }
 
-    /// Adds mutations after those that wait. Their number is bounded, since the broker throttles connections by
+    /// Adds mutations for the next commit. The broker bounds their number by throttling connections, according to
     /// `backlog`.
     pub(super) fn push(&mut self, mutations: Vec<Mutation>) {
         self.bytes += payload_bytes(&mutations);
@@ -169,18 +180,18 @@ impl CommitQueue {
         self.limit = limit;
     }
 
-    /// Returns the size of the store in bytes.
+    /// Returns the bytes of the store's file that are in use.
     pub(super) fn size(&self) -> u64 {
         self.usage.file
     }
 
-    /// Returns `true` if the store is above its limit, or will be after the waiting mutations are committed.
+    /// Returns `true` if the store is larger than its limit, or will be when the waiting mutations are committed.
     pub(super) fn is_above_limit(&self) -> bool {
         let Usage { file, stored } = self.usage;
         file > self.limit || stored.saturating_add(self.bytes as u64) > self.limit
     }
 
-    /// Returns the number and the bytes of the mutations that are not durable yet.
+    /// Returns the number and the payload bytes of the mutations that are not durable yet.
     pub(super) fn backlog(&self) -> Backlog {
         Backlog {
             mutations: self.waiting.len() + self.unsynced.len() + self.committing,
@@ -188,30 +199,32 @@ impl CommitQueue {
         }
     }
 
-    /// Makes the next commit durable on the disk, regardless of the sync policy.
+    /// Requests that the next commit is synced to the disk, regardless of the sync policy.
     pub(super) fn request_sync(&mut self) {
         log::info!(target: EVENTS, "Saving the store to {}.", self.path.display());
         self.is_sync_requested = true;
     }
 
+    /// Returns `true` if the broker throttles connections because of the backlog.
     fn is_too_much(&self) -> bool {
         self.backlog().reaches(self.maximum_unsynced)
     }
 
-    /// Begins a commit of all mutations that wait, if one is due. Returns `true` if it did.
+    /// Begins a commit of all waiting mutations, if a commit is due. Returns `true` if a commit has begun.
     ///
     /// # Errors
-    /// If the thread of the store has ended.
+    /// Returns an error if the thread that commits has ended.
     pub(super) fn begin(&mut self, clock: Clock) -> Result<bool, StoreError> {
         let is_late = self.poll_timeout().is_some_and(|due| due <= clock.now);
-        // Above the limit, no connection adds mutations until the mutations that are only written are synced too.
+        // While connections are throttled, they wait until the unsynced mutations are durable too. So a sync is due
+        // even if no new mutation waits.
         let is_due = is_late || self.is_too_much() && !self.unsynced.is_empty();
         let is_wanted = is_due || self.is_sync_requested;
         let has_to_wait = self.is_busy || self.retry_at.is_some() && !is_late;
         if has_to_wait || self.waiting.is_empty() && !is_wanted {
             return Ok(false);
         }
-        // After a full disk the mutations have waited long enough: they are synced immediately.
+        // Without a store, the disk was full. The mutations have waited since, so they are synced immediately.
         let is_requested = std::mem::take(&mut self.is_sync_requested);
         self.is_saving |= is_requested;
         let is_sync = self.store.is_none() || self.is_too_much() || is_requested;
@@ -221,6 +234,7 @@ impl CommitQueue {
         Ok(true)
     }
 
+    /// Moves the store and all waiting mutations into a commit.
     fn next_commit(&mut self, clock: Clock, is_sync: bool) -> Commit {
         if let Some(store) = &mut self.store {
             store.set_limit(self.limit);
@@ -237,10 +251,10 @@ impl CommitQueue {
         }
     }
 
-    /// Returns the result of the commit in progress, once it is done.
+    /// Returns the result of the commit in progress when it is done, and `None` before.
     ///
     /// # Errors
-    /// If the store has failed, and its state is unknown.
+    /// Returns an error if the store has failed for another reason than a full disk.
     pub(super) fn poll(&mut self) -> Result<Option<Committed>, StoreError> {
         if !self.is_busy {
             return Ok(None);
@@ -249,7 +263,10 @@ impl CommitQueue {
         done.map(|done| self.is_done(done)).transpose()
     }
 
-    /// Makes all mutations durable before the broker ends.
+    /// Waits for the commit in progress, and makes all mutations durable, because the broker ends.
+    ///
+    /// # Errors
+    /// Returns an error if the store has failed.
     pub(super) fn sync(&mut self, clock: Clock) -> Result<(), StoreError> {
         if self.is_busy {
             let done = self.store_writer.wait(SHUTDOWN_TIMEOUT)?;
@@ -264,7 +281,7 @@ impl CommitQueue {
         self.unsynced.extend(done.mutations);
         match done.result {
             Ok(()) => {}
-            // Nothing was written where the store could not even be opened again.
+            // If the store could not even be opened again, nothing was written, so another attempt is safe.
             Err(error) if error.is_disk_full() || done.store.is_none() => {
                 self.disk_is_full(&error);
                 return Ok(Committed::NoRoom);
@@ -288,6 +305,7 @@ impl CommitQueue {
         Ok(Committed::All)
     }
 
+    /// Keeps all mutations that are not durable for the next attempt, in their order.
     fn disk_is_full(&mut self, error: &StoreError) {
         let newer = std::mem::take(&mut self.waiting);
         self.waiting = std::mem::take(&mut self.unsynced);

@@ -1,4 +1,4 @@
-//! The reasons why a server cannot start or continue.
+//! [`ServerError`]: the reasons why a server cannot start or continue, with the texts that the program prints.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
@@ -13,15 +13,15 @@ use crate::{AccessError, Places, StoreError};
 pub enum ServerError {
     /// A listener cannot be opened.
     Listen(ListenError),
-    /// The system refused something else.
+    /// Another request to the operating system has failed.
     Io(io::Error),
-    /// A file with passwords or rights cannot be used.
+    /// A password file or an ACL file cannot be used.
     Access(AccessError),
-    /// The store cannot be used, so messages could not be acknowledged any more.
+    /// The store cannot be used. The server ends, because it could not acknowledge messages any more.
     Store(StoreError),
     /// The store in this file is corrupt, or is not an rbroker store.
     CorruptStore(PathBuf, &'static str),
-    /// A certificate, or something else of TLS, cannot be used.
+    /// A certificate, a key or another file of TLS cannot be used.
     Tls(TlsSetupError),
 }
 
@@ -31,11 +31,11 @@ pub enum ServerError {
 pub struct ListenError {
     /// The address with its port, the host that was looked up, or the path of the Unix socket.
     pub address: String,
-    /// Set if the look-up of the host failed.
+    /// Set if the look-up of the host name failed.
     pub is_look_up: bool,
     /// The error of the system.
     pub error: io::Error,
-    /// File and line of the directive, if the listener is in the configuration.
+    /// The place of the directive as `FILE:LINE`, if the listener is in the configuration.
     pub place: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl ListenError {
         }
     }
 
-    /// Adds file and line of the directive.
+    /// Returns the error with the place of the directive.
     pub(crate) fn at(self, place: Option<String>) -> Self {
         Self { place, ..self }
     }
@@ -68,7 +68,7 @@ impl fmt::Display for ListenError {
         match self.is_look_up {
             false => write!(f, "cannot listen on {address}: {reason}"),
             true => {
-                // The standard library names the function that failed before the reason.
+                // The text of the standard library begins with the name of the function that failed.
                 let reason = reason.rsplit(": ").next().unwrap_or_default();
                 write!(
                     f,
@@ -82,7 +82,8 @@ impl fmt::Display for ListenError {
 impl std::error::Error for ListenError {}
 
 impl ServerError {
-    /// Returns file and line of the directive that causes the error, as `FILE:LINE`.
+    /// Returns the place of the directive that causes the error as `FILE:LINE`, if the configuration has such a
+    /// directive.
     pub fn place(&self, places: &Places) -> Option<String> {
         let of_path = |path: &Path| places.of_path(path);
         match self {

@@ -1,4 +1,5 @@
-//! The addresses that a `listener` line means, and the sockets that listen there.
+//! Opens the sockets of the listeners: finds the addresses of a `listener` line, and binds a socket at each of them.
+//! `listener_policy.rs` decides which clients are admitted.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -11,13 +12,14 @@ use mqtt_transport::{Listener, ListenerTransport, TlsServer, TlsServerOptions};
 use crate::server::ListenError;
 use crate::{ListenerConfig, ServerError};
 
-/// Timeout of the look-up of a host that a listener names.
+/// Timeout for the look-up of a host name in a `listener` line.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Returns the addresses that a `listener` line names: all of this machine, or those of a host.
+/// Returns the addresses of a `listener` line: those of its host, or the unspecified addresses, which accept
+/// connections at all addresses of this machine.
 ///
 /// # Errors
-/// If the host has no address, or none of the family that `socket_domain` names.
+/// Returns an error if the host has no address, or none of the address family of `socket_domain`.
 fn hosts(listener: &ListenerConfig) -> Result<Vec<IpAddr>, ListenError> {
     if let Some(address) = listener.address() {
         return Ok(vec![address]);
@@ -42,7 +44,10 @@ fn hosts(listener: &ListenerConfig) -> Result<Vec<IpAddr>, ListenError> {
     Ok(addresses)
 }
 
-/// Binds the addresses, or the path, of a `listener` line.
+/// Binds the addresses, or the Unix socket path, of a `listener` line.
+///
+/// # Errors
+/// Returns an error if an address or the path cannot be bound.
 pub(crate) fn bind_listener(listener: &ListenerConfig) -> Result<Vec<Listener>, ListenError> {
     Ok(match listener.unix_path() {
         #[cfg(unix)]
@@ -59,11 +64,11 @@ pub(crate) fn bind_listener(listener: &ListenerConfig) -> Result<Vec<Listener>, 
     })
 }
 
-/// Checks that the addresses, or the folder, of a `listener` line exist on this machine. No port is opened, so a broker
-/// that serves there already is not disturbed.
+/// Checks that the addresses of a `listener` line, or the folder of its Unix socket, exist on this machine. Opens no
+/// port, so that the check also succeeds while a broker serves at this port.
 ///
 /// # Errors
-/// If the listener could not be opened.
+/// Returns an error if the listener could not be opened.
 pub(crate) fn check_listener(listener: &ListenerConfig) -> Result<(), ListenError> {
     if let Some(path) = listener.unix_path() {
         let folder = path
@@ -76,7 +81,7 @@ pub(crate) fn check_listener(listener: &ListenerConfig) -> Result<(), ListenErro
         mqtt_transport::check_socket_path(path).map_err(error)?;
         return Ok(());
     }
-    // A UDP socket at any port finds out whether the address is one of this machine.
+    // Binding a UDP socket with port 0 fails if the address is not one of this machine, and needs no free TCP port.
     let bind = |host: &IpAddr| {
         let error = |error| ListenError::new(SocketAddr::new(*host, listener.port), error);
         UdpSocket::bind((*host, 0)).map_err(error)
@@ -85,6 +90,9 @@ pub(crate) fn check_listener(listener: &ListenerConfig) -> Result<(), ListenErro
 }
 
 /// Returns the transport of a listener: TLS and WebSocket, as configured.
+///
+/// # Errors
+/// Returns an error if a file of TLS cannot be used.
 pub(crate) fn listener_transport(
     listener: &ListenerConfig,
 ) -> Result<ListenerTransport, ServerError> {
@@ -106,7 +114,8 @@ pub(crate) fn listener_transport(
     Ok(transport)
 }
 
-/// Listens at one port of these addresses. Port 0 takes a free one, the same for all.
+/// Binds a socket at each of these addresses. With port 0, the system chooses a free port for the first address, and
+/// the other addresses use the same port.
 pub(crate) fn listen(hosts: &[IpAddr], port: u16) -> Result<Vec<Listener>, ListenError> {
     let mut port = port;
     each_host(hosts, |host| {
@@ -119,8 +128,8 @@ pub(crate) fn listen(hosts: &[IpAddr], port: u16) -> Result<Vec<Listener>, Liste
     })
 }
 
-/// Does something with each address of a host. An unsupported address family is ignored if at least one address
-/// remains.
+/// Calls `use_host` with each address, and returns the results. An address family that this machine does not support is
+/// ignored if at least one address succeeds.
 fn each_host<T>(
     hosts: &[IpAddr],
     mut use_host: impl FnMut(&IpAddr) -> Result<T, ListenError>,
@@ -142,9 +151,10 @@ fn each_host<T>(
     }
 }
 
+/// Returns `true` if this machine does not support the address family.
 fn is_missing_family(error: &io::Error) -> bool {
     use io::ErrorKind::{AddrNotAvailable, Unsupported};
-    const EAFNOSUPPORT: i32 = 97; // Linux; elsewhere the kinds above
+    const EAFNOSUPPORT: i32 = 97; // the number on Linux, which has no `ErrorKind`
     matches!(error.kind(), AddrNotAvailable | Unsupported)
         || error.raw_os_error() == Some(EAFNOSUPPORT)
 }

@@ -1,5 +1,5 @@
-//! The listener policies of the configuration: which clients may connect, and which certificates the listeners show.
-//! The server reads the policies at the start, and again at each reload.
+//! Makes the listener policies from the configuration: reads password files and ACL files, at the start and at each
+//! reload. Also logs which clients can connect, and checks a configuration without serving.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::auth::{Passwords, read_acl_file};
 use crate::server::BoundListener;
 use crate::{AccessError, BrokerConfig, ListenerConfig, ServerError};
 
-/// The policy of one listener for the core, and the passwords that the core does not know.
+/// The policy of one listener, for the core, and its passwords, for the thread that checks them.
 #[derive(Debug)]
 pub(crate) struct ListenerAuth {
     policy: ListenerPolicy,
@@ -21,8 +21,8 @@ pub(crate) struct ListenerAuth {
 }
 
 impl ListenerAuth {
-    /// Reads the files that the configuration names. Without any listener everyone on this machine may come in, if it
-    /// does not say otherwise.
+    /// Reads the files of a listener. `listener` is `None` for a listener without a configuration, at the loopback
+    /// addresses: it admits anonymous clients unless `allow_anonymous` is set.
     fn read(config: &BrokerConfig, listener: Option<&ListenerConfig>) -> Result<Self, AccessError> {
         let security = config.security_of(listener);
         let passwords = security.password_file.as_deref().map(Passwords::read);
@@ -51,13 +51,16 @@ impl ListenerAuth {
         Ok(Self { policy, passwords })
     }
 
-    /// Returns the policy for the core, and the passwords for the thread that verifies them.
+    /// Returns the policy for the core, and the passwords for the thread that checks them.
     pub(crate) fn split(self) -> (ListenerPolicy, Option<Arc<Passwords>>) {
         (self.policy, self.passwords)
     }
 }
 
 /// Returns the policies of the open listeners, in their order.
+///
+/// # Errors
+/// Returns an error if a password file or an ACL file cannot be used.
 pub(crate) fn of_listeners(
     config: &BrokerConfig,
     listeners: &[BoundListener],
@@ -68,11 +71,11 @@ pub(crate) fn of_listeners(
         .collect()
 }
 
-/// Checks the addresses of the listeners, and reads every file that a configuration names: certificates, users,
-/// permissions. Opens no port, and nothing that is written to.
+/// Checks the addresses of the listeners, and reads certificates, password files and ACL files. Opens no port and
+/// writes to no file, so that the check can run while a broker serves with the same configuration.
 ///
 /// # Errors
-/// If a listener could not be opened, or a file cannot be read or is wrong.
+/// Returns an error if a listener could not be opened, or a file cannot be read or is invalid.
 pub fn check(config: &BrokerConfig) -> Result<(), ServerError> {
     for (index, listener) in config.listeners.iter().enumerate() {
         let place = || config.places.of_listener(index);
@@ -86,8 +89,12 @@ pub fn check(config: &BrokerConfig) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// Returns the policies and transports of the open listeners by a configuration that was read again. A reload neither
-/// opens nor closes listeners, and does not change their protocol.
+/// Returns the policies and transports of the open listeners, according to a configuration that was read again. A
+/// reload does not open or close listeners, and does not change their protocol. A listener that is missing in the new
+/// configuration keeps its old one.
+///
+/// # Errors
+/// Returns an error if a file cannot be used.
 pub(crate) fn reload(
     config: &BrokerConfig,
     listeners: &[BoundListener],
@@ -118,7 +125,8 @@ pub(crate) fn reload(
     Ok((auth, transports))
 }
 
-/// Warns of each password file that every user of this machine can read: hashes can be guessed at leisure.
+/// Logs a warning for each password file that every user of this machine can read, because passwords can be guessed
+/// from their hashes.
 pub(crate) fn warn_of_exposed_files(config: &BrokerConfig, listeners: &[BoundListener]) {
     let file_of = |bound: &BoundListener| {
         let security = config.security_of(bound.config.as_ref());
@@ -134,6 +142,7 @@ pub(crate) fn warn_of_exposed_files(config: &BrokerConfig, listeners: &[BoundLis
     }
 }
 
+/// Returns `true` if every user of this machine can read the file.
 #[cfg(unix)]
 fn is_exposed(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
@@ -142,13 +151,13 @@ fn is_exposed(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(others_read)
 }
 
-/// Other systems have other permissions.
+/// Returns `false`, because other systems have other permissions.
 #[cfg(not(unix))]
 fn is_exposed(_: &Path) -> bool {
     false
 }
 
-/// Logs which clients can connect to this broker, and how to change that.
+/// Logs the addresses of the listeners, and which clients can connect.
 pub(crate) fn announce(listeners: &[BoundListener], auth: &[ListenerAuth]) {
     for listener in listeners {
         log::info!(target: EVENTS, "Listening on {}.", listener.name);
@@ -167,12 +176,13 @@ pub(crate) fn announce(listeners: &[BoundListener], auth: &[ListenerAuth]) {
     log::info!(target: EVENTS, "{}", audience(of_listener));
 }
 
+/// Returns `true` if the listener admits clients without a password and without a certificate.
 fn is_for_everyone(access: &ListenerPolicy) -> bool {
     access.allow_anonymous && access.identity.is_none()
 }
 
-/// Returns the sentences that say who can connect. A listener comes with `true` if only programs on this machine can
-/// reach it.
+/// Returns the sentences of the log that tell which clients can connect. The `bool` of a listener is `true` if only
+/// programs on this machine can reach the listener.
 fn audience<'a>(listeners: impl Iterator<Item = (bool, &'a ListenerPolicy)>) -> String {
     let (open, closed): (Vec<_>, Vec<_>) =
         listeners.partition(|(_, access)| is_for_everyone(access));

@@ -1,5 +1,6 @@
-//! The lines of the log that subscribers get (`log_dest topic`). The program that writes the log pushes them, the loop
-//! publishes them in its next turn. How lines look and which are wanted is decided by the program.
+//! [`LogFeed`]: the lines of the log that the broker publishes (`log_dest topic`). The logger of the program adds lines
+//! to the feed, from any thread, and the loop of the server publishes them in its next turn. The program decides which
+//! lines are published and how they are formatted.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,21 +11,23 @@ use mqtt_broker_core::CONNECTIONS;
 
 use super::Server;
 
-/// Lines that wait for the loop. More are dropped: nothing is logged that often without the loop.
+/// Maximum number of lines that wait for the loop. Further lines are dropped. Almost all lines are logged by the loop
+/// itself, so more of them do not wait in practice.
 const MAXIMUM_WAITING: usize = 1000;
 
-/// The lines between the log and the loop.
+/// The lines that were logged and not published yet. A clone shares the same lines.
 #[derive(Debug, Clone, Default)]
 pub struct LogFeed(Arc<Mutex<Waiting>>);
 
 #[derive(Debug, Default)]
 struct Waiting {
     lines: VecDeque<(LogKind, String)>,
-    /// Set while lines are published. Lines about this publication would be published again, without end.
+    /// Set while lines are published. A line that this publication causes must not be published, because it would cause
+    /// another line, without end.
     is_muted: bool,
 }
 
-/// The kind of a line, which has a topic of its own.
+/// The kind of a line. Each kind has its own topic, with the letter of mosquitto.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LogKind {
@@ -32,15 +35,15 @@ pub enum LogKind {
     Error,
     /// A warning.
     Warning,
-    /// A client that connects or disconnects.
+    /// A client has connected or disconnected.
     Notice,
-    /// Everything else that is logged by default.
+    /// Any other line that is logged by default.
     Information,
 }
 
 impl LogKind {
-    /// Returns the kind of a line by its level and target; `None` for details of packets, whose publication would
-    /// cause more of them.
+    /// Returns the kind of a line with this level and target. Returns `None` for lines about packets, because
+    /// publishing such a line would cause more of them.
     pub fn of(level: Level, target: &str) -> Option<Self> {
         match level {
             Level::Error => Some(Self::Error),
@@ -62,7 +65,7 @@ impl LogKind {
 }
 
 impl LogFeed {
-    /// Adds a line. It never blocks for long, and the line is lost if the loop is behind.
+    /// Adds a line, or drops it if 1000 lines wait. Blocks only while another thread adds or takes lines.
     pub fn push(&self, kind: LogKind, line: &str) {
         let mut waiting = self.lock();
         if !waiting.is_muted && waiting.lines.len() < MAXIMUM_WAITING {
@@ -74,7 +77,7 @@ impl LogFeed {
         !self.lock().lines.is_empty()
     }
 
-    /// Takes the lines out, and takes no more until `unmute`.
+    /// Removes and returns the lines. If there were any, the feed drops new lines until `unmute`.
     fn take(&self) -> VecDeque<(LogKind, String)> {
         let mut waiting = self.lock();
         waiting.is_muted = !waiting.lines.is_empty();
@@ -91,12 +94,12 @@ impl LogFeed {
 }
 
 impl Server {
-    /// Publishes the lines of this feed from now on.
+    /// Makes the server publish the lines of this feed.
     pub fn publish_log(&mut self, feed: LogFeed) {
         self.log_feed = Some(feed);
     }
 
-    /// Returns `true` if lines were logged after those of this turn were published.
+    /// Returns `true` if lines wait, so that the loop must not wait for events.
     pub(super) fn has_log_lines(&self) -> bool {
         self.log_feed.as_ref().is_some_and(LogFeed::has_lines)
     }

@@ -1,4 +1,5 @@
-//! Measures the memory of the process, if it is limited, and ends connections whose incomplete packets take too much.
+//! Measures the memory of the process if `memory_limit` is set, and ends connections with large incomplete packets
+//! while the limit is reached. The core decides what else the broker rejects then (`resources.rs`).
 
 use std::time::Instant;
 
@@ -7,33 +8,35 @@ use mqtt_codec::ReasonCode;
 
 use super::Server;
 
-/// Returns the bytes of memory that the process uses; `None` if the system does not say.
+/// A function that returns the bytes of memory that the process uses, or `None` if the system does not report them.
 pub type MemoryGauge = fn() -> Option<u64>;
 
-/// Number of bytes that are read from peers before memory is measured again within a turn.
+/// Number of bytes after which memory is measured again within a turn. A turn may read from many peers, so one
+/// measurement per turn would come too late.
 const MEASURED_EVERY: usize = 256 * 1024;
 
-/// Size of an incomplete packet in bytes from which its connection is ended while memory is short. Smaller packets are
-/// complete after one or two reads, so that their clients are served.
+/// Size of an incomplete packet in bytes from which its connection is ended while `memory_limit` is reached. Smaller
+/// packets are complete after one or two reads, so they do not keep their memory.
 const LARGE_PACKET: usize = 64 * 1024;
 
-/// The gauge, and the bytes that were read since it was last asked.
+/// The measurement of memory.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     gauge: Option<MemoryGauge>,
+    /// The number of bytes that were read since the last measurement.
     read: usize,
-    /// Set once it was logged that the memory cannot be measured.
+    /// Set when a warning was logged that memory cannot be measured.
     is_unknown: bool,
 }
 
 impl Server {
-    /// Sets the function that measures the memory of the process for `memory_limit`. The server calls it once in each
-    /// turn and after every 256 KiB that were read, and only while there is a limit.
+    /// Sets the function that measures the memory of the process. If `memory_limit` is set, the server calls the
+    /// function once in each turn and after every 256 KiB that were read.
     pub fn measure_memory_with(&mut self, gauge: MemoryGauge) {
         self.memory.gauge = Some(gauge);
     }
 
-    /// Measures the memory, if it is limited.
+    /// Measures the memory if `memory_limit` is set, and logs if the limit is reached or no longer reached.
     pub(super) fn measure_memory(&mut self) {
         let Some(limit) = self.broker.limits().maximum_memory else {
             return self.broker.set_memory_used(0);
@@ -60,9 +63,9 @@ impl Server {
         }
     }
 
-    /// Counts the bytes that a peer's buffer had, and of which `incomplete` bytes wait for the rest of their packet.
-    /// While memory is short, ends the connection if they are many, and returns `true`: a client that never sends the
-    /// rest would keep the memory.
+    /// Counts `taken` bytes that were in the buffer of a peer. The last `incomplete` of them are the start of an
+    /// incomplete packet. While `memory_limit` is reached, a large `incomplete` ends the connection, because a client
+    /// that never sends the rest of the packet would keep the memory. Returns `true` if the connection was ended.
     pub(super) fn note_read(
         &mut self,
         now: Instant,

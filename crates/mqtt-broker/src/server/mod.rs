@@ -1,4 +1,9 @@
-//! The loop: wait, read, handle, write. It decides nothing about MQTT.
+//! [`Server`]: the process around the broker core. One thread runs a loop of turns. In each turn the server waits for
+//! events, reads from sockets, passes the bytes to [`Broker`], and writes its output.
+//!
+//! The server decides nothing about MQTT. It owns everything that the core must not have: sockets, the clock, files and
+//! threads. Two threads do work that would block the loop: one commits the store, and one hashes passwords. Both wake
+//! the loop when they have finished.
 
 mod commit_queue;
 mod error;
@@ -44,96 +49,108 @@ use crate::auth::Passwords;
 use crate::auth::verifier::PasswordVerifier;
 use crate::{BrokerConfig, Clock, ListenerConfig};
 
+/// A signal requests the end of the server. The listeners and sockets have the tokens from 0 up, so special tokens
+/// begin at the other end.
 const STOP: Token = Token(usize::MAX - 1);
 
-/// A signal asks for a reload of the configuration.
+/// A signal requests a reload of the configuration.
 const RELOAD: Token = Token(usize::MAX - 2);
 
-/// A thread has finished its work: a password was verified, or a commit was made.
+/// A thread has finished its work: a password was checked, or a commit was made.
 const DONE: Token = Token(usize::MAX - 3);
 
-/// A signal asks for a commit of the store.
+/// A signal requests a commit of the store.
 const SAVE: Token = Token(usize::MAX - 5);
 
-/// A signal asks for a dump of subscriptions and retained messages into the log.
+/// A signal requests a dump of subscriptions and retained messages into the log.
 const DUMP: Token = Token(usize::MAX - 6);
 
-/// A program asks for the status.
+/// `rbroker status` has connected to the status socket.
 #[cfg(unix)]
 const STATUS: Token = Token(usize::MAX - 4);
 
-/// The time for which a connection that was ended is kept. Closing a socket with unread bytes makes the system discard
-/// the last output, so the peer would not get the reason.
+/// The time for which the socket of an ended connection stays open and is read. If a socket is closed while received
+/// bytes are unread, the system discards the last output, and the peer does not receive the reason in DISCONNECT or
+/// CONNACK.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The time after which connections are accepted again after a failure, such as too many open files.
+/// The pause before the server accepts connections again after a failure, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// Maximum time for the shutdown of the server.
+/// Maximum time from the request to stop until the server ends. Clients that do not close their connections are cut off
+/// then.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A broker with its sockets.
 pub struct Server {
-    /// The configuration of the start. A reload replaces parts of it in the broker and in the listeners.
+    /// The configuration at the start. A reload does not change this field, but the broker and the listeners.
     config: BrokerConfig,
     poll: Poll,
     listeners: Vec<BoundListener>,
     broker: Broker,
     commit_queue: Option<CommitQueue>,
-    /// Connections that waited for a commit when the disk was found full.
+    /// Connections that waited for the last commit, which failed because the disk is full. They are ended if the next
+    /// attempt fails too.
     held: Vec<ConnectionId>,
     sockets: SocketTable,
     schedule: Schedule,
-    /// Listeners that may have more connections to accept.
+    /// Listeners at which more connections may wait than one turn accepts.
     accepting: Vec<usize>,
-    /// Connections whose sockets have room again.
+    /// Connections whose output must be written in the next turn, because the socket has room again or the last turn
+    /// has written enough.
     writable: Vec<ConnectionId>,
-    /// One buffer serves all peers that do not hold the start of a packet.
+    /// The buffer that is used for each read. A socket keeps a buffer of its own only while it has the start of a
+    /// packet, so ten thousand idle connections have none.
     spare_buffer: Option<Box<ReadBuffer>>,
+    /// The sockets of ended connections, with the time at which each is closed, in the order of these times.
     lingering: Vec<(Instant, usize)>,
-    /// Descriptors that no client gets.
+    /// Descriptors that are kept back from clients.
     reserve: Reserve,
+    /// The end of the pause after connections could not be accepted.
     retry_accept: Option<Instant>,
     /// Measures the memory of the process.
     memory: memory::Memory,
-    /// Set while connections cannot be accepted, so that this is logged once.
+    /// Set while connections cannot be accepted, so that the failure is logged once.
     cannot_accept: bool,
-    /// The password files of the listeners, in their order.
+    /// The passwords of each listener, by its number. `None` for a listener without a password file.
     passwords: Vec<Option<Arc<Passwords>>>,
-    /// Checks passwords, once there was one.
+    /// The thread that checks passwords. `None` until a client sends the first password.
     password_verifier: Option<PasswordVerifier>,
+    /// Wakes the loop when a thread has finished its work.
     waker: Arc<Waker>,
-    /// Reads the configuration again.
+    /// Reads the configuration again for a reload.
     reader: Option<Reader>,
-    /// Pipes that become readable with a signal.
+    /// The pipes that become readable when a signal arrives.
     signals: Vec<(Token, SignalSource)>,
     /// Set while a dump has more lines.
     is_dumping: bool,
-    /// The time of the next publication below `$SYS`, if there is one.
+    /// The time of the next publication below `$SYS`. `None` if these topics are not published.
     statistics_due: Option<Instant>,
-    /// Lines of the log that are to be published, if that is wanted.
+    /// The lines of the log to publish. `None` without `log_dest topic`.
     log_feed: Option<LogFeed>,
     /// The socket that answers `rbroker status`.
     #[cfg(unix)]
     status: Option<status::StatusSocket>,
-    /// Set if more questions may wait at the socket.
+    /// Set if more programs may have connected to the status socket.
     #[cfg(unix)]
     status_is_waiting: bool,
 }
 
-/// Reads the configuration again. The error is logged.
+/// A function that reads the configuration again. The server logs its error.
 type Reader = Box<dyn FnMut() -> Result<BrokerConfig, String>>;
 
+/// An open listener.
 #[derive(Debug)]
 pub(crate) struct BoundListener {
     pub(crate) listener: Listener,
     /// The address, for log lines.
     pub(crate) name: String,
-    /// The socket address, unless it is a Unix socket.
+    /// The socket address. `None` for a Unix socket.
     address: Option<SocketAddr>,
-    /// The lines of the configuration that have opened the listener; `None` for the listener without a configuration.
+    /// The configuration of the listener. `None` for a listener that the server opens without a configuration.
     pub(crate) config: Option<ListenerConfig>,
-    /// The number of earlier listeners at the same host and port. With port 0 there may be several.
+    /// The number of earlier listeners in the configuration with the same host and port. A reload finds the same
+    /// listener by it. With port 0 several listeners may have the same host and port.
     pub(crate) rank: usize,
 }
 
@@ -155,11 +172,13 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Binds the listeners of the configuration. Without listeners in the configuration, the server listens at
-    /// `default_ports` of this machine only, and admits every client. No client is served before `open`.
+    /// Binds the listeners of the configuration. If the configuration has no listeners, the server binds
+    /// `default_ports` at the loopback addresses, and admits every client unless the configuration says otherwise.
+    /// Binding is separate from `open`, because ports below 1024 must be bound before the process gives up the rights
+    /// of root.
     ///
     /// # Errors
-    /// If a listener cannot be bound. No listener stays open then.
+    /// Returns an error if a listener cannot be bound. No listener stays open then.
     pub fn bind(config: BrokerConfig, default_ports: &[u16]) -> Result<Self, ServerError> {
         let poll = Poll::new()?;
         let mut listeners = Vec::new();
@@ -225,11 +244,11 @@ impl Server {
         })
     }
 
-    /// Reads certificates, users, permissions and the store. The process must already run as the configured user, who
-    /// must be able to read and write these files again later.
+    /// Reads certificates, password files, ACL files and the store. The process must already run as the configured
+    /// user, because this user must also be able to read these files at a reload and to write the store.
     ///
     /// # Errors
-    /// If one of them cannot be used.
+    /// Returns an error if one of these files cannot be used.
     pub fn open(&mut self) -> Result<(), ServerError> {
         let auth = listener_policy::of_listeners(&self.config, &self.listeners)?;
         for bound in &mut self.listeners {
@@ -250,13 +269,13 @@ impl Server {
         Ok(())
     }
 
-    /// Sets the observer that is called for each packet of later connections.
+    /// Sets the observer, which is called for each packet of the connections that are opened from now on.
     pub fn observe(&mut self, observer: mqtt_session::Observer) {
         self.broker.observe(observer);
     }
 
-    /// Returns the size of the store in bytes, without the part of the file that was never written, and its limit;
-    /// `None` without a store.
+    /// Returns the size of the store in bytes and `max_store_bytes`, if there is such a limit. The size does not
+    /// include the part of the file that was never written. Returns `None` without a store.
     pub fn store_size(&self) -> Option<(u64, Option<u64>)> {
         let limit = self.broker.limits().maximum_store_bytes;
         let limit = (limit < u64::MAX).then_some(limit);
@@ -265,7 +284,7 @@ impl Server {
             .map(|commit_queue| (commit_queue.size(), limit))
     }
 
-    /// Returns the addresses of the listeners.
+    /// Returns the socket addresses of the listeners, without Unix sockets.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners
             .iter()
@@ -281,20 +300,20 @@ impl Server {
         config.filter_map(ListenerConfig::unix_path)
     }
 
-    /// Ends `run` when `source` is readable.
+    /// Makes `run` end when `source` is readable.
     ///
     /// # Errors
-    /// If the source cannot be polled.
+    /// Returns an error if the source cannot be polled.
     pub fn stop_on(&mut self, source: &mut impl Source) -> io::Result<()> {
         self.poll
             .registry()
             .register(source, STOP, Interest::READABLE)
     }
 
-    /// Serves clients until a source of `stop_on` is readable.
+    /// Serves clients until a source of `stop_on` is readable. Then disconnects the clients and stores all mutations.
     ///
     /// # Errors
-    /// If the system does not let it wait.
+    /// Returns an error if the server cannot wait for events, or if the store has failed.
     pub fn run(&mut self) -> Result<(), ServerError> {
         let mut events = Events::with_capacity(1024);
         while !self.turn(&mut events)? {}
@@ -330,18 +349,23 @@ impl Server {
         }
         self.is_dumping = self.broker.poll_dump();
         self.check_passwords(now);
+        // After `serve`, so that a packet that arrived in time is handled before the keep alive of its connection
+        // expires.
         self.handle_timeout(now);
         self.publish_statistics(now);
         self.publish_log_lines(now);
+        // Last, so that the commit and the output contain everything of this turn.
         self.write(now)?;
         self.end_lingering(now);
-        // A pause for each descriptor that becomes free would keep a backlog of connections waiting for seconds.
+        // A closed socket has freed a descriptor, so the pause ends. Otherwise the server would accept one connection
+        // per pause while clients wait in the backlog of the listener.
         if let (true, Some(retry_at)) = (self.sockets.take_closed(), &mut self.retry_accept) {
             *retry_at = now;
         }
         Ok(stop)
     }
 
+    /// Waits for events until the next deadline, or not at all if work is left.
     fn wait(&mut self, events: &mut Events) -> Result<(), ServerError> {
         let lingering = self.lingering.first().map(|(until, _)| *until);
         let deadlines = [
@@ -372,13 +396,14 @@ impl Server {
         }
     }
 
+    /// Handles the deadlines of the broker that have passed.
     fn handle_timeout(&mut self, now: Instant) {
         if self.broker.poll_timeout().is_some_and(|due| due <= now) {
             self.broker.handle_timeout(now);
         }
     }
 
-    /// Publishes the topics below `$SYS` again, if that is due.
+    /// Publishes the topics below `$SYS`, if that is due.
     fn publish_statistics(&mut self, now: Instant) {
         if self.statistics_due.is_some_and(|due| due <= now) {
             self.broker.publish_statistics(now);
@@ -387,10 +412,10 @@ impl Server {
         }
     }
 
-    /// Disconnects the clients, and waits a limited time until the clients have read the DISCONNECT.
+    /// Disconnects the clients, waits a limited time until they have read DISCONNECT, and stores all mutations.
     fn shut_down(&mut self, events: &mut Events) -> Result<(), ServerError> {
         log::info!(target: EVENTS, "Shutting down.");
-        // The shutdown accepts no more connections.
+        // No more connections are accepted.
         for bound in &mut self.listeners {
             self.poll.registry().deregister(&mut bound.listener)?;
         }
@@ -405,7 +430,8 @@ impl Server {
             self.write(now)?;
             self.serve(now);
             self.end_lingering(now);
-            // A publication that is delivered in slices holds all mutations back until its end.
+            // `take_mutations` returns nothing while a publication is delivered in slices, so the publication must end
+            // before the last commit.
             let is_done = self.sockets.by_connection.is_empty()
                 && self.lingering.is_empty()
                 && !self.broker.has_background_work();
@@ -426,7 +452,8 @@ impl Server {
     }
 }
 
-/// Returns a random number. Identifiers only have to differ, so the clock is enough if the system has no random bytes.
+/// Returns random bits for client identifiers. If the system has no random bytes, the time suffices, because the
+/// identifiers must only be different.
 fn random() -> u128 {
     let mut bytes = [0; 16];
     if getrandom::fill(&mut bytes).is_err() {

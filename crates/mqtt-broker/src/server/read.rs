@@ -1,5 +1,5 @@
 //! Accepts new connections, and reads the bytes of open connections. `schedule.rs` decides which connection is read
-//! next, and `throttle.rs` in the core decides whether a connection has to wait.
+//! next, and the core decides if a connection has to wait.
 
 use std::time::Instant;
 
@@ -12,10 +12,12 @@ use mqtt_transport::{ReadStatus, reason};
 use super::sockets::Socket;
 use super::{ACCEPT_PAUSE, Server};
 
-/// Maximum number of connections that a listener accepts in one turn, so that open connections are served in between.
+/// Maximum number of connections that a listener accepts in one turn. With more, a storm of new connections would delay
+/// the open ones.
 const MAXIMUM_ACCEPTED: usize = 32;
 
 impl Server {
+    /// Accepts connections at the listener with this index, up to `MAXIMUM_ACCEPTED`.
     pub(super) fn accept(&mut self, now: Instant, index: usize) {
         if self.retry_accept.is_some() {
             return; // the pause after a failure is not over
@@ -32,7 +34,8 @@ impl Server {
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    // Open connections are still served. New ones wait in the backlog of the listener.
+                    // Open connections are still served. New connections wait in the backlog of the listener until the
+                    // end of the pause, because the poll does not report them again.
                     let is_first = !std::mem::replace(&mut self.cannot_accept, true);
                     let limiter = self.broker.log_limiter();
                     if is_first && limiter.admits(now, LogEvent::CannotAccept, "") {
@@ -81,17 +84,19 @@ impl Server {
             };
             self.sockets.insert(socket);
         }
-        // More connections may wait, and the poll does not report readiness a second time.
+        // More connections may wait. The poll does not report the same readiness again, so the next turn tries by
+        // itself.
         self.accepting.push(index);
     }
 
-    /// Accepts at the listeners that had more connections waiting than one turn takes.
+    /// Accepts at the listeners that may have more connections than the last turn accepted.
     pub(super) fn accept_more(&mut self, now: Instant) {
         for index in std::mem::take(&mut self.accepting) {
             self.accept(now, index);
         }
     }
 
+    /// Returns `true` if `max_connections` of the listener or `global_max_connections` is reached.
     fn has_too_many(&self, listener: usize) -> bool {
         let of_listener = self.broker.maximum_connections(listener as u32);
         let of_all = self.broker.maximum_connections_of_all();
@@ -99,6 +104,7 @@ impl Server {
             || of_all.is_some_and(|maximum| self.broker.connection_count() >= maximum)
     }
 
+    /// Handles an event of the socket with this index: queues it to be read or written.
     pub(super) fn handle_ready(&mut self, index: usize, event: &Event) {
         let Some(socket) = self.sockets.get_mut(index) else {
             return;
@@ -108,16 +114,16 @@ impl Server {
         if event.is_writable() {
             self.writable.extend(socket.connection);
         }
-        // A connection that waits is read again when the broker names it, even if bytes have arrived meanwhile. Only
-        // the end of the connection may make the wait pointless.
+        // A connection that waits is not read when bytes arrive, but when `poll_resumable` returns it. The end of the
+        // connection is the exception: then nothing needs to wait any more.
         let may_read = socket.progress == InputProgress::Drained || socket.is_read_closed;
         if has_input && may_read {
             self.read_again(index);
         }
     }
 
-    /// Reads once from a peer and passes the bytes to the broker, or passes the bytes again that the broker could not
-    /// handle before.
+    /// Reads once from a peer, and passes the bytes to the broker. If the broker has not handled all earlier bytes,
+    /// passes those again and reads nothing.
     pub(super) fn read(&mut self, now: Instant, index: usize) {
         let Some(socket) = self.sockets.get_mut(index) else {
             return;
@@ -151,7 +157,8 @@ impl Server {
             }
             None => buffer.clear(),
         }
-        // Packets that wait for their turn are complete.
+        // After `Drained`, the bytes that are left are the start of an incomplete packet. Otherwise they are whole
+        // packets that wait.
         let incomplete = match socket.progress {
             InputProgress::Drained => buffer.unread().len(),
             InputProgress::Yielded | InputProgress::Blocked => 0,
@@ -163,6 +170,7 @@ impl Server {
                 self.spare_buffer = Some(buffer);
             }
         }
+        // `note_read` may end the connection, so its socket is looked up again.
         let has_no_memory = self.note_read(now, connection, taken, incomplete);
         let Some(socket) = self.sockets.get_mut(index) else {
             return;
@@ -170,27 +178,29 @@ impl Server {
         if has_no_memory {
             socket.buffer = None;
         }
-        // Nothing is read while a password is checked, so the end of the stream would not be seen. A client that only
-        // closed its sending half cannot be distinguished from one that is gone, and is not worth a hash either.
+        // While a password waits for its check, the connection is not read, so the end of the stream would not be
+        // noticed. The poll reports that the peer has closed, which saves the hash. The peer may have closed only its
+        // sending half, but the system reports both in the same way.
         let is_gone = |id: &ConnectionId| socket.is_read_closed && self.broker.is_waiting(*id);
         if let Some(id) = socket.connection.filter(is_gone) {
             self.broker.handle_close(now, id);
             return self.close(now, id, index);
         }
         match (status, socket.connection) {
-            // The broker names the connection when it may resume.
+            // `poll_resumable` returns the connection when it may resume.
             (Ok(ReadStatus::More | ReadStatus::Drained), Some(_))
                 if socket.progress == InputProgress::Blocked => {}
             (Ok(ReadStatus::Drained), _) if socket.progress == InputProgress::Drained => {}
             (Ok(ReadStatus::More | ReadStatus::Drained), _) => self.read_again(index),
             (status @ (Ok(ReadStatus::Closed) | Err(_)), Some(id)) => {
-                // An error of a layer, such as TLS, explains the reason.
+                // An error of a layer, such as TLS, has a text that explains the reason. An error of the system has
+                // none.
                 let explained = status.err().filter(|error| error.get_ref().is_some());
                 if let Some(error) = explained {
                     let peer = self.broker.peer(id).to_owned();
                     let limiter = self.broker.log_limiter();
                     if limiter.admits_from(now, LogEvent::TransportFailed, &peer) {
-                        let error = error.to_string(); // it may quote the peer
+                        let error = error.to_string(); // the text may quote the peer, so `Excerpt` escapes it
                         let error = Excerpt(&error);
                         log::warn!(target: EVENTS, "Connection from {peer} failed: {error}.");
                     }

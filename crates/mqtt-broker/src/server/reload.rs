@@ -1,4 +1,4 @@
-//! The reload of the configuration, and the exchange with the thread that verifies passwords.
+//! Reloads the configuration, and exchanges passwords and results with the thread that checks passwords.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,8 +11,9 @@ use super::listener_policy::{self, ListenerAuth};
 use crate::auth::verifier::PasswordVerifier;
 
 impl Server {
-    /// Replaces limits, users and permissions by those in the files, and shows new connections the new certificates. If a
-    /// file cannot be read, everything stays unchanged.
+    /// Reads the configuration and its files again, and replaces limits, users, permissions and certificates. Open
+    /// connections keep their TLS sessions. If a file cannot be used, everything stays unchanged: a mistake in a file
+    /// must not leave the broker with a part of its configuration.
     pub(super) fn reload(&mut self) {
         log::info!(target: EVENTS, "Reloading config.");
         let Some(reader) = &mut self.reader else {
@@ -44,14 +45,15 @@ impl Server {
         }
     }
 
-    /// Passes the policies of the listeners to the broker, and keeps the password files.
+    /// Passes the policies of the listeners to the broker, and keeps the passwords for the thread that checks them.
     pub(super) fn set_listener_auth(&mut self, auth: Vec<ListenerAuth>) {
         let (access, passwords) = auth.into_iter().map(ListenerAuth::split).unzip();
         self.broker.set_policies(access);
         self.passwords = passwords;
     }
 
-    /// Passes the answers of the thread that checks passwords to the broker, and the next password to the thread.
+    /// Passes the results of the thread to the broker, and the next password to the thread. The thread gets one
+    /// password at a time; the others wait in the core, where the peer addresses take turns.
     pub(super) fn check_passwords(&mut self, now: Instant) {
         let next = |server: &mut Self| server.password_verifier.as_mut()?.poll(now);
         while let Some((id, result)) = next(self) {
@@ -69,7 +71,7 @@ impl Server {
             if self.password_verifier.is_none() {
                 self.password_verifier = PasswordVerifier::start(Arc::clone(&self.waker)).ok();
             }
-            // A reload may have removed the password file. Then the user is unknown.
+            // A reload may have removed the password file while the password waited. Then no user exists.
             let passwords = self.passwords.get(check.listener as usize);
             let passwords = passwords.cloned().flatten().unwrap_or_default();
             let taken = match &mut self.password_verifier {
@@ -82,9 +84,10 @@ impl Server {
         }
     }
 
+    /// Passes the result of a password check to the broker.
     fn answer_checked(&mut self, now: Instant, id: ConnectionId, result: Result<(), ReasonCode>) {
         self.broker.handle_checked(now, id, result);
-        // Packets after CONNECT have waited for the result.
+        // Packets that the client sent after CONNECT have waited for the result.
         if let Some(index) = self.sockets.index_of(id) {
             self.read_again(index);
         }

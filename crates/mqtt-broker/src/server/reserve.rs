@@ -1,16 +1,16 @@
-//! [`Reserve`]: file descriptors that are kept back from clients, so that an administrator can still do something when
-//! clients have taken all others.
+//! [`Reserve`]: file descriptors that are kept back from clients. When clients have taken all others, an administrator
+//! can still reload the configuration and run `rbroker status`.
 
 #[cfg(unix)]
 use std::fs::File;
 
-/// The number of descriptors that a reload needs: a folder of certificates or of configuration files, a file in it, and
-/// the log.
+/// The number of descriptors that a reload needs at the same time: a folder of certificates or of configuration files,
+/// a file in this folder, and the log.
 #[cfg(unix)]
 const COUNT: usize = 3;
 
-/// Open descriptors that nobody uses. The loop closes them before it opens files or answers a question for the status,
-/// and opens them again after that. Connections are accepted only while the reserve is complete.
+/// Open descriptors without a use. The server closes them before a reload and before it accepts at the status socket,
+/// and opens them again afterwards. It accepts clients only while all of them are open.
 #[derive(Debug, Default)]
 pub(super) struct Reserve {
     #[cfg(unix)]
@@ -21,7 +21,7 @@ impl Reserve {
     /// Opens the missing descriptors.
     ///
     /// # Errors
-    /// If the system has no descriptor left.
+    /// Returns an error if the process has no descriptor left.
     #[cfg(unix)]
     pub(super) fn fill(&mut self) -> std::io::Result<()> {
         while self.files.len() < COUNT {
@@ -30,13 +30,13 @@ impl Reserve {
         Ok(())
     }
 
-    /// Other systems have no such limit.
+    /// Does nothing: other systems have no such limit of descriptors.
     #[cfg(not(unix))]
     pub(super) fn fill(&mut self) -> std::io::Result<()> {
         Ok(())
     }
 
-    /// Closes the descriptors, for whatever the caller opens next.
+    /// Closes the descriptors, so that the caller can open files.
     pub(super) fn release(&mut self) {
         #[cfg(unix)]
         self.files.clear();

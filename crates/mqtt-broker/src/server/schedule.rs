@@ -1,18 +1,21 @@
-//! The order in which connections are served: a light queue and a heavy one.
+//! The order in which connections are served. A connection that spent its work budget the last time is heavy, all
+//! others are light.
 //!
-//! A connection that spent its budget of work the last time is heavy. In each turn all light connections are served,
-//! each with its own budget, and then heavy ones in a circle while the budget of the turn lasts. So a client that sends
-//! a ping waits for one turn at most, however many others keep the broker busy.
+//! In each turn the server serves all light connections, each with its own budget. Then it serves heavy connections,
+//! one after the other, until the budget of the turn is spent; the next turn continues with the next heavy connection.
+//! So a client that sends a PINGREQ waits for one turn at most, however many other clients keep the broker busy.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::Server;
 
-/// The places of the peers that are to be served.
+/// The indexes of the sockets that must be read.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
+    /// The light connections, all of which are served in the next turn.
     light: Vec<usize>,
+    /// The heavy connections, in the order in which they are served.
     heavy: VecDeque<usize>,
 }
 
@@ -23,7 +26,7 @@ impl Schedule {
 }
 
 impl Server {
-    /// Queues the peer to be served, unless the peer is queued already.
+    /// Queues a socket to be read, unless it is queued already.
     pub(super) fn read_again(&mut self, index: usize) {
         let Some(socket) = self.sockets.get_mut(index) else {
             return;
@@ -47,7 +50,7 @@ impl Server {
         self.broker.run_background(now);
     }
 
-    /// Returns `true` if work is left that needs no further event.
+    /// Returns `true` if work is left that needs no further event. The loop must not wait then.
     pub(super) fn has_work(&mut self) -> bool {
         !self.schedule.is_empty()
             || !self.accepting.is_empty()
@@ -71,7 +74,7 @@ impl Server {
         }
     }
 
-    /// Queues the connections that have waited, and may resume now.
+    /// Queues the connections that have waited and may resume now.
     pub(super) fn resume_connections(&mut self) {
         while let Some(id) = self.broker.poll_resumable() {
             if let Some(index) = self.sockets.index_of(id) {

@@ -1,5 +1,8 @@
-//! The requests of an administrator that come by signal while the broker serves. The sources are pipes that the program
-//! fills in its signal handlers; they are emptied here, since a full pipe would never become readable again.
+//! The signals with which an administrator controls a running broker: reload, save and dump.
+//!
+//! The program installs the signal handlers. A handler writes to a pipe, and the loop of the server polls the other end
+//! of the pipe. This module reads the pipe empty and does what the signal requests. The poll reports only changes, so a
+//! pipe that was not read empty would not be reported again.
 
 use std::io::{self, Read};
 
@@ -10,11 +13,11 @@ use mqtt_broker_core::EVENTS;
 use super::{DUMP, RELOAD, SAVE, Server};
 use crate::BrokerConfig;
 
-/// A pipe that becomes readable with a signal.
+/// A pipe that becomes readable when a signal arrives.
 pub(super) struct SignalSource(Box<dyn Read>);
 
 impl SignalSource {
-    /// Empties the pipe: signals that came together are one.
+    /// Reads the pipe empty. Several signals that arrived since the last turn are handled as one.
     fn drain(&mut self) {
         let mut block = [0; 64];
         while matches!(self.0.read(&mut block), Ok(1..)) {}
@@ -22,11 +25,11 @@ impl SignalSource {
 }
 
 impl Server {
-    /// Makes the server read its configuration again, with `reader`, when `source` is readable. `source` must not
-    /// block.
+    /// Makes the server read its configuration again, with `reader`, when `source` is readable. Reads of `source` must
+    /// not block.
     ///
     /// # Errors
-    /// If the source cannot be polled.
+    /// Returns an error if the source cannot be polled.
     pub fn reload_on(
         &mut self,
         source: impl Source + Read + 'static,
@@ -36,22 +39,25 @@ impl Server {
         self.act_on(source, RELOAD)
     }
 
-    /// Makes the server write its store when `source` is readable, regardless of the interval. `source` must not block.
+    /// Makes the server sync its store when `source` is readable, regardless of the sync policy. Reads of `source` must
+    /// not block.
     ///
     /// # Errors
-    /// If the source cannot be polled.
+    /// Returns an error if the source cannot be polled.
     pub fn save_on(&mut self, source: impl Source + Read + 'static) -> io::Result<()> {
         self.act_on(source, SAVE)
     }
 
-    /// Makes the server log its subscriptions and retained messages when `source` is readable. `source` must not block.
+    /// Makes the server log its subscriptions and retained messages when `source` is readable. Reads of `source` must
+    /// not block.
     ///
     /// # Errors
-    /// If the source cannot be polled.
+    /// Returns an error if the source cannot be polled.
     pub fn dump_on(&mut self, source: impl Source + Read + 'static) -> io::Result<()> {
         self.act_on(source, DUMP)
     }
 
+    /// Polls `source`, and handles the signal of `token` when it is readable.
     fn act_on(&mut self, mut source: impl Source + Read + 'static, token: Token) -> io::Result<()> {
         let registry = self.poll.registry();
         registry.register(&mut source, token, Interest::READABLE)?;
@@ -59,7 +65,7 @@ impl Server {
         Ok(())
     }
 
-    /// Handles a signal.
+    /// Handles the signal of `token`.
     pub(super) fn handle_signal(&mut self, token: Token) {
         let sources = self.signals.iter_mut();
         for (_, source) in sources.filter(|(of_source, _)| *of_source == token) {
@@ -69,7 +75,7 @@ impl Server {
             RELOAD => {
                 self.reserve.release();
                 self.reload();
-                let _ = self.reserve.fill(); // else before the next connection is accepted
+                let _ = self.reserve.fill(); // after a failure, `accept` tries again
             }
             DUMP => self.broker.begin_dump(),
             SAVE => match &mut self.commit_queue {

@@ -1,4 +1,5 @@
-//! A disk that takes as long as the test wants: who waits for nothing that is on it, is served.
+//! Tests of a server with a disk whose sync blocks as long as the test requires. Clients whose output depends on the
+//! store must wait, and all others must be served.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,7 +18,7 @@ use crate::{BrokerConfig, Clock, Store, SyncPolicy};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A disk in memory that can be held up.
+/// A disk in memory whose sync can be held up.
 #[derive(Debug, Clone)]
 struct SlowDisk(Arc<(InMemoryBackend, Mutex<State>, Condvar)>);
 
@@ -78,7 +79,7 @@ impl StorageBackend for SlowDisk {
     }
 }
 
-/// A server with its store on this disk, which ends with the test.
+/// Starts a server whose store is on this disk. Returns its address. The server runs until the process ends.
 fn serve(disk: SlowDisk) -> SocketAddr {
     serve_with(disk, Limits::default())
 }
@@ -142,7 +143,7 @@ impl Peer {
         self.stream.write_all(&bytes).unwrap();
     }
 
-    /// The type of the next packet.
+    /// Waits for the next packet, and returns its type.
     fn next(&mut self) -> PacketType {
         loop {
             let mut input = &self.received[..];
@@ -188,7 +189,6 @@ const ONCE_ACKNOWLEDGED: Delivery = Delivery::AtLeastOnce {
     dup: false,
 };
 
-/// F45
 #[test]
 fn on_a_slow_disk_acknowledgements_wait_and_the_others_are_served() {
     let disk = SlowDisk::new();
@@ -203,13 +203,14 @@ fn on_a_slow_disk_acknowledgements_wait_and_the_others_are_served() {
     let (kept, passing) = (message("kept"), message("passing"));
     publisher.send(&[PacketRef::Publish(kept.publish(ONCE_ACKNOWLEDGED))]);
     disk.wait_for_sync();
-    // Neither who waits for nothing waits, nor who subscribes without a session that is stored.
+    // A client without uncommitted mutations is served, and so is a client that subscribes without a stored session.
     bystander.send(&[PacketRef::Publish(passing.publish(ONCE_ACKNOWLEDGED))]);
     assert_eq!(bystander.next(), PacketType::Publish);
     assert_eq!(bystander.next(), PacketType::Puback);
     let mut newcomer = Peer::connect(address, "newcomer", true);
     newcomer.subscribe("kept");
-    // A second one is for the next commit, and reaches nobody but the newcomer before that.
+    // The second message belongs to the next commit. Before that commit only the newcomer, whose session is not stored,
+    // receives it.
     publisher.send(&[
         PacketRef::Pingreq,
         PacketRef::Publish(kept.publish(Delivery::AtMostOnce)),
@@ -225,7 +226,7 @@ fn on_a_slow_disk_acknowledgements_wait_and_the_others_are_served() {
     assert_eq!(keeper.next(), PacketType::Publish);
 }
 
-/// Few mutations may wait for the disk, and a connection gets little work done in one turn.
+/// Returns limits with a small commit backlog and small work budgets.
 fn small_limits() -> Limits {
     let mutations = |mutations| Backlog {
         mutations,
@@ -241,11 +242,11 @@ fn small_limits() -> Limits {
     }
 }
 
-/// More bytes than the system holds between two sockets.
+/// The size of a flood in bytes, which is more than the buffers of two sockets take.
 const FLOOD: usize = 30_000_000;
 
 impl Peer {
-    /// Sends bytes until the broker takes no more of them for a while; returns the number of bytes that it took.
+    /// Sends bytes until the socket accepts no more for 300 ms. Returns the number of bytes that were sent.
     fn flood(&mut self, bytes: &[u8]) -> usize {
         let patience = Duration::from_millis(300);
         self.stream.set_write_timeout(Some(patience)).unwrap();
@@ -296,7 +297,7 @@ fn retained_messages_of_qos_0_are_not_read_faster_than_the_disk_stores_them() {
     (0..100).for_each(|_| bystander.ping());
 
     disk.hold_up(false);
-    // The rest of the message that is cut off, and no others.
+    // Sends the rest of the message that was cut off, so that the stream has whole packets again.
     let rest = packet.len() - sent % packet.len();
     publisher
         .stream
@@ -306,7 +307,8 @@ fn retained_messages_of_qos_0_are_not_read_faster_than_the_disk_stores_them() {
     bystander.ping();
 }
 
-/// A SUBSCRIBE makes more mutations than may wait; it is answered when all of them are stored.
+/// If a SUBSCRIBE makes more mutations than may wait, it is handled in several commits, and answered after the last
+/// one.
 #[test]
 fn large_subscribe_is_continued_commit_by_commit() {
     let disk = SlowDisk::new();
@@ -330,7 +332,7 @@ fn large_subscribe_is_continued_commit_by_commit() {
     assert_eq!(subscriber.next(), PacketType::Suback);
 }
 
-/// Each message makes a record for each of many sessions. The publisher waits for the disk between two messages.
+/// If each message makes a mutation for each of many sessions, the publisher waits for a commit between its messages.
 #[test]
 fn publisher_to_many_sessions_waits_for_the_disk() {
     let disk = SlowDisk::new();

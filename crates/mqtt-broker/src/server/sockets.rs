@@ -1,48 +1,53 @@
-//! [`SocketTable`]: the sockets of the connections, and the bytes of incomplete packets that were read from them.
+//! [`SocketTable`]: the sockets of the connections, and what the loop remembers for each of them. The protocol state of
+//! a connection is in the core, under its [`ConnectionId`].
 
 use mqtt_broker_core::{ConnectionId, IdentitySource, InputProgress};
 use mqtt_transport::{ReadBuffer, Stream};
 use slab::Slab;
 use slotmap::SecondaryMap;
 
-/// The sockets, by token.
+/// The sockets, by index. The token of a socket in the poll is its index plus the number of listeners.
 #[derive(Debug, Default)]
 pub(crate) struct SocketTable {
     sockets: Slab<Socket>,
-    /// Set when a socket is closed.
+    /// Set when a socket is closed, until `take_closed`.
     has_closed: bool,
+    /// The index of the socket of each connection.
     pub(crate) by_connection: SecondaryMap<ConnectionId, usize>,
     /// The number of sockets of each listener.
     counts: Vec<usize>,
 }
 
+/// The socket of a connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) stream: Stream,
-    /// The start of an incomplete packet, if one was read.
+    /// The bytes that were read and not handled yet. `None` if there are none, so that an idle connection has no
+    /// buffer.
     pub(crate) buffer: Option<Box<ReadBuffer>>,
-    /// The connection in the core; `None` after it was removed there.
+    /// The connection in the core. `None` after the core has removed it, while the socket lingers.
     pub(crate) connection: Option<ConnectionId>,
-    /// Set if the peer sends nothing more, because the peer has closed its end or the connection is broken.
+    /// Set if the peer has closed its sending end, or the connection is broken.
     pub(crate) is_read_closed: bool,
     /// Set while the connection is in a queue of the schedule.
     pub(crate) is_queued: bool,
-    /// The progress of the broker with the bytes that were read.
+    /// The result of the last `Broker::handle_input`.
     pub(crate) progress: InputProgress,
-    /// Set if the connection spent its budget the last time. It is served after the connections that did not.
+    /// Set if the last `Broker::handle_input` spent the work budget. The connection is then served after the others.
     pub(crate) is_heavy: bool,
-    /// The part of the client's certificate that is the user name, until the certificate is known.
+    /// The part of the client's certificate that is the user name. `None` if the listener does not use it, or after it
+    /// was passed to the broker.
     pub(crate) unidentified: Option<IdentitySource>,
     /// Set until the certificate of the client was checked for warnings.
     pub(crate) may_have_warning: bool,
-    /// Set after the broker has ended the connection; it is in the list of those that linger.
+    /// Set after the broker has ended the connection. The socket is then in the list `Server::lingering`.
     pub(crate) is_ending: bool,
-    /// The index of its listener.
+    /// The index of the listener.
     pub(crate) listener: usize,
 }
 
 impl Socket {
-    /// Returns a socket that was just accepted.
+    /// Returns a socket that the listener has just accepted.
     pub(crate) fn new(stream: Stream, id: ConnectionId, listener: usize) -> Self {
         Self {
             stream,
@@ -59,7 +64,7 @@ impl Socket {
         }
     }
 
-    /// Returns the user name in the client's certificate, once after the handshake.
+    /// Returns the user name in the client's certificate. Returns it once, after the TLS handshake.
     pub(crate) fn identity(&mut self) -> Option<String> {
         let source = self.unidentified.filter(|_| self.stream.is_open())?;
         self.unidentified = None;
@@ -72,7 +77,8 @@ impl Socket {
 }
 
 impl Socket {
-    /// Returns a line about the certificate of the client, once after the handshake.
+    /// Returns a warning about the certificate of the client, if there is one. Returns it once, after the TLS
+    /// handshake.
     pub(crate) fn warning(&mut self) -> Option<String> {
         if !self.may_have_warning || !self.stream.is_open() {
             return None;
@@ -83,7 +89,8 @@ impl Socket {
 }
 
 impl SocketTable {
-    /// Returns the index that the next socket gets. A socket is registered under its token before it is in the table.
+    /// Returns the index that the next socket gets. The caller needs the index before it adds the socket, to register
+    /// the socket with its token.
     pub(crate) fn next_index(&self) -> usize {
         self.sockets.vacant_key()
     }
@@ -103,7 +110,7 @@ impl SocketTable {
         self.sockets.insert(socket);
     }
 
-    /// Closes the socket: dropping it also ends its registration.
+    /// Removes the socket from the table. Dropping the socket closes it, which also ends its registration in the poll.
     pub(crate) fn remove(&mut self, index: usize) {
         if let Some(socket) = self.sockets.try_remove(index) {
             self.has_closed = true;
@@ -116,12 +123,12 @@ impl SocketTable {
         }
     }
 
-    /// Returns `true` once after sockets were closed: their descriptors are free.
+    /// Returns `true` if a socket was closed since the last call, so that a descriptor is free.
     pub(crate) fn take_closed(&mut self) -> bool {
         std::mem::take(&mut self.has_closed)
     }
 
-    /// Returns the bytes that were read and not handled yet: the beginnings of packets.
+    /// Returns the number of bytes that were read from all sockets and not handled yet.
     pub(crate) fn unread_bytes(&self) -> usize {
         let buffers = self
             .sockets

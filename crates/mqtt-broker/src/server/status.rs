@@ -1,5 +1,5 @@
-//! The status socket for `rbroker status`: a program that connects gets one line for each value, `NAME TAB VALUE`, and
-//! the end of the stream. Nothing is read from it.
+//! The status socket, a Unix socket for `rbroker status`. The server writes one line for each value to a program that
+//! connects, as `NAME TAB VALUE`, and closes the stream. It reads nothing from the program.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -14,10 +14,10 @@ use mqtt_transport::reason;
 
 use super::{CommitQueue, Server};
 
-/// Maximum number of questions that are answered in one turn.
+/// Maximum number of programs that are answered in one turn.
 const MAXIMUM_ANSWERS: usize = 8;
 
-/// The socket; removed at the end.
+/// The listening socket. Its path is removed when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct StatusSocket {
     listener: UnixListener,
@@ -26,7 +26,7 @@ pub(crate) struct StatusSocket {
 
 impl StatusSocket {
     pub(super) fn bind(path: &Path, registry: &Registry, token: Token) -> io::Result<Self> {
-        // A socket that a crash has left would prevent the bind.
+        // After a crash the path still exists and would make the bind fail. If nobody answers at it, it is removed.
         let is_socket = std::fs::metadata(path).is_ok_and(|data| data.file_type().is_socket());
         if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
             std::fs::remove_file(path)?;
@@ -41,7 +41,7 @@ impl StatusSocket {
         })
     }
 
-    /// Accepts the next question. An error concerns only the program that asks.
+    /// Accepts the next program. An error concerns only that program, so it is ignored.
     fn accept(&self) -> Option<UnixStream> {
         self.listener.accept().ok().map(|(stream, _)| stream)
     }
@@ -54,22 +54,23 @@ impl Drop for StatusSocket {
 }
 
 impl Server {
-    /// Answers programs that connect to this path with the status of the broker. Only the user of the broker can
-    /// connect.
+    /// Makes the server answer programs that connect to a Unix socket at this path. The socket has mode 0600, so that
+    /// only the user of the broker can connect.
     ///
     /// # Errors
-    /// If the path cannot be used, for instance because another broker answers there.
+    /// Returns an error if the path cannot be used, for example because another broker answers at it.
     pub fn answer_status(&mut self, path: &Path) -> io::Result<()> {
         let socket = StatusSocket::bind(path, self.poll.registry(), super::STATUS)?;
         self.status = Some(socket);
         Ok(())
     }
 
-    /// Answers the questions that wait.
+    /// Answers the programs that have connected. Their sockets use descriptors of the reserve, so that `rbroker status`
+    /// works when clients have taken all others.
     pub(super) fn tell_status(&mut self, now: Instant) {
         self.reserve.release();
         self.answer_questions(now);
-        let _ = self.reserve.fill(); // else before the next connection is accepted
+        let _ = self.reserve.fill(); // after a failure, `accept` tries again
     }
 
     fn answer_questions(&mut self, now: Instant) {
@@ -78,14 +79,15 @@ impl Server {
                 return;
             };
             let text = self.status_text(now);
-            // The text fits into the buffer of the socket. A program that does not accept it wants no answer.
+            // The text fits into the buffer of the socket, so the write does not block.
             if let Err(error) = stream.write_all(text.as_bytes()) {
                 log::debug!(target: EVENTS, "Cannot answer 'rbroker status': {}.", reason(&error));
             }
         }
-        self.status_is_waiting = true; // more questions may wait
+        self.status_is_waiting = true; // more programs may have connected; the poll does not report them again
     }
 
+    /// Returns the lines of the status: the values of the broker, and those that only the process has.
     fn status_text(&mut self, now: Instant) -> String {
         let mut text = format!("process\t{}\n", std::process::id());
         for value in self.broker.statistics(now) {

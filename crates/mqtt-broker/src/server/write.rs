@@ -1,4 +1,5 @@
-//! Writes the output of connections that waits for no commit, begins and ends the commits, and ends connections.
+//! The last step of a turn: ends a commit that is done, writes output to sockets, begins the next commit, and closes
+//! the sockets of connections that have ended.
 
 use std::time::Instant;
 
@@ -8,32 +9,35 @@ use super::commit_queue::{CommitQueue, Committed};
 use super::{LINGER, Server, ServerError};
 use crate::Clock;
 
-/// Maximum number of passes over new output in one turn.
+/// Maximum number of passes over the changed connections in one turn. Writing to one connection may change others.
 const MAXIMUM_PASSES: usize = 4;
 
-/// Maximum number of bytes that are written in one turn to all connections together. Copies of large messages for many
-/// clients would otherwise take long.
+/// Maximum number of bytes that one turn writes to all connections together. Without this limit, copies of a large
+/// message for many clients would make the turn long.
 const MAXIMUM_WRITTEN: usize = 16 * 1024 * 1024;
 
-/// Below this number of bytes, connections are written to in the order of their numbers.
+/// The unit of bytes in which outputs are compared. Connections with fewer such units are written to first.
 const SMALL_OUTPUT: usize = 64 * 1024;
 
 impl Server {
-    /// Writes the output that waits for no commit, and begins the commit of the mutations that this turn has recorded.
+    /// Writes the output that waits for no commit, and begins the commit of the mutations that this turn has made.
+    ///
+    /// # Errors
+    /// Returns an error if the store has failed.
     pub(super) fn write(&mut self, now: Instant) -> Result<(), ServerError> {
         self.end_commit(now)?;
         let mut changed = std::mem::take(&mut self.writable);
         let mut written = 0;
         for _ in 0..MAXIMUM_PASSES {
-            // Writing may cause more output: the output of a connection has room again, or a broken socket causes a
-            // will.
+            // Writing may cause more output: queued messages follow when the output has room, and a broken socket may
+            // cause the publication of a will.
             changed.extend(std::iter::from_fn(|| self.broker.poll_changed()));
             if changed.is_empty() {
                 break;
             }
             changed.sort_unstable();
             changed.dedup();
-            // Small outputs go first: an answer to a ping does not wait for the messages of others.
+            // Small outputs are written first, so that PINGRESP does not wait for the large messages of other clients.
             changed.sort_by_key(|id| self.broker.output(*id).len() / SMALL_OUTPUT);
             let mut ids = std::mem::take(&mut changed).into_iter();
             for id in ids.by_ref() {
@@ -48,20 +52,22 @@ impl Server {
             }
             changed.extend(ids);
         }
-        self.writable = changed; // the rest is written after what arrives meanwhile
+        self.writable = changed; // the next turn writes the rest, after it has read from sockets
         self.writable
             .extend(std::iter::from_fn(|| self.broker.poll_changed()));
         self.begin_commit()?;
-        // Commits and written output let connections resume, in the next turn.
+        // Connections that waited for a commit or for room in their output are read in the next turn.
         self.resume_connections();
         Ok(())
     }
 
+    /// Passes the mutations of this turn to the commit queue, and begins a commit if one is due.
     fn begin_commit(&mut self) -> Result<(), ServerError> {
         let Some(commit_queue) = &mut self.commit_queue else {
             return Ok(());
         };
-        // The mutations of a publication in slices are committed together; output of other connections waits with them.
+        // All mutations of a publication in slices must be in one commit. Until its end no commit begins, so mutations
+        // of other connections wait too.
         if self.broker.holds_mutations() {
             return Ok(());
         }
@@ -86,8 +92,8 @@ impl Server {
         Ok(())
     }
 
-    /// Ends the commit in progress if it is done: output that waited for it may be written. If the disk is full, the
-    /// connections that have waited since the last attempt are ended.
+    /// Ends the commit in progress if it is done, so that the output that waited for it may be written. If the disk is
+    /// full, ends the connections that also waited for the previous attempt.
     fn end_commit(&mut self, now: Instant) -> Result<(), ServerError> {
         let committed = self
             .commit_queue
@@ -105,8 +111,8 @@ impl Server {
             }
             Some(Committed::NoRoom) => {
                 self.broker.set_full(true);
-                // These connections have waited for one attempt already. Their clients can try another broker, or
-                // later.
+                // These connections have waited since the previous attempt, a second ago. Without an answer their
+                // clients could not react; now they can connect to another broker or try again later.
                 let held = std::mem::take(&mut self.held);
                 self.broker.end_uncommitted(now, &held);
                 self.held = self.broker.awaiting_commit().to_vec();
@@ -115,7 +121,10 @@ impl Server {
         Ok(())
     }
 
-    /// Writes the output of a connection. The error is the index of a socket that is broken.
+    /// Writes the output of a connection to its socket.
+    ///
+    /// # Errors
+    /// Returns the index of the socket if the socket is broken.
     fn write_to(&mut self, now: Instant, id: ConnectionId) -> Result<(), usize> {
         let Some(index) = self.sockets.index_of(id) else {
             return Ok(());
@@ -125,7 +134,7 @@ impl Server {
         };
         let output = self.broker.output(id);
         match socket.stream.write(output) {
-            Ok(0) => {} // the socket is full
+            Ok(0) => {} // the socket has no room; `handle_ready` continues when it has
             Ok(count) => self.broker.consume_output(now, id, count),
             Err(_) => return Err(index),
         }
@@ -135,8 +144,8 @@ impl Server {
         Ok(())
     }
 
-    /// Ends a connection from which nothing more can be read. If its layers have ended and not its socket, the answer
-    /// to the peer's Close frame or TLS alert is written first, and the peer has [`LINGER`] to close.
+    /// Ends a connection whose input has ended. If the peer has ended TLS or WebSocket but not the socket, the answer
+    /// to its TLS alert or Close frame is written first, and the socket stays open for at most [`LINGER`].
     pub(super) fn end_unreadable(&mut self, now: Instant, id: ConnectionId, index: usize) {
         self.broker.handle_close(now, id);
         let socket = self.sockets.get_mut(index);
@@ -148,8 +157,8 @@ impl Server {
         }
     }
 
-    /// Closes the socket of a connection that the broker has ended. The last bytes are written, for at most [`LINGER`],
-    /// and then the bytes that the peer still sends are read.
+    /// Begins to close the socket of a connection that the broker has ended. The last output is written, and then the
+    /// bytes that the peer still sends are read and discarded. Both together take at most [`LINGER`].
     fn end_socket(&mut self, now: Instant, id: ConnectionId, index: usize) {
         let Some(socket) = self.sockets.get_mut(index) else {
             return;
@@ -158,15 +167,15 @@ impl Server {
             socket.is_ending = true;
             self.lingering.push((now + LINGER, index));
         }
-        // Layers that have ended take no more output, not even that which waits for a commit.
+        // After the end of TLS or WebSocket no more output can be sent, so output that waits for a commit is dropped.
         let is_written = socket.stream.has_ended() || self.broker.whole_output(id).is_empty();
         if is_written && socket.stream.unsent() == 0 {
             self.linger(now, id, index);
         }
     }
 
-    /// Removes a connection whose last bytes are written from the broker, and keeps the socket until the peer closes
-    /// it.
+    /// Removes a connection, whose last output was written, from the broker. The socket stays open until the peer
+    /// closes it or [`LINGER`] is over.
     fn linger(&mut self, now: Instant, id: ConnectionId, index: usize) {
         self.broker.remove(now, id);
         self.sockets.by_connection.remove(id);
@@ -182,6 +191,7 @@ impl Server {
         self.read_again(index);
     }
 
+    /// Closes the sockets whose [`LINGER`] is over.
     pub(super) fn end_lingering(&mut self, now: Instant) {
         let due = self
             .lingering
@@ -190,7 +200,7 @@ impl Server {
             .count();
         let due: Vec<_> = self.lingering.drain(..due).collect();
         for (_, index) in due {
-            // The place may have been given to another peer, which is not ending.
+            // The socket may have been closed before, and a new socket may have its index. The new one is not ending.
             let Some(socket) = self
                 .sockets
                 .get_mut(index)
@@ -205,6 +215,7 @@ impl Server {
         }
     }
 
+    /// Removes the connection from the broker, and closes its socket immediately.
     pub(super) fn close(&mut self, now: Instant, id: ConnectionId, index: usize) {
         self.broker.remove(now, id);
         self.sockets.remove(index);
