@@ -1,5 +1,6 @@
-//! Many connections at once, at rbroker and at mosquitto, in turns: what an idle one costs, and what slow
-//! consumers cost the quick ones. `cargo xtask crowd` runs it; it prints, and judges nothing.
+//! Measures many connections at once, at rbroker and at mosquitto in turns: the memory of idle connections, and the
+//! delay that slow consumers cause for others. `cargo xtask crowd` runs this program. It prints the figures and checks
+//! no limit.
 
 use std::io::Read;
 use std::net::{Shutdown, TcpStream};
@@ -16,23 +17,24 @@ const QUICK: usize = 10;
 const MESSAGES: usize = 5000;
 const ROUNDS: usize = 3;
 
-/// After so many messages windows and queues of the slow ones are full: until then they are served too.
+/// The number of messages after which the windows and queues of the slow consumers are full. Until then the broker also
+/// serves the slow ones.
 const FILLING: usize = 1500;
 
-/// Memory of a process, in kB.
+/// Returns the resident memory of a process in kB.
 fn resident(process: u32) -> u64 {
     tests::resident_memory(process).expect("it runs") / 1024
 }
 
 fn subscribe(client: &mut RawClient, topic: &str, qos: u8) {
     let length = topic.len() as u8;
-    // In one piece: small ones wait for each other.
+    // The packet is written in one piece, because small writes wait for each other's acknowledgement.
     let start = [0x82, length + 5, 0, 1, 0, length];
     client.send(&[&start, topic.as_bytes(), &[qos]].concat());
     assert_eq!(client.read(5), [0x90, 3, 0, 1, qos]);
 }
 
-/// kB for the broker alone, and bytes for each connection.
+/// Returns the memory of the broker without clients in kB, and the bytes for each idle connection.
 fn idle(kind: Kind) -> (u64, f64) {
     let broker = Broker::start_silent(kind, "sys_interval 0\nmax_connections -1");
     let before = resident(broker.running.id());
@@ -48,7 +50,8 @@ fn idle(kind: Kind) -> (u64, f64) {
     (before, (after - before) as f64 * 1024.0 / IDLE as f64)
 }
 
-/// Times from sending to receiving, in microseconds, sorted: while the slow ones fill up, and then.
+/// Returns the sorted times from sending to receiving in microseconds: while the slow consumers fill up, and
+/// afterwards.
 fn latencies(kind: Kind, slow: usize) -> [Vec<u64>; 2] {
     let broker = Broker::start_silent(kind, "sys_interval 0\nmax_connections -1");
     let address = broker.address();
@@ -106,7 +109,7 @@ fn latencies(kind: Kind, slow: usize) -> [Vec<u64>; 2] {
     all
 }
 
-/// A message of QoS 1 each millisecond, with the time in it.
+/// Publishes a message of QoS 1 each millisecond. The payload starts with the time.
 fn publish(mut stream: &TcpStream, start: Instant) {
     use std::io::Write;
     stream

@@ -1,4 +1,4 @@
-//! Brokers that tests start: ours and mosquitto, each on a free port of the loopback.
+//! Starts brokers for tests: rbroker and mosquitto, each on a free port of the loopback.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -17,7 +17,7 @@ pub enum Kind {
     Mosquitto,
 }
 
-/// A running broker. It is killed when this value is dropped.
+/// A running broker. Dropping this value kills the broker.
 #[derive(Debug)]
 pub struct Broker {
     /// The process of the broker.
@@ -30,7 +30,7 @@ pub struct Broker {
     _config: NamedTempFile,
 }
 
-/// A broker that was stopped and can be started again at its port.
+/// A broker that was stopped and can be started again at the same port.
 #[derive(Debug)]
 pub struct Stopped {
     port: u16,
@@ -52,12 +52,12 @@ impl Stopped {
 }
 
 impl Broker {
-    /// Starts `rbroker` with anonymous access and these additional lines of configuration.
+    /// Starts `rbroker` with anonymous access and these further lines of configuration.
     pub fn start(settings: &str) -> Self {
         Self::start_kind(Kind::Rbroker, settings)
     }
 
-    /// Starts a broker of this kind with anonymous access and these additional lines of configuration.
+    /// Starts a broker of this kind with anonymous access and these further lines of configuration.
     pub fn start_kind(kind: Kind, settings: &str) -> Self {
         Self::start_with(kind, settings, true)
     }
@@ -67,7 +67,7 @@ impl Broker {
         Self::start_with(kind, settings, false)
     }
 
-    /// Starts a broker. Returns `None` if it does not start: not every mosquitto supports all features.
+    /// Starts a broker. Returns `None` if it does not start: not every build of mosquitto has all features.
     pub fn try_start(kind: Kind, settings: &str) -> Option<Self> {
         match kind {
             Kind::Rbroker => Some(Self::start(settings)),
@@ -81,21 +81,22 @@ impl Broker {
         match kind {
             Kind::Rbroker => Self::start_rbroker(0, settings, verbose),
             Kind::Mosquitto => {
-                // It does not take port 0; a port that was free may be taken before it starts.
+                // mosquitto does not accept port 0. Another program may take the free port before mosquitto starts, so
+                // several ports are tried.
                 let start = |_| Self::start_mosquitto(free_port(), settings, verbose);
                 (0..10).find_map(start).expect("mosquitto starts")
             }
         }
     }
 
-    /// Kills the broker, as a power cut would, and starts it again at the same port.
+    /// Kills the broker without a graceful stop, and starts it again at the same port.
     pub fn restart(mut self) -> Self {
         self.running.kill();
         assert_eq!(self.kind, Kind::Rbroker, "only ours is restarted");
         Self::start_rbroker(self.port, &self.settings, self.verbose)
     }
 
-    /// Ends the broker with SIGTERM and waits for it.
+    /// Ends the broker with SIGTERM and waits until it has ended.
     pub fn stop(self) -> Stopped {
         self.running.signal("TERM");
         let Self {
@@ -131,7 +132,7 @@ impl Broker {
     }
 
     fn start_rbroker(port: u16, settings: &str, verbose: bool) -> Self {
-        // Nothing is left behind where the system keeps sockets.
+        // A broker that a test kills leaves its control socket, so brokers of tests have none by default.
         let own = if settings.contains("control_socket ") {
             ""
         } else {
@@ -165,7 +166,7 @@ impl Broker {
         let config = config(port, settings);
         let command = Program::new("mosquitto").args(if verbose { "-v" } else { "" });
         let running = command.arg("-c").arg(config.path()).start();
-        // It runs, or has said why not and ends.
+        // Without "running" in its log, mosquitto has printed an error and ends.
         if !running.says("running") {
             return None;
         }
@@ -181,20 +182,22 @@ impl Broker {
     }
 }
 
-/// The ports that [`free_port`] gives: below those that systems give to the client's end of a connection (from 32768 on
-/// Linux, from 49152 elsewhere), so that no connection takes one before its server has started.
+/// The ports that [`free_port`] returns. They are below the ports that systems assign to the client's end of a
+/// connection (from 32768 on Linux, from 49152 elsewhere). So no connection takes such a port before its server has
+/// started.
 const PORTS: std::ops::Range<u16> = 10_001..32_000;
 
-/// Returns a port of the loopback where nobody listens at the moment. No other call in this process returns it soon.
+/// Returns a port of the loopback at which no program listens at present. Other calls in this process return other
+/// ports.
 pub fn free_port() -> u16 {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let count = u32::from(PORTS.end - PORTS.start);
-    // Processes that run at the same time start far from each other.
+    // Test processes that run at the same time start their search at distant ports.
     let start = std::process::id().wrapping_mul(7919);
     for _ in 0..count {
         let offset = start.wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed)) % count;
         let port = PORTS.start + u16::try_from(offset).expect("the offset is within the range");
-        // A round number may stand in a text for something else than a port.
+        // Tests replace ports in texts, where a round number may mean something else.
         if port % 100 != 0 && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
@@ -206,7 +209,7 @@ fn config(port: u16, settings: &str) -> NamedTempFile {
     let mut file = NamedTempFile::new().expect("temporary files can be made");
     let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\n{settings}\n");
     file.write_all(text.as_bytes()).expect("and written");
-    // mosquitto reads it as another user if it was started by root.
+    // mosquitto reads the file as another user if root has started it.
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,5 @@
-//! Valid and invalid certificates for tests.
+//! Creates valid and invalid certificates for tests. `openssl.rs` creates kinds of certificates that rcgen cannot
+//! write.
 
 use std::path::{Path, PathBuf};
 
@@ -9,13 +10,13 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
-/// An authority and the certificates that it has signed, in files of a temporary folder.
+/// An authority and the certificates that it has signed, as files in a temporary folder.
 pub struct Certificates {
     folder: TempDir,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// The time when a certificate is valid.
+/// The period in which a certificate is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validity {
     /// The certificate is valid now.
@@ -42,7 +43,7 @@ impl Certificates {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("temporary folders can be made");
         let mut params = CertificateParams::default();
-        // Each authority has a name of its own.
+        // Each authority has a different name, so that no two authorities of a test are confused.
         let name = format!("authority of {}", folder.path().display());
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -70,7 +71,7 @@ impl Certificates {
         self.sign(name, params);
     }
 
-    /// Creates a certificate for a client of this name.
+    /// Creates a certificate for a client with this name.
     pub fn client(&self, name: &str) {
         let mut params = params(name, &[], Validity::Now);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -86,7 +87,7 @@ impl Certificates {
         self.write(&format!("{name}.key"), &key.serialize_pem());
     }
 
-    /// Creates an authority whose own certificate is that of a server, as `openssl req -x509` makes them.
+    /// Creates an authority whose own certificate is used by a server, as `openssl req -x509` creates it.
     pub fn serving_authority(&self, name: &str, hosts: &[&str], validity: Validity) {
         let mut params = params(name, hosts, validity);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -96,7 +97,7 @@ impl Certificates {
         self.write(&format!("{name}.key"), &key.serialize_pem());
     }
 
-    /// Creates an authority that this one has signed, in a folder of its own.
+    /// Creates an authority that this authority has signed, in a separate folder.
     pub fn intermediate(&self, name: &str) -> Self {
         let folder = tempfile::tempdir().expect("temporary folders can be made");
         let mut params = params(name, &[], Validity::Now);
@@ -110,13 +111,13 @@ impl Certificates {
         certificates
     }
 
-    /// Creates a list, in `crl.pem`, that revokes the certificate of this client.
+    /// Creates a revocation list in `crl.pem` that revokes the certificate of this client.
     pub fn revoke(&self, name: &str) {
         let list = self.revocation_list(&[name], Validity::Now);
         self.write("crl.pem", &list);
     }
 
-    /// Returns a list in PEM format that revokes the certificates with these names.
+    /// Returns a revocation list in PEM format with the certificates of these names.
     pub fn revocation_list(&self, names: &[&str], validity: Validity) -> String {
         let revoked = names.iter().map(|name| RevokedCertParams {
             serial_number: serial_number(name),
@@ -154,7 +155,7 @@ impl Certificates {
     fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         std::fs::write(&path, text).expect("files can be written");
-        // mosquitto reads it as another user if it was started by root.
+        // mosquitto reads the file as another user if root has started it.
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;

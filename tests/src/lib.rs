@@ -1,5 +1,6 @@
-//! The helpers of the tests of whole programs: brokers on free ports, programs with a deadline, raw connections. No helper
-//! sleeps: each waits for a condition, and fails the test with a message after a timeout.
+//! The helpers of the tests of whole programs: brokers on free ports, programs with a deadline, raw connections,
+//! proxies and certificates. No helper sleeps to wait for another process: each waits for a condition, and fails the
+//! test with a message after a timeout.
 
 mod broker;
 mod certificates;
@@ -29,16 +30,18 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Timeout of every wait before a test fails.
+/// Maximum time of every wait. Then the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The folder with `rpub`, `rsub` and `rbroker`, built from the sources as they are.
+/// Returns the folder with `rpub`, `rsub`, `rrr` and `rbroker`, which are built from the present sources at the first
+/// call.
 pub fn programs() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--package", "mqtt-cli", "--bins"]);
-        // What cargo tells this test about its package would make build scripts of others run again.
+        // cargo sets these variables for the package of the test. With them, the build scripts of other packages would
+        // run again.
         let of_package =
             |name: &str| name.starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR";
         for (name, _) in std::env::vars().filter(|(name, _)| of_package(name)) {
@@ -66,7 +69,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Returns `true` if Debian's mosquitto is installed; otherwise reports that the test is skipped.
+/// Returns `true` if mosquitto and its clients are installed. Otherwise reports that the test is skipped.
 pub fn has_mosquitto(test: &str) -> bool {
     let there = ["mosquitto", "mosquitto_pub", "mosquitto_sub"]
         .iter()
@@ -77,7 +80,7 @@ pub fn has_mosquitto(test: &str) -> bool {
     there
 }
 
-/// Returns a Python that has paho-mqtt: the one that `RPUBSUB_PAHO_PYTHON` names, or `python3`.
+/// Returns a Python with paho-mqtt: the Python that `RPUBSUB_PAHO_PYTHON` names, or `python3`.
 pub fn paho_python(test: &str) -> Option<PathBuf> {
     let named = std::env::var_os("RPUBSUB_PAHO_PYTHON").map(PathBuf::from);
     let python = named.or_else(|| find("python3"));
@@ -94,7 +97,8 @@ pub fn paho_python(test: &str) -> Option<PathBuf> {
     python
 }
 
-/// Returns a Python and a folder with paho-mqtt 1.6, which `RPUBSUB_PAHO_1_6` names. It must be in `PYTHONPATH`.
+/// Returns a Python and the folder of paho-mqtt 1.6, which `RPUBSUB_PAHO_1_6` names. The caller must put the folder
+/// into `PYTHONPATH`.
 pub fn paho_1_6(test: &str) -> Option<(PathBuf, String)> {
     let packages = std::env::var("RPUBSUB_PAHO_1_6").ok();
     let found = paho_python(test).zip(packages);
@@ -104,7 +108,7 @@ pub fn paho_1_6(test: &str) -> Option<(PathBuf, String)> {
     found
 }
 
-/// Returns Node.js and a folder with the versions of MQTT.js, which `RPUBSUB_NODE_MODULES` names.
+/// Returns Node.js and the folder with the versions of MQTT.js, which `RPUBSUB_NODE_MODULES` names.
 pub fn mqtt_js(test: &str) -> Option<(PathBuf, PathBuf)> {
     let modules = std::env::var_os("RPUBSUB_NODE_MODULES").map(PathBuf::from);
     let found = find("node").zip(modules);
@@ -114,7 +118,7 @@ pub fn mqtt_js(test: &str) -> Option<(PathBuf, PathBuf)> {
     found
 }
 
-/// Reports that a test is skipped; `cargo xtask test` counts the lines of `RPUBSUB_SKIPPED`.
+/// Reports that a test is skipped. `cargo xtask test` counts the lines in the file that `RPUBSUB_SKIPPED` names.
 pub fn skip(test: &str, reason: &str) {
     println!("skipped: {test}: {reason}");
     if let Some(path) = std::env::var_os("RPUBSUB_SKIPPED") {

@@ -1,5 +1,5 @@
-//! Certificates that the openssl command makes, for what the library of the other tests cannot write: X.509 version 1,
-//! keys of other kinds, and files as users of OpenSSL have them.
+//! Creates certificates with the openssl command, for cases that rcgen cannot write: X.509 version 1, other kinds of
+//! keys, and files in the form that users of OpenSSL have.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,27 +8,28 @@ use tempfile::TempDir;
 
 use crate::{find, skip};
 
-/// An authority of the openssl command, in a folder that goes with it.
+/// An authority of the openssl command, in a temporary folder.
 #[derive(Debug)]
 pub struct OpenSsl {
     folder: TempDir,
     key_options: Vec<String>,
 }
 
-/// A certificate that [`OpenSsl::issue`] makes.
+/// A certificate to create with [`OpenSsl::issue`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Issue<'a> {
     /// The common name.
     pub common_name: &'a str,
-    /// The extensions, a line each, as in the file of `-extfile`; the certificate is of version 1 if there are none.
+    /// The extensions, one on each line, as in the file of `-extfile`. Without extensions the certificate has version
+    /// 1.
     pub extensions: &'a str,
     /// Set for a certificate that has expired.
     pub has_expired: bool,
 }
 
 impl OpenSsl {
-    /// Makes an authority in `ca.crt`, whose keys are made with these options of `openssl genpkey`. Returns `None`, and
-    /// reports that the test is skipped, if the command is not installed.
+    /// Creates an authority in `ca.crt`. Keys are made with these options of `openssl genpkey`. If the command is not
+    /// installed, reports that the test is skipped and returns `None`.
     pub fn new(test: &str, key_options: &str) -> Option<Self> {
         if find("openssl").is_none() {
             skip(test, "openssl is not installed");
@@ -52,12 +53,12 @@ impl OpenSsl {
         Some(authority)
     }
 
-    /// Makes an authority with the same name and another key, in a folder of its own.
+    /// Creates an authority with the same name and another key, in a separate folder.
     pub fn impostor(&self) -> Self {
         Self::new("impostor", &self.key_options.join(" ")).expect("openssl is installed")
     }
 
-    /// Makes an authority that this one has signed, in a folder of its own.
+    /// Creates an authority that this authority has signed, in a separate folder.
     pub fn intermediate(&self, name: &str) -> Self {
         let below = self.impostor();
         below.run(&format!(
@@ -75,7 +76,7 @@ impl OpenSsl {
         below
     }
 
-    /// Makes a certificate in `NAME.crt`, and its key in `NAME.key` if there is none yet.
+    /// Creates a certificate in `NAME.crt`, and its key in `NAME.key` if that file does not exist.
     pub fn issue(&self, name: &str, issue: Issue<'_>) {
         let (key, request, certificate) = (
             format!("{name}.key"),
@@ -93,12 +94,12 @@ impl OpenSsl {
         self.open_to_others();
     }
 
-    /// Makes a key with these options of `openssl genpkey`.
+    /// Creates a key with these options of `openssl genpkey`.
     pub fn make_key_with(&self, name: &str, options: &str) {
         self.run(&format!("genpkey {options} -out {name}"));
     }
 
-    /// Revokes a certificate and writes the list, `crl.pem`, anew.
+    /// Revokes a certificate and writes the revocation list, `crl.pem`, again.
     pub fn revoke(&self, name: &str) {
         self.run(&format!(
             "ca -config cnf -cert ca.crt -keyfile ca.key -revoke {name}.crt"
@@ -106,18 +107,18 @@ impl OpenSsl {
         self.write_list();
     }
 
-    /// Writes the list of revoked certificates, `crl.pem`.
+    /// Writes the revocation list, `crl.pem`.
     pub fn write_list(&self) {
         self.run("ca -config cnf -cert ca.crt -keyfile ca.key -gencrl -crlexts crl -out crl.pem");
         self.open_to_others();
     }
 
-    /// A file of the folder.
+    /// Returns the path of a file in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The folder.
+    /// Returns the folder of the files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -133,7 +134,7 @@ impl OpenSsl {
         self.open_to_others();
     }
 
-    /// Runs the command with these words in the folder, and returns what it prints.
+    /// Runs openssl with these words in the folder. Returns its standard output.
     pub fn run(&self, words: &str) -> String {
         let output = Command::new("openssl")
             .args(words.split_whitespace())
@@ -163,7 +164,7 @@ impl OpenSsl {
         self.run(&words);
     }
 
-    /// mosquitto reads the files as another user if it was started by root.
+    /// Lets all users read the files: mosquitto reads them as another user if root has started it.
     fn open_to_others(&self) {
         #[cfg(unix)]
         {

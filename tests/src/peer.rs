@@ -1,5 +1,5 @@
-//! A client, or a server, that sends and reads MQTT packets at little cost, for the programs that put a load on a broker. It
-//! acknowledges all messages, unless a test makes it withhold acknowledgements.
+//! A client or a server that sends and reads MQTT packets at little cost, for programs that put load on a broker. A
+//! `Peer` acknowledges all messages, unless a test makes it withhold acknowledgements.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use mqtt_codec::*;
 use socket2::{Domain, Socket, Type};
 
-/// The longest wait of a [`Peer`] for input or for room to write, unless [`Peer::set_timeout`] changes it.
+/// The maximum time that a [`Peer`] waits for input or for room to write, unless [`Peer::set_timeout`] changes it.
 pub const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Messages that a [`Peer`] acknowledges.
+/// Selects the messages that a [`Peer`] acknowledges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acknowledge {
     /// All messages.
@@ -34,12 +34,12 @@ pub struct Peer {
     acknowledge: Acknowledge,
     sent: u64,
     is_closed: bool,
-    /// Set if `input` may hold packets that were not shown yet.
+    /// Set if `input` may contain packets that no call of `read` has returned yet.
     has_unread: bool,
 }
 
 impl Peer {
-    /// Takes a connection that exists.
+    /// Creates the end of a connection that exists already.
     pub fn new(stream: TcpStream, version: ProtocolVersion, decoder: Decoder) -> Self {
         stream.set_nodelay(true).expect("it can be set");
         let peer = Self {
@@ -81,7 +81,7 @@ impl Peer {
         Self::accepted(stream, connect)
     }
 
-    /// Connects a client with this CONNECT from this address of the machine.
+    /// Connects a client with this CONNECT from this local address.
     ///
     /// # Errors
     /// If the connection fails or the broker does not accept the client in time.
@@ -97,7 +97,7 @@ impl Peer {
         let mut peer = Self::new(stream, version, Decoder::client(version, u32::MAX));
         peer.push(&PacketRef::Connect(Box::new(connect)));
         peer.flush();
-        // Messages of a session that is resumed may come with CONNACK. They are left for the first `read`.
+        // Messages of a resumed session may arrive together with CONNACK. The first call of `read` returns them.
         let code = loop {
             if !peer.fill() {
                 return Err(io::Error::other("the broker does not answer CONNECT"));
@@ -120,7 +120,7 @@ impl Peer {
         }
     }
 
-    /// Sets the longest wait for input.
+    /// Sets the maximum time that `read` waits for input.
     pub fn set_timeout(&self, timeout: Duration) {
         let timeout = Some(timeout.max(Duration::from_millis(1)));
         self.stream
@@ -133,12 +133,12 @@ impl Peer {
         self.is_closed
     }
 
-    /// Sets which messages are acknowledged from now on.
+    /// Selects the messages that are acknowledged from now on.
     pub fn acknowledge(&mut self, acknowledge: Acknowledge) {
         self.acknowledge = acknowledge;
     }
 
-    /// Returns the number of bytes that were written so far.
+    /// Returns the number of bytes that this end has written.
     pub fn sent(&self) -> u64 {
         self.sent
     }
@@ -146,17 +146,17 @@ impl Peer {
     /// Returns another handle of the connection.
     ///
     /// # Errors
-    /// If the system has no descriptor left.
+    /// If the system has no free file descriptor.
     pub fn stream(&self) -> io::Result<TcpStream> {
         self.stream.try_clone()
     }
 
-    /// Subscribes to one filter and waits for the answer.
+    /// Subscribes to one topic filter and waits for the SUBACK.
     pub fn subscribe(&mut self, topic_filter: &str, qos: QoS) {
         self.subscribe_all([topic_filter.to_owned()], qos);
     }
 
-    /// Subscribes to many filters with one packet and waits for the answer.
+    /// Subscribes to many topic filters with one SUBSCRIBE and waits for the SUBACK.
     pub fn subscribe_all(&mut self, topic_filters: impl IntoIterator<Item = String>, qos: QoS) {
         self.push(&subscribe(topic_filters, qos));
         self.flush();
@@ -170,7 +170,7 @@ impl Peer {
             .expect("it fits");
     }
 
-    /// Writes `output`; returns `false` if the connection is lost or the peer did not read in time.
+    /// Writes `output`. Returns `false` if the connection is lost or the other end did not read in time.
     pub fn flush(&mut self) -> bool {
         let mut rest = &self.output[..];
         while !rest.is_empty() {
@@ -179,7 +179,7 @@ impl Peer {
                     self.sent += count as u64;
                     rest = &rest[count..];
                 }
-                // The end of the connection is found when reading.
+                // `read` notices the end of the connection.
                 _ => break,
             }
         }
@@ -188,8 +188,8 @@ impl Peer {
         is_complete
     }
 
-    /// Reads once, acknowledges and shows the packets; returns `false` if nothing came before the timeout or the
-    /// connection has ended.
+    /// Reads once, acknowledges messages, and passes each packet to `show`. Returns `false` if no bytes arrived before
+    /// the timeout or the connection has ended.
     pub fn read(&mut self, show: &mut impl FnMut(&PacketRef<'_>)) -> bool {
         let goes_on = std::mem::take(&mut self.has_unread) || self.fill();
         let mut rest = &self.input[..];
@@ -213,7 +213,7 @@ impl Peer {
         goes_on
     }
 
-    /// Reads once from the socket; returns `false` if nothing came before the timeout or the connection has ended.
+    /// Reads once from the socket. Returns `false` if no bytes arrived before the timeout or the connection has ended.
     fn fill(&mut self) -> bool {
         let filled = self.input.len();
         self.input.resize(filled + 256 * 1024, 0);
@@ -234,7 +234,7 @@ impl Peer {
     }
 }
 
-/// Returns a SUBSCRIBE for these filters.
+/// Returns a SUBSCRIBE for these topic filters.
 pub fn subscribe(topic_filters: impl IntoIterator<Item = String>, qos: QoS) -> PacketRef<'static> {
     let subscription = |topic_filter: String| Subscription {
         topic_filter: TopicFilter::new(&topic_filter).expect("a topic filter"),
@@ -247,6 +247,7 @@ pub fn subscribe(topic_filters: impl IntoIterator<Item = String>, qos: QoS) -> P
     })
 }
 
+/// Appends the answer that the standard requires for a packet, if it requires one.
 fn answer(packet: &PacketRef<'_>, version: ProtocolVersion, out: &mut Vec<u8>) {
     let ack = |identifier| Ack::new(identifier, ReasonCode::Success);
     let answer = match packet {

@@ -1,4 +1,4 @@
-//! Programs that run with a deadline and end with the test.
+//! Runs programs for tests. Each wait for a program has a deadline, and each program is killed when the test ends.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -22,15 +22,15 @@ pub struct Program {
 /// A program that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// The exit status; 128 plus the signal if a signal ended the program.
+    /// The exit status; 128 plus the number of the signal if a signal ended the program.
     pub status: i32,
-    /// The standard output.
+    /// The bytes of standard output.
     pub output: Vec<u8>,
-    /// The standard error.
+    /// The text of standard error.
     pub errors: String,
 }
 
-/// A running program. It is killed when this value is dropped.
+/// A running program. Dropping this value kills the program.
 #[derive(Debug)]
 pub struct Running {
     name: String,
@@ -39,8 +39,8 @@ pub struct Running {
     errors: Arc<Collected>,
 }
 
-/// Returns the folder for control sockets, beside the programs: a broker that a test kills leaves its socket, which
-/// must not stay in `/run`.
+/// Returns the folder for control sockets, which is beside the programs. A broker that a test kills leaves its socket,
+/// which must not stay in `/run`.
 fn runtime_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -52,7 +52,7 @@ fn runtime_folder() -> &'static Path {
     })
 }
 
-/// The output of a program so far.
+/// The output of a program so far, and whether the output has ended.
 #[derive(Debug, Default)]
 struct Collected {
     state: Mutex<(Vec<u8>, bool)>,
@@ -60,7 +60,7 @@ struct Collected {
 }
 
 impl Program {
-    /// Creates one of our programs, or another program that is installed.
+    /// Selects one of our programs, or another program that is installed.
     pub fn new(name: &str) -> Self {
         let own = programs().join(name);
         let path = if own.is_file() {
@@ -71,7 +71,7 @@ impl Program {
         Self::at(path)
     }
 
-    /// Creates the program in this file.
+    /// Selects the program in this file.
     pub fn at(path: PathBuf) -> Self {
         let name = path.display().to_string();
         let mut command = Command::new(path);
@@ -92,7 +92,7 @@ impl Program {
         self
     }
 
-    /// Adds one argument, which may have blanks.
+    /// Adds one argument, which may contain blanks.
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.command.arg(argument);
         self
@@ -110,7 +110,7 @@ impl Program {
         self
     }
 
-    /// Sets the bytes of the standard input.
+    /// Sets the bytes for standard input.
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
         self
@@ -122,7 +122,7 @@ impl Program {
         self
     }
 
-    /// Makes the program the leader of a process group, to which `Running::signal_group` sends signals.
+    /// Makes the program the leader of a process group, so that `Running::signal_group` can send signals to the group.
     pub fn in_own_group(mut self) -> Self {
         #[cfg(unix)]
         {
@@ -137,11 +137,11 @@ impl Program {
         self.start().wait()
     }
 
-    /// Starts the program. Its standard input ends after the bytes that were set.
+    /// Starts the program. Its standard input ends after the bytes of `input`.
     pub fn start(mut self) -> Running {
         let input = std::mem::take(&mut self.input);
         let (running, mut stdin) = self.start_with_input();
-        // A program that does not read must not hold the test.
+        // The input is written in a thread, because a program that does not read would block the test.
         thread::spawn(move || {
             let _ = stdin.write_all(&input);
         });
@@ -175,7 +175,7 @@ impl Program {
 }
 
 impl Running {
-    /// Waits for the end of the program.
+    /// Waits until the program has ended and has closed its output.
     pub fn wait(mut self) -> Finished {
         let (sender, receiver) = channel();
         let collected = (Arc::clone(&self.output), Arc::clone(&self.errors));
@@ -204,14 +204,14 @@ impl Running {
         }
     }
 
-    /// Waits until the standard error contains this text. Returns the standard error so far.
+    /// Waits until standard error contains this text. Returns standard error so far.
     pub fn wait_for_error(&self, text: &str) -> String {
         self.errors
             .wait_for(text)
             .unwrap_or_else(|so_far| panic!("{} does not say {text:?}, but {so_far:?}", self.name))
     }
 
-    /// Waits until the standard error contains this text `count` times.
+    /// Waits until standard error contains this text `count` times.
     pub fn wait_for_errors(&self, text: &str, count: usize) {
         let enough = |so_far: &str| so_far.matches(text).count() >= count;
         if let Err(so_far) = self.errors.wait_until(enough) {
@@ -222,20 +222,20 @@ impl Running {
         }
     }
 
-    /// Returns `true` if its standard error contains this text, now or before it ends.
+    /// Waits until standard error contains this text or has ended. Returns `true` if it contains the text.
     pub fn says(&self, text: &str) -> bool {
         self.errors.wait_for(text).is_ok()
     }
 
-    /// Waits until the standard output contains this text. Returns the standard output so far.
+    /// Waits until standard output contains this text. Returns standard output so far.
     pub fn wait_for_output(&self, text: &str) -> String {
         self.output.wait_for(text).unwrap_or_else(|so_far| {
             panic!("{} does not print {text:?}, but {so_far:?}", self.name)
         })
     }
 
-    /// Waits until its standard output satisfies this condition. Returns the output so far in either case; it is an
-    /// error if the program has ended or the deadline has passed before.
+    /// Waits until standard output satisfies this condition. Returns standard output so far: as an error if the program
+    /// has ended or the deadline has passed before.
     pub fn wait_for_output_until(
         &self,
         condition: impl Fn(&str) -> bool,
@@ -243,12 +243,13 @@ impl Running {
         self.output.wait_until(condition)
     }
 
-    /// Returns `true` if the standard output contains this text now.
+    /// Returns `true` if standard output contains this text now.
     pub fn has_printed(&self, text: &str) -> bool {
         String::from_utf8_lossy(&self.output.bytes()).contains(text)
     }
 
-    /// Waits until the standard output contains this text, as long as the output grows.
+    /// Waits until standard output contains this text. Fails the test if standard output does not grow for
+    /// [`PATIENCE`].
     pub fn wait_while_it_prints(&self, text: &str) {
         let mut printed = 0;
         while let Err(so_far) = self.output.wait_for(text) {
@@ -263,7 +264,7 @@ impl Running {
         }
     }
 
-    /// Returns the standard error so far.
+    /// Returns standard error so far.
     pub fn error_so_far(&self) -> String {
         String::from_utf8_lossy(&self.errors.bytes()).into_owned()
     }
@@ -279,20 +280,20 @@ impl Running {
         self.child.id()
     }
 
-    /// Kills the program, as a power cut would.
+    /// Kills the program, so that it cannot clean up.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Sends a signal by name to the program.
+    /// Sends the signal of this name to the program.
     pub fn signal(&self, name: &str) {
         let id = self.id().to_string();
         let status = Command::new("kill").args(["-s", name, &id]).status();
         assert!(status.is_ok_and(|status| status.success()));
     }
 
-    /// Sends a signal by name to its process group, of which it must be the leader.
+    /// Sends the signal of this name to the process group of the program, which must be the leader of the group.
     pub fn signal_group(&self, name: &str) {
         let group = format!("-{}", self.id());
         let _ = Command::new("kill")
@@ -308,7 +309,7 @@ impl Drop for Running {
 }
 
 impl Finished {
-    /// Returns the standard output as text.
+    /// Returns standard output as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.output).into_owned()
     }
@@ -330,12 +331,14 @@ impl Collected {
         drop(self.changed.wait_while(state, |(_, ended)| !*ended));
     }
 
-    /// Waits until the output contains `text`. Returns the output; it is an error if the output has ended before.
+    /// Waits until the output contains `text`. Returns the output: as an error if the output has ended or the deadline
+    /// has passed before.
     fn wait_for(&self, text: &str) -> Result<String, String> {
         self.wait_until(|so_far| so_far.contains(text))
     }
 
-    /// Waits until the output satisfies a condition. Returns the output; it is an error if the output has ended before.
+    /// Waits until the output satisfies a condition. Returns the output: as an error if the output has ended or the
+    /// deadline has passed before.
     fn wait_until(&self, likes: impl Fn(&str) -> bool) -> Result<String, String> {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.state.lock().expect("no panic while locked");
@@ -357,6 +360,7 @@ impl Collected {
     }
 }
 
+/// Reads a stream in a thread. Returns the shared buffer with the bytes so far.
 fn collect(stream: impl Read + Send + 'static) -> Arc<Collected> {
     let collected = Arc::new(Collected::default());
     let shared = Arc::clone(&collected);

@@ -1,4 +1,4 @@
-//! A proxy between a client and a broker that records the bytes of both.
+//! A proxy between a client and a broker. It records the bytes of both, and can cut their connections.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::PATIENCE;
 
-/// The end that sent some bytes.
+/// The end that sent the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
     /// The client.
@@ -25,7 +25,7 @@ pub struct Proxy {
     record: Arc<Record>,
 }
 
-/// The bytes of both ends of a connection.
+/// The bytes of both ends of a connection, in the order of [`From`].
 #[derive(Debug, Default)]
 struct Ends {
     bytes: [Vec<u8>; 2],
@@ -41,12 +41,12 @@ struct Record {
 }
 
 impl Proxy {
-    /// Passes all connections on to this server. It ends with the process.
+    /// Starts a proxy that forwards all connections to this server. The proxy runs until the process ends.
     pub fn start(server: SocketAddr) -> Self {
         Self::start_with(server, None)
     }
 
-    /// Starts a proxy that carries `bytes_per_second` bytes per second in each direction of a connection.
+    /// Starts a proxy that forwards at most `bytes_per_second` in each direction of a connection.
     pub fn start_slow(server: SocketAddr, bytes_per_second: usize) -> Self {
         Self::start_with(server, Some(bytes_per_second))
     }
@@ -73,15 +73,16 @@ impl Proxy {
         Self { address, record }
     }
 
-    /// Ends all connections at both ends, as a network that fails would. New ones are passed on as before.
+    /// Ends all connections at both ends, like a failure of the network. The proxy forwards new connections.
     pub fn cut(&self) {
         for socket in self.record.sockets().drain(..) {
-            // One that has ended is cut already.
+            // A connection that has ended already returns an error, which does not matter.
             let _ = socket.shutdown(std::net::Shutdown::Both);
         }
     }
 
-    /// Returns the bytes that the client of each connection has sent, once all clients have closed.
+    /// Waits until all clients have closed their connections. Returns the bytes that the client of each connection has
+    /// sent.
     pub fn sent(&self) -> Vec<Vec<u8>> {
         self.wait_until(|connections| connections.iter().all(|ends| ends.client_ended));
         let connections = self.record.lock();
@@ -91,8 +92,7 @@ impl Proxy {
         sent.collect()
     }
 
-    /// Waits until the bytes of one end satisfy a condition on any connection. Returns `false` after the
-    /// timeout of tests.
+    /// Waits until the bytes of one end of any connection satisfy a condition. Returns `false` after [`PATIENCE`].
     pub fn wait_for(&self, from: From, likes: impl Fn(&[u8]) -> bool) -> bool {
         self.wait_until(|connections| {
             connections
@@ -129,7 +129,7 @@ impl Record {
     }
 }
 
-/// Copies in a thread of its own until one side ends, and passes the end on.
+/// Forwards the bytes of one direction in a thread until the source ends, and then ends the target.
 fn pass(
     record: &Arc<Record>,
     index: usize,
@@ -144,7 +144,8 @@ fn pass(
     thread::spawn(move || {
         let mut block = [0; 4096];
         while let Ok(length @ 1..) = source.read(&mut block) {
-            // Remembered before it is passed on: who sees the effect finds the cause.
+            // The bytes are recorded before they are forwarded. So a test that sees their effect also finds them in the
+            // record.
             record.lock()[index].bytes[from as usize].extend_from_slice(&block[..length]);
             record.changed.notify_all();
             if target.write_all(&block[..length]).is_err() {

@@ -1,4 +1,4 @@
-//! Clients and servers that send arbitrary bytes.
+//! Clients and servers that send the bytes of a test, valid or not.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -28,7 +28,8 @@ impl RawClient {
         Self { stream }
     }
 
-    /// Opens a connection that the broker accepts, with this version and client identifier.
+    /// Opens a connection with a clean start, this protocol level and this client identifier. The broker must accept
+    /// it.
     pub fn connect(address: SocketAddr, version: u8, identifier: &str) -> Self {
         let mut client = Self::open(address);
         let mut body = b"\x00\x04MQTT".to_vec();
@@ -45,7 +46,7 @@ impl RawClient {
         client
     }
 
-    /// Sends these bytes. Reading finds out if the peer has closed the connection.
+    /// Sends these bytes. If the peer has closed the connection, the next read shows that.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
@@ -68,18 +69,18 @@ impl RawClient {
         }
     }
 
-    /// Sends PINGREQ and waits for the answer. Then the broker has handled all packets before.
+    /// Sends PINGREQ and waits for PINGRESP. The broker then has handled all packets before.
     pub fn ping(&mut self) {
         self.send(&[0xC0, 0]);
         assert_eq!(self.read(2), [0xD0, 0]);
     }
 }
 
-/// The steps of a [`FakeServer`] with a connection: reads this number of bytes, sends these, and so on; then it
-/// closes, or waits for the client to close.
+/// The steps of a [`FakeServer`] with one connection. Each step reads a number of bytes and then sends bytes. After the
+/// last step the server closes the connection, or waits for the client to close it.
 pub type Script<'a> = &'a [(usize, &'a [u8])];
 
-/// A server that follows a script, for one connection after the other.
+/// A server that follows scripts, for one connection after the other.
 #[derive(Debug)]
 pub struct FakeServer {
     /// The address at which the server listens.
@@ -88,13 +89,13 @@ pub struct FakeServer {
 }
 
 impl FakeServer {
-    /// Serves as many connections as there are scripts. At its end a connection is closed if
-    /// `closes`, or else read until the client closes it.
+    /// Serves one connection for each script. After its last step the server closes a connection if `closes` is `true`;
+    /// otherwise it reads until the client closes the connection.
     pub fn start(scripts: &[Script<'_>], closes: bool) -> Self {
         Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), scripts, closes)
     }
 
-    /// Starts a server at this address.
+    /// Starts a server at this address. See [`FakeServer::start`].
     pub fn start_at(address: SocketAddr, scripts: &[Script<'_>], closes: bool) -> Self {
         let owned = |script: &Script<'_>| script.iter().map(|(n, b)| (*n, b.to_vec())).collect();
         let scripts: Vec<Vec<(usize, Vec<u8>)>> = scripts.iter().map(owned).collect();
@@ -117,7 +118,7 @@ impl FakeServer {
         format!("-h 127.0.0.1 -p {}", self.address.port())
     }
 
-    /// Returns the bytes that each connection has sent, once all have ended.
+    /// Waits until all connections have ended. Returns the bytes that the client of each connection has sent.
     pub fn received(mut self) -> Vec<Vec<u8>> {
         self.thread
             .take()

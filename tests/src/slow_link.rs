@@ -1,4 +1,4 @@
-//! A link with a limited rate between a client and a broker, for as many connections as come.
+//! A link with a limited rate between a client and a broker, for any number of connections.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-/// The size of the receive buffers of the link. Larger ones would hide from the sender that the link is slow.
+/// The size of the receive buffers of the link. Larger buffers would hide from the sender that the link is slow.
 const BUFFER: usize = 16 * 1024;
 
-/// The bytes that the link carries in one piece.
+/// The number of bytes that the link forwards in one piece.
 const BLOCK: usize = 4096;
 
-/// A proxy on a free port of the loopback that carries a limited number of bytes per second in each direction. It
-/// ends with the process.
+/// A proxy on a free port of the loopback that forwards a limited number of bytes per second in each direction. The
+/// proxy runs until the process ends.
 #[derive(Debug)]
 pub struct SlowLink {
     /// The address that clients connect to.
@@ -22,7 +22,7 @@ pub struct SlowLink {
 }
 
 impl SlowLink {
-    /// Starts a link to `server` that carries `rate` bytes per second in each direction of a connection.
+    /// Starts a link to `server` that forwards `rate` bytes per second in each direction of a connection.
     pub fn start(server: SocketAddr, rate: u32) -> Self {
         let socket = socket_for(server);
         socket
@@ -46,7 +46,8 @@ impl SlowLink {
     }
 }
 
-/// Returns a socket whose receive buffer is set before it is connected, so that the window that it announces is small.
+/// Returns a socket with a small receive buffer. The size is set before the socket connects, so that the socket
+/// announces a small TCP window.
 fn socket_for(address: SocketAddr) -> Socket {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
     let socket = socket.expect("the system has sockets");
@@ -56,7 +57,7 @@ fn socket_for(address: SocketAddr) -> Socket {
     socket
 }
 
-/// Copies from one stream to the other in a thread of its own, and passes the end on.
+/// Forwards bytes from one stream to the other in a thread, and ends both streams with the source.
 fn carry(source: &TcpStream, target: &TcpStream, rate: u32) {
     let mut source = source.try_clone().expect("a socket can be shared");
     let mut target = target.try_clone().expect("a socket can be shared");
@@ -64,7 +65,7 @@ fn carry(source: &TcpStream, target: &TcpStream, rate: u32) {
         let mut block = [0; BLOCK];
         let mut due = Instant::now();
         while let Ok(length @ 1..) = source.read(&mut block) {
-            // The pause is the property of the link that it is there for.
+            // This sleep is the slowness of the link and does not wait for any event.
             due = due.max(Instant::now()) + Duration::from_secs(1) * length as u32 / rate;
             thread::sleep(due.saturating_duration_since(Instant::now()));
             if target.write_all(&block[..length]).is_err() {

@@ -11,7 +11,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::Certificates;
 
-/// A proxy on a free port of the loopback. It ends with the process.
+/// A SOCKS5 proxy on a free port of the loopback. The proxy runs until the process ends.
 #[derive(Debug)]
 pub struct SocksProxy {
     /// The address at which the proxy listens.
@@ -19,7 +19,7 @@ pub struct SocksProxy {
 }
 
 impl SocksProxy {
-    /// Starts a proxy that requires these credentials, if there are any, and connects to any host.
+    /// Starts a proxy that connects to any host. It requires these credentials if they are given.
     pub fn start(credentials: Option<(&'static str, &'static str)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
         let address = listener.local_addr().expect("it is bound");
@@ -61,7 +61,7 @@ fn serve(mut client: TcpStream, credentials: Option<(&str, &str)>) -> Result<()>
     tunnel(&client, &server)
 }
 
-/// An HTTP proxy (CONNECT) on a free port of the loopback. It ends with the process.
+/// An HTTP proxy with the method CONNECT, on a free port of the loopback. The proxy runs until the process ends.
 #[derive(Debug)]
 pub struct HttpProxy {
     /// The address at which the proxy listens.
@@ -69,7 +69,7 @@ pub struct HttpProxy {
 }
 
 impl HttpProxy {
-    /// Starts a proxy that requires this `Proxy-Authorization`, and connects to any host.
+    /// Starts a proxy that connects to any host and requires this `Proxy-Authorization`.
     pub fn start(authorization: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
         let address = listener.local_addr().expect("it is bound");
@@ -99,7 +99,7 @@ fn serve_http(mut client: TcpStream, authorization: &str) -> Result<()> {
     tunnel(&client, &server)
 }
 
-/// TLS in front of a plain server that only answers. It ends with the process.
+/// TLS in front of a plain server that only answers. It runs until the process ends.
 #[derive(Debug)]
 pub struct TlsFront {
     /// The address at which TLS listens.
@@ -127,6 +127,7 @@ impl TlsFront {
     }
 }
 
+/// Forwards one request to the server and its answer to the client, in turns.
 fn take_turns(client: TcpStream, config: Arc<ServerConfig>, server: SocketAddr) -> Result<()> {
     let connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
     let mut client = StreamOwned::new(connection, client);
@@ -144,7 +145,7 @@ fn take_turns(client: TcpStream, config: Arc<ServerConfig>, server: SocketAddr) 
     }
 }
 
-/// Carries bytes in both directions until both are closed.
+/// Forwards bytes in both directions until both directions have ended.
 fn tunnel(client: &TcpStream, server: &TcpStream) -> Result<()> {
     let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
     thread::spawn(move || {

@@ -1,11 +1,11 @@
-//! Facts that the system knows about a process: its memory and its processor time.
+//! Reads the memory of a process from `/proc`.
 
 /// Returns the resident memory of a process in bytes; `None` if there is no such process.
 pub fn resident_memory(process: u32) -> Option<u64> {
     status_value(process, "VmRSS:")
 }
 
-/// Returns the largest resident memory that a process has had, in bytes; `None` if there is no such process.
+/// Returns the maximum resident memory of a process so far, in bytes; `None` if there is no such process.
 pub fn peak_memory(process: u32) -> Option<u64> {
     status_value(process, "VmHWM:")
 }

@@ -1,5 +1,5 @@
-//! The brokers: publishers and subscribers in threads, one topic. A publisher waits for its acknowledgements, at
-//! most 20 behind, and for the subscribers, at most 500 messages behind where no other figure is given.
+//! Measures brokers with publishers and subscribers in threads, all on one topic. A publisher has at most 20
+//! unacknowledged messages. It also waits for the subscribers if they are more than `Load::credit` messages behind.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Condvar, Mutex};
@@ -17,20 +17,20 @@ pub(crate) const SETTINGS: &str = "sys_interval 0\nmax_connections -1";
 
 const WINDOW: usize = 20;
 
-/// How many there are of each, and what they exchange.
+/// A workload: the numbers of publishers and subscribers, and the messages.
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) publishers: usize,
     pub(crate) subscribers: usize,
     pub(crate) qos: QoS,
-    /// Of each publisher.
+    /// The number of messages of each publisher.
     pub(crate) messages: usize,
     pub(crate) size: usize,
-    /// How many messages the subscribers may be behind.
+    /// The number of messages by which the subscribers may be behind the publishers.
     pub(crate) credit: usize,
-    /// Between two messages, if they are not sent as fast as possible.
+    /// The time between two messages. `None` means as fast as possible.
     pub(crate) interval: Option<Duration>,
-    /// Whether the subscribers have sessions that outlive their connections.
+    /// Set if the sessions of the subscribers outlive their connections.
     pub(crate) is_durable: bool,
 }
 
@@ -81,8 +81,8 @@ pub(crate) fn rows() -> Vec<Row> {
     rows
 }
 
-/// rbroker with its store and a session that outlives its connection beside mosquitto without; the subscriber may
-/// have so many messages unacknowledged. A queue holds what it is behind.
+/// Measures rbroker with a store and a session that outlives its connection, beside mosquitto without both. `window` is
+/// the number of messages that the subscriber may have unacknowledged; further messages wait in its queue.
 fn durable((qos, window): (QoS, usize)) -> Row {
     let load = Load {
         publishers: 100,
@@ -115,7 +115,7 @@ fn durable((qos, window): (QoS, usize)) -> Row {
     )
 }
 
-/// At 2000 messages a second.
+/// Measures the delay of messages at 2000 messages per second. Returns the table.
 pub(crate) fn latency() -> String {
     let mut text = "| 2000 messages a second | p50 | p99 | p50, mosquitto | p99, mosquitto |\n| --- | ---: | ---: | ---: | ---: |\n".to_owned();
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
@@ -143,7 +143,8 @@ pub(crate) fn latency() -> String {
 }
 
 impl Load {
-    /// Time, processor time and memory of the broker; and how long each message took, in microseconds.
+    /// Runs the workload. Returns the time, CPU time and memory of the broker, and the delay of each message in
+    /// microseconds.
     pub(crate) fn run(self, broker: &Broker) -> (Sample, Vec<u64>) {
         let process = broker.running.id();
         let received = Arc::new(Received::default());
@@ -186,7 +187,7 @@ impl Load {
         (sample, times)
     }
 
-    /// Until all are sent and acknowledged, or there is no progress any more.
+    /// Publishes until all messages are acknowledged, or no more progress is made.
     fn publish(self, peer: &mut Peer, received: &Received, epoch: Instant) {
         let mut message = message(self.size);
         let mut payload = message.payload.to_vec();
@@ -198,7 +199,7 @@ impl Load {
                 _ => WINDOW,
             };
             while sent < self.messages && sent - acknowledged < window {
-                // Each publisher has its share of what the subscribers may be behind.
+                // The publishers share the credit: each assumes that the others have sent as many messages.
                 let enough =
                     (sent * self.publishers).saturating_sub(self.credit) * self.subscribers;
                 if !received.has(enough) {
@@ -239,7 +240,7 @@ impl Load {
     }
 }
 
-/// How many messages all subscribers have received.
+/// The number of messages that all subscribers together have received.
 #[derive(Default)]
 struct Received {
     count: Mutex<usize>,
@@ -256,7 +257,7 @@ impl Received {
         *self.count.lock().expect("nobody panics") >= count
     }
 
-    /// Waits until there are so many; says whether they came.
+    /// Waits until this number of messages was received. Returns `false` after the timeout.
     fn wait_for(&self, wanted: usize) -> bool {
         let count = self.count.lock().expect("nobody panics");
         let waited = self
@@ -266,7 +267,7 @@ impl Received {
     }
 }
 
-/// Takes messages until all have come, or nothing comes any more.
+/// Receives messages until all have arrived, or none arrives any more. Returns the delay of each message.
 fn take(peer: &mut Peer, expected: usize, received: &Received, epoch: Instant) -> Vec<u64> {
     let mut times = Vec::with_capacity(expected);
     while times.len() < expected {

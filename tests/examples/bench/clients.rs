@@ -1,5 +1,5 @@
-//! The programs that publish and subscribe, against a broker that costs nothing; over TLS against mosquitto as
-//! it comes.
+//! Measures the programs that publish and subscribe. Their peer is the cheap broker of `peer.rs`; for TLS it is
+//! mosquitto.
 
 use std::path::PathBuf;
 
@@ -60,7 +60,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows
 }
 
-/// So many programs, one after the other, which publish one message each.
+/// Runs [`SHOTS`] programs one after the other, each of which publishes one message.
 fn one_shots(program: &PathBuf, qos: u8) -> Sample {
     let (address, server) = serve(SHOTS, None);
     let arguments = format!("-h 127.0.0.1 -p {} -t t -m 23.0 -q {qos}", address.port());
@@ -72,7 +72,7 @@ fn one_shots(program: &PathBuf, qos: u8) -> Sample {
     }
 }
 
-/// What a message costs over TLS, from a handshake to the end.
+/// Measures one message over TLS, from the handshake to the end of the program.
 fn over_tls() -> Row {
     let certificates = Certificates::new();
     certificates.server("server", &["localhost", "127.0.0.1"], Validity::Now);
@@ -90,7 +90,7 @@ fn over_tls() -> Row {
     Row::measure("one message over TLS, QoS 1", SHOTS, ours, theirs)
 }
 
-/// What programs take together that run one after the other.
+/// Returns the sum of the measurements of programs that ran one after the other.
 fn in_a_row(samples: impl Iterator<Item = Sample>) -> Sample {
     let nothing = Sample {
         wall: 0.0,

@@ -1,4 +1,5 @@
-//! What a message costs rbroker where there is ten times as much of something: a table, and a plot of each row.
+//! Measures the cost of a message in rbroker while something else grows by factors of ten: a table, and a plot for each
+//! row.
 
 use std::fmt::Write as _;
 
@@ -7,10 +8,10 @@ use tests::{Broker, Kind, Peer};
 
 use crate::brokers::{LOAD, Load, SETTINGS};
 
-/// Of each figure; the least counts, since what comes between only adds.
+/// Number of measurements of each figure. The smallest counts, because disturbances only add time.
 const ROUNDS: usize = 5;
 
-/// How much there is of it, and what a message then costs.
+/// The amount, and the cost of a message with this amount.
 type Figures = Vec<(usize, f64)>;
 
 pub(crate) fn growth() -> String {
@@ -38,7 +39,8 @@ pub(crate) fn growth() -> String {
     text
 }
 
-/// With what there is of it; where a message was lost there is no figure.
+/// Returns each amount with its cost as a multiple of the smallest cost. Where a message was lost, the cost is not a
+/// number.
 fn multiples(figures: &Figures) -> impl Iterator<Item = (usize, f64)> {
     let costs = figures.iter().map(|(_, cost)| *cost);
     let least = costs.fold(f64::NAN, f64::min);
@@ -53,7 +55,7 @@ fn add_row(text: &mut String, name: &str, figures: &Figures) {
     let _ = writeln!(text, "| {name} | {} |", cells.join(", "));
 }
 
-/// Mermaid, which the usual readers of Markdown draw.
+/// Appends a plot in Mermaid, which GitHub and other viewers of Markdown draw.
 fn add_plot(text: &mut String, name: &str, figures: &Figures) {
     let marks: Vec<_> = multiples(figures)
         .map(|(count, _)| format!("\"{count}\""))
@@ -100,7 +102,7 @@ fn connections() -> Figures {
         .into()
 }
 
-/// All of one other client, none of them for the topic of the messages.
+/// Measures with subscriptions of one other client, none of which matches the topic of the messages.
 fn subscriptions() -> Figures {
     const BATCH: usize = 100;
     let counts = [100, 1000, 10_000, 100_000, 1_000_000];
@@ -118,7 +120,7 @@ fn subscriptions() -> Figures {
         .into()
 }
 
-/// With acknowledgements, so that nothing is left out where it does not fit.
+/// Measures payloads with QoS 1: the broker could drop large messages of QoS 0 for which it has no room.
 fn payloads() -> Figures {
     let sizes = [
         (64, 100_000),
@@ -139,7 +141,7 @@ fn payloads() -> Figures {
     sizes.map(cost).into()
 }
 
-/// The processor time for a message beside what is prepared; not a number if one is lost.
+/// Returns the CPU time for each message after `prepare` has run. The result is not a number if a message is lost.
 fn cost<T>(load: Load, prepare: impl Fn(&Broker) -> T) -> f64 {
     let broker = start();
     let beside = prepare(&broker);
@@ -158,7 +160,7 @@ fn start() -> Broker {
     Broker::start_silent(Kind::Rbroker, &settings)
 }
 
-/// What the largest payload that MQTT has needs, once.
+/// Measures the memory for one message with the largest payload that MQTT permits.
 fn largest() -> String {
     let (size, qos) = ((256 << 20) - 64, QoS::AtLeastOnce);
     let messages = 1;

@@ -1,6 +1,6 @@
-//! Our programs and mosquitto's, side by side and in turns: time, processor time, memory. It prints the tables
-//! of `docs/performance.md`, or those that are named; `cargo xtask bench` runs it. It judges nothing, but a row in
-//! which a message is missing says so.
+//! Measures our programs and mosquitto's side by side and in turns: time, CPU time and memory. Prints the tables of
+//! `docs/performance.md`, or the tables that are named. `cargo xtask bench` runs this program. It checks no limit, but
+//! marks a row in which a message is missing.
 
 mod brokers;
 mod clients;
@@ -12,13 +12,13 @@ use std::fmt::Write as _;
 
 use measure::Sample;
 
-/// Each is measured so often; the median counts.
+/// Number of measurements of each program. The median counts.
 const ROUNDS: usize = 5;
 
-/// Measures, and gives a table.
+/// Measures, and returns a table.
 type Part = fn() -> String;
 
-/// A row of a table: what is done, how many messages, and by whom.
+/// A row of a table: the workload, the number of messages, and the measurements of both programs.
 struct Row {
     name: String,
     messages: usize,
@@ -27,7 +27,7 @@ struct Row {
 }
 
 impl Row {
-    /// Runs both in turns.
+    /// Runs both programs in turns.
     fn measure(
         name: &str,
         messages: usize,

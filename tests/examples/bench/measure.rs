@@ -1,4 +1,4 @@
-//! What a program takes: time, processor time, memory.
+//! Measures the time, the CPU time and the memory of a program.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -10,18 +10,18 @@ use nix::sys::resource::{UsageWho, getrusage};
 /// One measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
-    /// Seconds.
+    /// The time in seconds.
     pub(crate) wall: f64,
-    /// Seconds, in the kernel and outside.
+    /// The CPU time in seconds, in the program and in the kernel.
     pub(crate) cpu: f64,
-    /// kB at most.
+    /// The maximum resident memory in kB.
     pub(crate) memory: i64,
-    /// Whether every message arrived.
+    /// Set if every message arrived.
     pub(crate) is_complete: bool,
 }
 
-/// Runs a program with a file as its input. A process of its own runs it, so that what the system says about
-/// children is about this one.
+/// Runs a program with a file as its input. A process in between starts the program, because the system reports usage
+/// for all children of a process together.
 pub(crate) fn measure(program: &PathBuf, arguments: &str, input: Option<&PathBuf>) -> Sample {
     let own = std::env::current_exe().expect("a program knows its file");
     let mut command = Command::new(own);
@@ -48,7 +48,7 @@ pub(crate) fn measure(program: &PathBuf, arguments: &str, input: Option<&PathBuf
     }
 }
 
-/// In the process between: runs the program and prints what it took.
+/// Runs in the process in between: runs the program and prints its usage.
 pub(crate) fn run_measured(words: &[String]) {
     let [program, arguments @ ..] = words else {
         return;
@@ -65,7 +65,7 @@ pub(crate) fn run_measured(words: &[String]) {
     println!("{wall} {cpu} {} {}", usage.max_rss(), u8::from(failed));
 }
 
-/// Seconds of processor time that all threads of a process have had.
+/// Returns the CPU time of all threads of a process, in seconds.
 pub(crate) fn cpu_of(process: u32) -> f64 {
     let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
     let nanoseconds: f64 = tasks
@@ -76,7 +76,7 @@ pub(crate) fn cpu_of(process: u32) -> f64 {
     nanoseconds / 1e9
 }
 
-/// kB that a process had at most.
+/// Returns the maximum resident memory of a process in kB.
 pub(crate) fn memory_of(process: u32) -> i64 {
     let bytes = tests::peak_memory(process).expect("it runs");
     (bytes / 1024) as i64

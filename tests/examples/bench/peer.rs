@@ -1,4 +1,4 @@
-//! The other end of a connection, for clients: a broker that is as cheap as it can be written here.
+//! The other end of a connection for client programs: a broker that costs as little as possible.
 
 use std::cell::Cell;
 use std::net::{SocketAddr, TcpListener};
@@ -9,8 +9,8 @@ use tests::Peer;
 
 const VERSION: ProtocolVersion = ProtocolVersion::V3_1_1;
 
-/// A broker for one client after the other that acknowledges what it gets, and to a subscription sends so many
-/// messages. Gives how many PUBLISH packets came.
+/// Serves `clients` clients one after the other. The broker acknowledges all messages. To a client that subscribes it
+/// sends the number of messages in `blast`. The thread returns the number of PUBLISH packets that arrived.
 pub(crate) fn serve(
     clients: usize,
     blast: Option<(usize, QoS)>,
@@ -38,7 +38,7 @@ pub(crate) fn serve(
     (address, thread)
 }
 
-/// Sends messages: those of QoS 0 as fast as they are taken, the others a batch at a time.
+/// Sends messages: with QoS 0 as fast as the client reads, with QoS 1 and 2 one batch at a time.
 fn send_all(peer: &mut Peer, count: usize, qos: QoS) {
     const BATCH: usize = 1000;
     let message = message(64);
@@ -58,7 +58,7 @@ fn send_all(peer: &mut Peer, count: usize, qos: QoS) {
         };
         while qos > QoS::AtMostOnce && finished.get() < batch && peer.read(&mut show) {}
     }
-    // The client leaves when it has enough.
+    // The client disconnects when it has received enough messages.
     while peer.read(&mut |_| {}) {}
 }
 

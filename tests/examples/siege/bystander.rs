@@ -1,4 +1,5 @@
-//! The bystander: a client with own messages at QoS 1 and pings, which measures how long the broker lets it wait.
+//! The bystander: an honest client that publishes messages to itself at QoS 1 and sends pings, and measures how long
+//! the broker takes to answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,11 +12,11 @@ use tests::Peer;
 
 use crate::scenario::Scale;
 
-/// The longest wait for one answer. A bystander that waits longer counts as lost.
+/// The maximum time that the bystander waits for one answer. A bystander that waits longer counts as lost.
 const PATIENCE: Duration = Duration::from_secs(25);
 const QUICK_PATIENCE: Duration = Duration::from_secs(8);
 
-/// The pause between two round trips: the bystander is no load of its own.
+/// The pause between two round trips, so that the bystander itself puts no load on the broker.
 const PAUSE: Duration = Duration::from_millis(1);
 
 const TOPIC: &str = "bystander/loop";
@@ -31,7 +32,7 @@ pub(crate) struct Observed {
     pub(crate) is_lost: bool,
 }
 
-/// A bystander that runs in a thread of its own.
+/// A bystander, which runs in a thread.
 pub(crate) struct Bystander {
     thread: JoinHandle<Observed>,
     stop: Arc<AtomicBool>,
@@ -78,7 +79,7 @@ impl Bystander {
 }
 
 impl Observed {
-    /// Adds the measurements of a bystander that came later.
+    /// Adds the measurements of a later bystander.
     pub(crate) fn merge(&mut self, later: Self) {
         self.worst = self.worst.max(later.worst);
         self.rounds += later.rounds;
@@ -103,7 +104,7 @@ fn measure(peer: &mut Peer, stop: &AtomicBool, rounds: &AtomicU64) -> Observed {
     observed
 }
 
-/// Publishes a message and waits for it and for its acknowledgement.
+/// Publishes a message, and waits for the message and for its acknowledgement.
 fn exchange(peer: &mut Peer) -> bool {
     let topic_name = TopicName::new(TOPIC).expect("a topic name");
     let message = Message::new(topic_name, vec![b'x'; 16]);

@@ -1,4 +1,5 @@
-//! The ground of an attack: a fresh broker in a folder of its own, and the measurements around the attack.
+//! The ground of an attack: a new broker in a temporary folder, and the measurements before, during and after the
+//! attack.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,43 +19,43 @@ use crate::scenario::{Scale, Scenario, Site};
 /// The settings of each broker.
 const SETTINGS: &str = "max_connections -1\nsys_interval 0";
 
-/// The time that an attack may take. The short form allows less, so that a broker that hangs does not hold it up, and
-/// `--long` more, for links at their real rate.
+/// The maximum time of an attack. The short form allows less time, so that a broker that hangs does not delay it.
+/// `--long` allows more, for links at their real rate.
 const QUICK_TIME: Duration = Duration::from_secs(8);
 const TIME: Duration = Duration::from_secs(20);
 const LONG_TIME: Duration = Duration::from_secs(320);
 
-/// The wait for memory to come back in the short form, which does not judge it.
+/// The time for memory to be returned in the short form, which does not check it.
 const QUICK_SETTLE: Duration = Duration::from_millis(500);
 
-/// The time in which a new client must be served after an attack.
+/// The time in which the broker must serve a new client after an attack.
 const SERVICE: Duration = Duration::from_secs(5);
 
-/// The pause between two looks at the memory of the broker.
+/// The interval at which the memory of the broker is read.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The address space that a broker may have: an attack must not take the memory of the machine.
+/// The limit of the broker's address space, so that an attack cannot use up the memory of the machine.
 const ADDRESS_SPACE: u64 = 4 << 30;
 
-/// Round trips of the bystander that the short form demands of each scenario.
+/// The number of round trips of the bystander that the short form requires in each scenario.
 pub(crate) const QUICK_ROUNDS: u64 = 10;
 
-/// Memory that may stay after an attack: 1.5 times the memory before, and this many bytes.
+/// Memory that may stay in use after an attack: 1.5 times the memory before, and this number of bytes.
 pub(crate) const ROOM: u64 = 4_000_000;
 
 /// The measurements of one attack on one broker.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) observed: Observed,
-    /// Resident memory in bytes before the attack, at most, and after it.
+    /// Resident memory in bytes: before the attack, the maximum, and after the attack.
     pub(crate) memory: [u64; 3],
     /// Bytes that the attacker has sent.
     pub(crate) sent: u64,
     /// Bytes of the store.
     pub(crate) store: u64,
-    /// Set if the process is there and serves a new client.
+    /// Set if the process runs and serves a new client.
     pub(crate) is_alive: bool,
-    /// Facts that only this scenario has.
+    /// Further facts about this scenario, for the table.
     pub(crate) facts: Vec<String>,
     /// Expectations of this scenario that were not met.
     pub(crate) unmet: Vec<String>,
@@ -77,11 +78,11 @@ pub(crate) struct Ground {
     unmet: Vec<String>,
 }
 
-/// Counts the bytes that attackers send, in any thread.
+/// Counts the bytes that attackers send, from any thread.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Meter(Arc<AtomicU64>);
 
-/// Runs a scenario against a broker; `None` if the broker has no such feature.
+/// Runs a scenario against a broker. Returns `None` if the broker lacks the feature.
 pub(crate) fn run(scenario: &Scenario, kind: Kind, scale: Scale) -> Option<Outcome> {
     let folder = tempfile::tempdir().expect("there is room");
     std::fs::create_dir(folder.path().join("store")).expect("there is room");
@@ -92,7 +93,7 @@ pub(crate) fn run(scenario: &Scenario, kind: Kind, scale: Scale) -> Option<Outco
         second_port,
     })?;
     let user = match kind {
-        // As root it would become a user who may not write to the folder.
+        // If root starts mosquitto, it would switch to a user who may not write in the folder.
         Kind::Mosquitto => "user root\n",
         Kind::Rbroker => "",
     };
@@ -118,7 +119,7 @@ pub(crate) fn run(scenario: &Scenario, kind: Kind, scale: Scale) -> Option<Outco
 }
 
 impl Ground {
-    /// Ends the preparations: from now on the memory, the bystander and the bytes sent count.
+    /// Ends the preparations. From now on the memory, the bystander and the bytes sent are measured.
     pub(crate) fn begin(&mut self) {
         self.before = self.resident();
         self.sampler.reset();
@@ -192,14 +193,14 @@ impl Ground {
         self.facts.push(fact);
     }
 
-    /// Fails the row of rbroker if an expectation is not met.
+    /// Records an expectation that was not met, which fails the row of rbroker.
     pub(crate) fn expect(&mut self, is_met: bool, expectation: String) {
         if !is_met {
             self.unmet.push(expectation);
         }
     }
 
-    /// Stops the broker, starts it again at its port, and goes on with a new bystander.
+    /// Stops the broker, starts it again at the same port, and starts a new bystander.
     pub(crate) fn restart(&mut self) {
         self.dismiss_bystander();
         let broker = self.broker.take().expect("it is only absent here");
@@ -214,12 +215,12 @@ impl Ground {
         self.broker().running.signal(name);
     }
 
-    /// Sets how many descriptors the broker may have.
+    /// Limits the number of file descriptors of the broker.
     pub(crate) fn limit_descriptors(&self, count: u32) {
         limit(self.process(), &format!("--nofile={count}:{count}"));
     }
 
-    /// Returns how long a new client waits until its ping is answered; `None` if that takes too long.
+    /// Returns the time until the ping of a new client is answered; `None` if that takes too long.
     pub(crate) fn serves_new_client(&self) -> Option<Duration> {
         let start = Instant::now();
         let connect = Connect::new(ProtocolVersion::V3_1_1, "newcomer");
@@ -242,7 +243,8 @@ impl Ground {
         }
     }
 
-    /// Waits until the bystander has completed what the short form demands, after an attack that was over quickly.
+    /// Waits until the bystander has completed the number of round trips that the short form requires. A quick attack
+    /// may end before.
     fn wait_for_rounds(&self) {
         let start = Instant::now();
         let is_running = || self.bystander.as_ref().is_some_and(Bystander::is_running);
@@ -286,7 +288,7 @@ impl Meter {
     }
 }
 
-/// A thread that remembers the peak of a process's memory, also if the process dies.
+/// A thread that records the maximum memory of a process, even if the process dies.
 struct Sampler {
     thread: Option<JoinHandle<()>>,
     state: Arc<Sampled>,
@@ -318,14 +320,14 @@ impl Sampler {
         }
     }
 
-    /// Forgets the peak so far, as the system does.
+    /// Resets the maximum, also in the system.
     fn reset(&self) {
         let process = self.state.process.load(Ordering::Relaxed);
         let _ = std::fs::write(format!("/proc/{process}/clear_refs"), "5");
         self.state.peak.store(0, Ordering::Relaxed);
     }
 
-    /// Goes on with another process.
+    /// Continues with another process.
     fn follow(&self, process: u32) {
         self.state.process.store(process, Ordering::Relaxed);
     }
@@ -352,7 +354,7 @@ impl Drop for Sampler {
     }
 }
 
-/// Limits a resource of a process that runs.
+/// Limits a resource of a running process.
 fn limit(process: u32, option: &str) {
     let status = Command::new("prlimit")
         .args(["--pid", &process.to_string(), option])

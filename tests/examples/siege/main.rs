@@ -1,9 +1,9 @@
-//! Attacks on a live rbroker, and on mosquitto where it is installed, while a bystander measures its round trips.
-//! `cargo xtask siege` runs this program; it prints the report in Markdown on standard output and one line for each
-//! row on standard error. Its exit status is 1 if a row exceeds a bound.
+//! Attacks a running rbroker, and mosquitto if it is installed, while a bystander measures its round trips. `cargo
+//! xtask siege` runs this program. It prints the report in Markdown on standard output, and one line for each row on
+//! standard error. Its exit status is 1 if a row exceeds a limit.
 //!
-//! `scenario` describes an attack, `attacks` holds one entry for each, `ground` starts a broker and measures it,
-//! `bystander` is the client that suffers, and `report` judges and prints.
+//! `scenario` describes an attack, `attacks` has one entry for each attack, `ground` starts a broker and measures it,
+//! `bystander` is the client whose service is measured, and `report` checks the limits and prints the table.
 
 mod attacks;
 mod bystander;
@@ -85,7 +85,7 @@ impl Options {
 
 /// Runs one scenario against each broker.
 fn run(scenario: &Scenario, scale: Scale) -> Row {
-    // The short form judges counts, for which there is nothing to compare.
+    // The short form checks counts only, which need no comparison with mosquitto.
     let has_mosquitto = scale != Scale::Quick && find("mosquitto").is_some();
     let theirs = has_mosquitto.then(|| ground::run(scenario, Kind::Mosquitto, scale));
     let ours = ground::run(scenario, Kind::Rbroker, scale);
@@ -99,7 +99,7 @@ fn run(scenario: &Scenario, scale: Scale) -> Row {
     row
 }
 
-/// Raises the number of descriptors of this program, which the brokers inherit.
+/// Raises the limit of file descriptors of this program, which the brokers inherit.
 fn allow_many_connections() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);

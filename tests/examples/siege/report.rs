@@ -1,4 +1,4 @@
-//! The judgement and the table.
+//! Checks the limits of each row, and prints the table.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::ground::{Outcome, QUICK_ROUNDS};
 use crate::scenario::{Limit, Scale, Scenario};
 
-/// The bystander of rbroker may always wait this long, however quick mosquitto is.
+/// The time that the bystander of rbroker may always wait, even if mosquitto is quicker.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// Memory that may be taken for each byte sent.
+/// Memory that the broker may use for each byte that the attack has sent.
 const FACTOR: u64 = 10;
 
-/// Memory that may always be taken, for buffers of connections.
+/// Memory that the broker may always use, for buffers of connections.
 const BUFFERS: u64 = 4_000_000;
 
 /// One row of the table.
@@ -42,7 +42,7 @@ impl Row {
         }
     }
 
-    /// Returns each bound that rbroker exceeds.
+    /// Returns the limits that rbroker exceeds.
     pub(crate) fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
         if !self.ours.is_alive {

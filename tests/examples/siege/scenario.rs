@@ -10,18 +10,18 @@ use crate::ground::Ground;
 /// The size of the attacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// Short enough for each change. The bounds are counts and bytes.
+    /// Short enough for each change. Checks counts and bytes only.
     Quick,
     /// The table in `docs/generated/siege.md`.
     Full,
-    /// As `Full`, with slow links at their real rate.
+    /// Like `Full`, with slow links at their real rate.
     Long,
 }
 
-/// The place of a broker that will be attacked.
+/// The surroundings of a broker that will be attacked.
 pub(crate) struct Site<'a> {
     pub(crate) kind: Kind,
-    /// An empty folder; the store belongs into its folder `store`.
+    /// An empty folder. The store belongs in its folder `store`.
     pub(crate) folder: &'a Path,
     /// A free port for a second listener.
     pub(crate) second_port: u16,
@@ -29,23 +29,23 @@ pub(crate) struct Site<'a> {
 
 /// One attack.
 pub(crate) struct Scenario {
-    /// The name for `--only`, after the point of the list of attacks.
+    /// The name for `--only`, which is the number in the list of attacks.
     pub(crate) name: &'static str,
     /// The attack in a few words.
     pub(crate) title: &'static str,
-    /// Returns the lines of configuration; `None` if the broker has no such feature.
+    /// Returns the lines of configuration; `None` if the broker lacks the feature.
     pub(crate) settings: fn(&Site<'_>) -> Option<String>,
-    /// The memory that the configuration allows beside ten times the bytes sent.
+    /// The memory that the configuration permits in addition to ten times the bytes sent.
     pub(crate) limit: Limit,
-    /// The longest wait for the memory to come back after the attack.
+    /// The maximum time for the memory to be returned after the attack.
     pub(crate) settle: Duration,
     /// Set if the short form contains the attack.
     pub(crate) is_quick: bool,
-    /// Prepares, calls [`Ground::begin`], and attacks.
+    /// Prepares the attack, calls [`Ground::begin`], and attacks.
     pub(crate) attack: fn(&mut Ground),
 }
 
-/// Memory that a limit of the configuration allows a broker to take.
+/// Memory that a limit of the configuration permits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit {
     /// The number of bytes.
@@ -54,13 +54,13 @@ pub(crate) struct Limit {
     pub(crate) reason: &'static str,
 }
 
-/// No limit of the configuration matters.
+/// The configuration has no limit that matters.
 pub(crate) const NO_LIMIT: Limit = Limit {
     bytes: 0,
     reason: "",
 };
 
-/// The time for memory to come back where a scenario names no other.
+/// The time for memory to be returned, if a scenario sets no other time.
 pub(crate) const SETTLE: Duration = Duration::from_secs(2);
 
 /// Returns the settings of a broker without a store.

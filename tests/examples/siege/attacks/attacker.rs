@@ -1,4 +1,4 @@
-//! A client whose bytes are counted, and messages for it to send.
+//! A client whose bytes are counted, and messages that it sends.
 
 use std::net::TcpStream;
 use std::thread;
@@ -10,7 +10,7 @@ use tests::Peer;
 use crate::ground::{Ground, Meter};
 use crate::scenario::Scale;
 
-/// The longest single read in a wait.
+/// The maximum time of a single read.
 const STEP: Duration = Duration::from_millis(200);
 
 /// A client of the attacker.
@@ -32,7 +32,7 @@ impl Attacker {
         Self::new(ground, peer.expect("the broker accepts the attacker"))
     }
 
-    /// Takes a client that is connected.
+    /// Creates an attacker from a connected client.
     pub(crate) fn new(ground: &Ground, peer: Peer) -> Self {
         Self {
             peer,
@@ -41,12 +41,12 @@ impl Attacker {
         }
     }
 
-    /// Appends a packet to those that [`Attacker::flush`] sends.
+    /// Appends a packet to the packets that [`Attacker::flush`] sends.
     pub(crate) fn push(&mut self, packet: &PacketRef<'_>) {
         self.peer.push(packet);
     }
 
-    /// Sends what was appended; returns `false` if the broker does not take it in time.
+    /// Sends the appended packets. Returns `false` if the broker does not read them in time.
     pub(crate) fn flush(&mut self) -> bool {
         let is_complete = self.peer.flush();
         self.count();
@@ -59,7 +59,7 @@ impl Attacker {
         self.flush()
     }
 
-    /// Reads until a packet is the wanted one; returns `false` if time is over or the connection has ended.
+    /// Reads until a packet is the wanted one. Returns `false` if the time is over or the connection has ended.
     pub(crate) fn read_until(
         &mut self,
         time: Duration,
@@ -76,7 +76,7 @@ impl Attacker {
         is_found
     }
 
-    /// Sends PINGREQ and waits for the answer: the broker has handled all before.
+    /// Sends PINGREQ and waits for PINGRESP. The broker then has handled all packets before.
     pub(crate) fn ping(&mut self, time: Duration) -> bool {
         self.send(&PacketRef::Pingreq)
             && self.read_until(time, |packet| *packet == PacketRef::Pingresp)
@@ -88,8 +88,8 @@ impl Attacker {
     }
 }
 
-/// In the short form, expects that the bystander completes two round trips before the attacker, whose packets have all
-/// been sent, gets its answer. Returns `true` if the attacker has its answer.
+/// In the short form, expects that the bystander completes two round trips while the broker handles the packets of the
+/// attacker, all of which have been sent. Returns `true` if the attacker has its answer.
 pub(crate) fn outruns_bystander(
     ground: &mut Ground,
     attacker: &mut Attacker,
@@ -124,7 +124,7 @@ pub(crate) fn durable_5(name: &str, seconds: u32) -> Connect {
     connect
 }
 
-/// Makes durable sessions that subscribe to a filter at QoS 1 and go away.
+/// Creates sessions that outlive their connections, each with a subscription to a filter at QoS 1, and disconnects.
 pub(crate) fn leave_sessions(ground: &Ground, count: usize, topic_filter: &str) {
     const THREADS: usize = 8;
     let address = ground.address();
@@ -197,8 +197,8 @@ fn wait_for_acknowledgements(publisher: &mut Peer, open: &mut usize) {
     }
 }
 
-/// Publishes messages at QoS 1 to `topic_name` until `count` of them are acknowledged or the time is over; returns how
-/// many were acknowledged.
+/// Publishes messages at QoS 1 to `topic_name` until `count` of them are acknowledged or the time is over. Returns the
+/// number of acknowledged messages.
 pub(crate) fn publish_acknowledged(
     ground: &Ground,
     attacker: &mut Attacker,
@@ -228,13 +228,13 @@ pub(crate) fn publish_acknowledged(
     acknowledged
 }
 
-/// Opens connections that send these bytes and are kept.
+/// Opens a connection and sends these bytes. The caller keeps the connection open.
 pub(crate) fn open_with(ground: &Ground, bytes: &[u8]) -> std::io::Result<TcpStream> {
     use std::io::Write;
     let mut stream = TcpStream::connect_timeout(&ground.address(), tests::PEER_TIMEOUT)?;
     stream.set_write_timeout(Some(STEP))?;
     stream.set_read_timeout(Some(tests::PEER_TIMEOUT))?;
-    // The broker may take a part only.
+    // The broker may read a part of the bytes only.
     let mut rest = bytes;
     while !rest.is_empty() {
         match stream.write(rest) {

@@ -1,4 +1,4 @@
-//! Attacks by connections: many, half finished, or with sessions that come and go.
+//! Attacks by connections: very many, with incomplete packets, or with sessions that begin and end.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,10 +12,10 @@ use super::attacker::{disconnect, open_with};
 use crate::ground::{Ground, ROOM};
 use crate::scenario::{Limit, NO_LIMIT, SETTLE, Scale, Scenario, Site, in_memory};
 
-/// Memory that the last fifth of the visits may take: a few pages of the allocator.
+/// Memory that the last fifth of the visits may use: a few pages of the allocator.
 const VISITS_ROOM: u64 = 131_072;
 
-/// Threads that open connections.
+/// Number of threads that open connections.
 const THREADS: usize = 4;
 
 pub(crate) fn scenarios() -> [Scenario; 5] {
@@ -85,7 +85,7 @@ fn with_log(site: &Site<'_>) -> Option<String> {
     Some(format!("log_dest file {log}\nlog_dest stderr\n"))
 }
 
-/// Returns a CONNECT as bytes, perhaps with a DISCONNECT behind it.
+/// Returns a CONNECT as bytes, followed by a DISCONNECT if `leaves` is set.
 fn connect_bytes(connect: Connect, leaves: bool) -> Vec<u8> {
     let version = connect.protocol_version;
     let mut bytes = Vec::new();
@@ -118,7 +118,7 @@ fn storm(ground: &mut Ground) {
     ground.fact(format!("{opened} connections accepted in {time:.1} s"));
 }
 
-/// Opens connections and waits for each CONNACK at the end.
+/// Opens connections, and after the last one waits for all CONNACK packets.
 fn open_many(ground: &Ground, thread: usize, count: usize) -> Vec<TcpStream> {
     let mut streams = Vec::new();
     for number in 0..count {
@@ -158,7 +158,7 @@ fn take_descriptors(ground: &mut Ground) {
         || "no new client served".to_owned(),
         |time| format!("new client served after {} ms", time.as_millis()),
     ));
-    // The short form has no bounds in seconds.
+    // The short form checks no times.
     let is_quick = ground.scale == Scale::Quick;
     ground.expect(
         time.is_some_and(|time| is_quick || time < Duration::from_secs(1)),
@@ -172,11 +172,11 @@ fn come_and_go(ground: &mut Ground) {
         Scale::Full | Scale::Long => 1700,
     };
     ground.begin();
-    // These fill buffers and arenas of the allocator, which all later ones use again.
+    // The first visits fill buffers and arenas of the allocator, which all later visits use again.
     let first: usize = (0..4).map(|_| visit(ground, each)).sum();
     let before = ground.resident();
     let last = visit(ground, each);
-    // Memory that grows now grows for ever.
+    // If the memory grows now, it grows without limit.
     let grown = ground.resident().saturating_sub(before);
     ground.fact(format!(
         "{} visits; the last fifth takes {} kB",
@@ -189,7 +189,7 @@ fn come_and_go(ground: &mut Ground) {
     );
 }
 
-/// Lets sessions come and go; returns how many did.
+/// Creates and ends sessions. Returns their number.
 fn visit(ground: &Ground, each: usize) -> usize {
     let visit = |thread: usize| {
         let mut connect = Connect::new(ProtocolVersion::V5_0, format!("visitor{thread}"));
@@ -241,7 +241,7 @@ fn send_halves(ground: &mut Ground) {
         }
         open.push(stream);
     }
-    // The broker has read all once it answers a newcomer.
+    // When the broker answers a new client, it has read everything that was sent before.
     let _ = ground.serves_new_client();
     let count = open.len();
     drop(open);
@@ -269,7 +269,7 @@ fn send_halves(ground: &mut Ground) {
 
 fn flood(ground: &mut Ground) {
     ground.begin();
-    // Long identifiers make the log long. An identifier that the store does not have to keep.
+    // The store does not need these client identifiers, and their length makes the log lines long.
     let padding = "x".repeat(130);
     let shared = &*ground;
     let padding = &padding;

@@ -1,4 +1,4 @@
-//! Messages that must not be lost: behind retained ones, and behind one that is never acknowledged.
+//! Messages that must not be lost: after many retained messages, and after a message that is never acknowledged.
 
 use std::thread;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn update_behind_retained(ground: &mut Ground) {
     reader.push(&tests::subscribe(["home/#".to_owned()], QoS::AtLeastOnce));
     reader.flush();
     if ground.scale != Scale::Quick {
-        // The reader starts late, as a program behind a pipe does.
+        // The reader starts late, like a program that reads from a pipe.
         thread::sleep(Duration::from_secs(1));
     }
     let mut update = retained("home/2500", 3);
@@ -91,7 +91,7 @@ fn never_acknowledge(ground: &mut Ground) {
             open -= usize::from(matches!(packet, PacketRef::Puback(_)));
             open == 0
         });
-        // A subscriber that gets nothing for this long is stuck.
+        // A subscriber that receives nothing for three seconds is blocked.
         let time = ground.time_left().min(Duration::from_secs(3));
         subscriber.read_until(time, |packet| {
             received += usize::from(matches!(packet, PacketRef::Publish(_)));

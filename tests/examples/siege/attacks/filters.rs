@@ -1,4 +1,4 @@
-//! Attacks by subscriptions: many filters, and filters that match a lot.
+//! Attacks by subscriptions: many topic filters, and topic filters that match many topics.
 
 use mqtt_codec::*;
 use tests::subscribe;
@@ -7,7 +7,7 @@ use super::attacker::{Attacker, disconnect, message, outruns_bystander, retain_a
 use crate::ground::Ground;
 use crate::scenario::{NO_LIMIT, SETTLE, Scale, Scenario, in_memory};
 
-/// A topic name of 16 levels. Each level of a filter may be the name or `+`.
+/// A topic name of 16 levels. In a filter each level may be the name or `+`, which gives 65,536 filters.
 const TOPIC: &str = "a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p";
 
 pub(crate) fn scenarios() -> [Scenario; 3] {
@@ -42,7 +42,7 @@ pub(crate) fn scenarios() -> [Scenario; 3] {
     ]
 }
 
-/// Returns all filters that match [`TOPIC`] and have its number of levels, starting with these.
+/// Returns topic filters that match [`TOPIC`]. The first `levels` levels vary in all combinations.
 pub(crate) fn overlapping(levels: u32) -> impl Iterator<Item = String> {
     (0..1_u32 << levels).map(move |wildcards| {
         let level = |(index, name): (usize, &str)| match wildcards >> index & 1 {
@@ -57,7 +57,7 @@ pub(crate) fn overlapping(levels: u32) -> impl Iterator<Item = String> {
 fn overlap(ground: &mut Ground) {
     let mut attacker = Attacker::connect(ground, "attacker");
     ground.begin();
-    // Two packets: one would be larger than the broker takes.
+    // Two packets are sent, because one would be larger than the broker accepts.
     let filters: Vec<_> = overlapping(16).collect();
     for half in filters.chunks(filters.len() / 2) {
         attacker.send(&subscribe(half.iter().cloned(), QoS::AtMostOnce));
@@ -99,7 +99,7 @@ fn ask_for_all(ground: &mut Ground) {
         matches!(packet, PacketRef::Suback(_))
     });
     let mut received = 0_u64;
-    // The bystander is subscribed to as well: the messages never end.
+    // The subscription also matches the messages of the bystander, so the messages never end.
     let _ = attacker.read_until(ground.time_left(), |packet| {
         received += u64::from(matches!(packet, PacketRef::Publish(_)));
         is_answered |= matches!(packet, PacketRef::Suback(_));

@@ -1,4 +1,4 @@
-//! Attacks by logins, which cost the broker the computation of a hash.
+//! Attacks by logins, for which the broker computes a password hash.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
@@ -15,10 +15,10 @@ use crate::scenario::{Limit, SETTLE, Scenario, Site};
 /// The time that an honest login may take, from an address other than the attacker's.
 const LOGIN: Duration = Duration::from_secs(5);
 
-/// The pause between two CONNECTs: 100 a second.
+/// The pause between two CONNECT packets, for 100 of them per second.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The attack before the honest logins come.
+/// The duration of the attack before the honest logins begin.
 const LEAD: Duration = Duration::from_secs(2);
 
 pub(crate) fn scenarios() -> [Scenario; 1] {

@@ -1,4 +1,4 @@
-//! Attacks that make the broker keep more memory than its limits say.
+//! Attacks that try to make the broker use more memory than its limits permit.
 
 use mqtt_codec::*;
 use tests::{Kind, Peer, subscribe};
@@ -11,7 +11,7 @@ use crate::scenario::{Limit, NO_LIMIT, SETTLE, Scenario, Site, in_memory};
 /// The limit of `max_queued_bytes` and `max_retained_bytes`.
 const LIMIT: u64 = 1_000_000;
 
-/// Memory for each byte that the limit counts.
+/// Memory that the broker may use for each byte that the limit counts.
 const FACTOR: u64 = 4;
 
 /// The levels of the overlapping filters with own subscription identifiers: 16,384 of them.
@@ -77,12 +77,12 @@ fn with_queue_limit(_: &Site<'_>) -> Option<String> {
     ))
 }
 
-/// mosquitto has no limit for retained messages.
+/// Returns the settings with a limit for retained messages, which mosquitto lacks.
 fn with_retained_limit(site: &Site<'_>) -> Option<String> {
     (site.kind == Kind::Rbroker).then(|| format!("max_retained_bytes {LIMIT}\n"))
 }
 
-/// Returns topics of 200 levels, 400 bytes each, that differ in their first level.
+/// Returns topic names of 200 levels and about 400 bytes, which differ in their first level.
 fn deep_topics() -> impl Iterator<Item = String> {
     (0..4900).map(|number| format!("{number:04}{}", "/a".repeat(199)))
 }
@@ -179,7 +179,7 @@ fn with_properties(mut message: Message) -> Message {
     message
 }
 
-/// Returns the memory that the broker has taken since the attack began.
+/// Returns the memory that the broker has allocated since the attack began.
 fn taken(ground: &Ground) -> u64 {
     ground.resident().saturating_sub(ground.before())
 }

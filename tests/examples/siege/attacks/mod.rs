@@ -1,4 +1,4 @@
-//! The attacks, one entry in a table for each.
+//! The attacks, with one entry in a table for each.
 
 mod attacker;
 mod connections;

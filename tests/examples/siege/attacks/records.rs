@@ -1,4 +1,4 @@
-//! Attacks that create more records for the store than the disk can take.
+//! Attacks that create mutations for the store faster than the disk can write them.
 
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ fn fill_many_queues(ground: &mut Ground) {
     let message = message("t", 8);
     let acknowledged = publish_acknowledged(ground, &mut publisher, &message, 1000);
     ground.fact(format!("{acknowledged} of 1000 acknowledged"));
-    // A message of another topic shows that the publisher is served at last.
+    // A message of another topic shows that the broker serves the publisher again.
     let last = super::attacker::message("other", 8);
     publisher.send(&PacketRef::Publish(
         last.publish(delivery(QoS::AtLeastOnce, 2000)),

@@ -1,4 +1,4 @@
-//! Slow links: subscribers and publishers behind a proxy with a limited rate.
+//! Slow links: subscribers and publishers connect through a proxy with a limited rate.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -11,10 +11,10 @@ use super::attacker::{Attacker, delivery, durable};
 use crate::ground::Ground;
 use crate::scenario::{NO_LIMIT, SETTLE, Scale, Scenario, Site};
 
-/// Messages that are published.
+/// Number of published messages.
 const MESSAGES: usize = 4;
 
-/// Pings of the subscriber that pauses.
+/// Number of pings of the subscriber that pauses.
 const PINGS: usize = 9;
 
 /// The sizes of a slow link.
@@ -62,7 +62,7 @@ pub(crate) fn scenarios() -> [Scenario; 5] {
     ]
 }
 
-/// The limit is larger than the largest message of the long form.
+/// Returns the settings with a Maximum Packet Size above the largest message of the long form.
 fn with_large_packets(_: &Site<'_>) -> Option<String> {
     Some("max_packet_size 20000000\n".to_owned())
 }
@@ -99,7 +99,7 @@ impl LinkSpeed {
     }
 }
 
-/// A subscriber that connects again when its connection is lost, and the messages that it has.
+/// A subscriber that reconnects when its connection is lost, and the messages that it has received.
 struct Subscriber {
     connect: Connect,
     connections: usize,
@@ -127,7 +127,7 @@ fn subscribe_slowly(ground: &mut Ground, qos: QoS) {
         let message = link.message(number);
         publisher.send(&PacketRef::Publish(message.publish(delivery(qos, number))));
     }
-    // A message of QoS 2 is complete with its PUBREL, which the publisher sends when it reads PUBREC.
+    // The exchange of QoS 2 needs the PUBREL, which the publisher sends when it reads the PUBREC.
     let mut open = MESSAGES;
     let is_published = qos == QoS::AtMostOnce
         || publisher.read_until(Duration::from_secs(5), |packet| {
@@ -163,7 +163,7 @@ fn subscribe_slowly(ground: &mut Ground, qos: QoS) {
 }
 
 impl Subscriber {
-    /// Reads and pings until it has all, the connection is lost, or time is over.
+    /// Reads and sends pings until all messages have arrived, the connection is lost, or the time is over.
     fn read(&mut self, ground: &Ground, peer: &mut Peer, link: &LinkSpeed) {
         peer.set_timeout(Duration::from_millis(100));
         let mut pinged = Instant::now();
@@ -217,7 +217,7 @@ fn pause(ground: &mut Ground) {
         publisher.send(&PacketRef::Publish(message.publish(Delivery::AtMostOnce)));
     }
     let is_handled = publisher.ping(ground.time_left());
-    // The reader is at work elsewhere; only its pings are sent.
+    // The subscriber does not read and only sends pings.
     for _ in 0..PINGS {
         thread::sleep(link.ping_interval());
         reader.push(&PacketRef::Pingreq);

@@ -1,4 +1,4 @@
-//! Messages for many durable sessions: the store, and the memory after a restart.
+//! Messages for many sessions that outlive their connections: the size of the store, and the memory after a restart.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -13,10 +13,10 @@ use super::attacker::{
 use crate::ground::Ground;
 use crate::scenario::{Limit, SETTLE, Scale, Scenario, persistent};
 
-/// Messages of 10 kB: 2 MB.
+/// Number of messages. Each has 10 kB.
 const MESSAGES: usize = 200;
 
-/// The wait of a session for its next message.
+/// The time that a session waits for its next message.
 const WAIT: Duration = Duration::from_secs(2);
 
 /// Maximum size of the store in bytes after all messages were fetched.
@@ -25,7 +25,7 @@ const SHRUNK: u64 = 4_000_000;
 /// Timeout for the store of a running broker to reach [`SHRUNK`].
 const SHRINKING: Duration = Duration::from_secs(15);
 
-/// Interval at which the size of the store is read meanwhile.
+/// Interval at which the size of the store is read.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) fn scenarios() -> [Scenario; 1] {
@@ -89,7 +89,8 @@ fn fan_out(ground: &mut Ground) {
     );
 }
 
-/// Waits until the store is small, or for [`SHRINKING`]: a running broker shrinks it two seconds after the removals.
+/// Waits until the store is smaller than [`SHRUNK`], at most for [`SHRINKING`]. A running broker shrinks the store two
+/// seconds after the removals.
 fn await_shrunk_store(ground: &Ground) {
     let deadline = Instant::now() + SHRINKING;
     while ground.store() > SHRUNK && Instant::now() < deadline {
@@ -97,7 +98,7 @@ fn await_shrunk_store(ground: &Ground) {
     }
 }
 
-/// Lets all sessions come back and read; returns how many messages they have read.
+/// Resumes all sessions and reads their messages. Returns the number of messages.
 fn fetch(ground: &Ground, sessions: usize, each: usize) -> usize {
     const THREADS: usize = 4;
     let fetched = AtomicUsize::new(0);

@@ -16,7 +16,7 @@ use crate::scenario::{NO_LIMIT, SETTLE, Scale, Scenario, Site};
 /// An empty binary frame of a client, with a mask that changes nothing.
 const EMPTY_FRAME: [u8; 6] = [0x82, 0x80, 0, 0, 0, 0];
 
-/// The time of the attack.
+/// The duration of the attack.
 const TIME: Duration = Duration::from_secs(8);
 
 /// The time in which a broker must answer Close and end the connection.
@@ -52,7 +52,7 @@ fn websocket(site: &Site<'_>) -> Option<String> {
     ))
 }
 
-/// Returns a connection after the handshake of WebSocket; `None` if the broker does not speak it.
+/// Returns a connection after the WebSocket handshake; `None` if the broker has no WebSocket.
 fn open(ground: &Ground) -> Option<TcpStream> {
     let address = ground.second_address();
     let mut request = format!("ws://{address}/mqtt").into_client_request().ok()?;
@@ -113,7 +113,7 @@ fn close(ground: &mut Ground) {
     let mut connack = [0; 6];
     let _ = stream.read_exact(&mut connack);
     let start = Instant::now();
-    // Status 1000.
+    // A Close frame with status 1000.
     let _ = stream.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE8]);
     let _ = stream.set_read_timeout(Some(3 * CLOSE));
     let mut answer = Vec::new();
