@@ -26,7 +26,7 @@ const DEVELOPMENT: [&str; 3] = ["mqtt-bench", "mqtt-fuzz", "mqtt-sim"];
 
 /// Functions, variants and methods whose arguments are texts of errors.
 const ERRORS: &[&str] = &[
-    "Damaged",
+    "Corrupt",
     "Err",
     "complain",
     "context",

@@ -70,15 +70,15 @@ impl Broker {
     }
 
     /// Sets if the disk of the store is full. While the disk is full, the broker accepts nothing that must be durable.
-    pub fn set_full(&mut self, is_full: bool) {
-        self.resources.is_full = is_full;
+    pub fn set_store_full(&mut self, is_full: bool) {
+        self.resources.is_store_full = is_full;
     }
 
     /// Sets if the store is larger than `max_store_bytes`. While it is larger, the broker accepts no messages, sessions
     /// and subscriptions that must be durable. Clients can resume sessions that are stored, unlike with a full disk:
     /// the store shrinks when these clients receive their messages.
-    pub fn set_above_limit(&mut self, is_above_limit: bool) {
-        self.resources.is_above_limit = is_above_limit;
+    pub fn set_store_above_limit(&mut self, is_store_above_limit: bool) {
+        self.resources.is_store_above_limit = is_store_above_limit;
     }
 
     /// Returns the current limits.
@@ -86,9 +86,9 @@ impl Broker {
         &self.resources.limits
     }
 
-    /// Returns the value of the last call of [`Broker::set_above_limit`].
-    pub fn is_above_limit(&self) -> bool {
-        self.resources.is_above_limit
+    /// Returns the value of the last call of [`Broker::set_store_above_limit`].
+    pub fn is_store_above_limit(&self) -> bool {
+        self.resources.is_store_above_limit
     }
 
     /// Returns the limiter of log lines. The caller and the broker share it, so that one peer has one limit for both.
@@ -134,8 +134,8 @@ impl Broker {
     }
 
     /// Returns `true` if the process has reached `memory_limit`.
-    pub fn lacks_memory(&self) -> bool {
-        self.resources.lacks_memory()
+    pub fn is_memory_exhausted(&self) -> bool {
+        self.resources.is_memory_exhausted()
     }
 
     /// Returns `true` if the last call spent its whole work budget.

@@ -32,7 +32,7 @@ pub(crate) struct ConnectionState {
     /// Set if CONNECT has the bridge bit of mosquitto in its protocol version.
     pub(crate) is_bridge: bool,
     /// The CONNECT packet, while its password waits for its check or is being checked.
-    pub(crate) waiting: Option<Box<Connect>>,
+    pub(crate) pending_connect: Option<Box<Connect>>,
     /// Limits the output that may be written. `None` until output of this connection has waited for a commit, so that
     /// most connections do not pay for it.
     pub(crate) commit_gate: Option<Box<CommitGate>>,
@@ -71,7 +71,7 @@ impl ConnectionState {
             listener,
             identity: None,
             is_bridge: false,
-            waiting: None,
+            pending_connect: None,
             commit_gate: None,
             scheduled: None,
             is_changed: false,
@@ -199,21 +199,21 @@ impl Connections {
         }
     }
 
-    /// Does the work of [`Broker::is_waiting`](crate::Broker::is_waiting).
-    pub(crate) fn is_waiting(&self, id: ConnectionId) -> bool {
+    /// Does the work of [`Broker::is_password_pending`](crate::Broker::is_password_pending).
+    pub(crate) fn is_password_pending(&self, id: ConnectionId) -> bool {
         let connection = self.get(id);
-        connection.is_some_and(|connection| connection.waiting.is_some())
+        connection.is_some_and(|connection| connection.pending_connect.is_some())
     }
 
     /// Keeps the rest of a packet, which `handle_input` continues in a later turn.
-    pub(crate) fn put_off(&mut self, id: ConnectionId, task: Task) {
+    pub(crate) fn defer_packet(&mut self, id: ConnectionId, task: Task) {
         if let Some(connection) = self.get_mut(id) {
             connection.task = Some(Box::new(task));
         }
     }
 
     /// Returns `true` if an acknowledgement to this client can have a reason code. Only those of 5.0 can.
-    pub(crate) fn can_be_told(&self, id: ConnectionId) -> bool {
+    pub(crate) fn supports_reason_codes(&self, id: ConnectionId) -> bool {
         let connection = self.get(id);
         connection.is_some_and(|connection| connection.protocol.version() == ProtocolVersion::V5_0)
     }

@@ -62,7 +62,7 @@ pub use limits::{Backlog, Limits, ListenerLimits};
 pub use log_lines::limiter::{LogEvent, LogLimiter};
 pub use log_lines::targets::{CONNECTIONS, EVENTS};
 pub use sessions::client::Expiry;
-pub use sessions::replays::ReplayState;
+pub use sessions::retained_replays::RetainedReplayState;
 pub use stats::value::Value;
 pub use topics::retained::Retained;
 pub use topics::subscriptions::SubscriptionState;

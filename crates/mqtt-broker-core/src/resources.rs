@@ -1,6 +1,6 @@
 //! [`Resources`]: the limits, and how much memory and storage is left. The caller measures memory and storage, because
 //! the core does no I/O. This module decides if the limits are reached. The functions that accept a message, a session
-//! or a subscription call `lacks_memory` and `lacks_storage` first.
+//! or a subscription call `is_memory_exhausted` and `is_storage_exhausted` first.
 
 use crate::limits::Limits;
 
@@ -9,9 +9,9 @@ use crate::limits::Limits;
 pub(crate) struct Resources {
     pub(crate) limits: Limits,
     /// Set while the disk of the store is full.
-    pub(crate) is_full: bool,
+    pub(crate) is_store_full: bool,
     /// Set while the store is larger than `max_store_bytes`.
-    pub(crate) is_above_limit: bool,
+    pub(crate) is_store_above_limit: bool,
     /// Bytes of memory that the process used at the last measurement.
     pub(crate) memory_used: u64,
 }
@@ -20,19 +20,19 @@ impl Resources {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            is_full: false,
-            is_above_limit: false,
+            is_store_full: false,
+            is_store_above_limit: false,
             memory_used: 0,
         }
     }
 
     /// Returns `true` if the broker must not accept anything that has to be durable.
-    pub(crate) fn lacks_storage(&self) -> bool {
-        self.is_full || self.is_above_limit
+    pub(crate) fn is_storage_exhausted(&self) -> bool {
+        self.is_store_full || self.is_store_above_limit
     }
 
     /// Returns `true` if the broker must not accept anything that takes memory, because `memory_limit` is reached.
-    pub(crate) fn lacks_memory(&self) -> bool {
+    pub(crate) fn is_memory_exhausted(&self) -> bool {
         let limit = self.limits.maximum_memory;
         limit.is_some_and(|limit| self.memory_used >= limit)
     }

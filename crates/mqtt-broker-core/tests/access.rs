@@ -152,7 +152,7 @@ fn a_password_that_is_right_too_late_lets_nobody_in() {
     for is_late in [true, false] {
         let mut peer = world.open(0, &connect);
         let (id, check) = world.broker.poll_check().unwrap();
-        assert!(world.broker.is_waiting(id));
+        assert!(world.broker.is_password_pending(id));
         assert_eq!((check.listener, &*check.user_name), (0, "me"));
         assert_eq!(check.password, "secret");
         if is_late {

@@ -131,7 +131,7 @@ fn a_client_that_is_gone_takes_nothing_of_one_whose_identifier_begins_alike() {
         ];
         store.commit(&mutations, Clock::now()).unwrap();
     }
-    let gone = Mutation::ClientGone { client: "a".into() };
+    let gone = Mutation::ClientRemoved { client: "a".into() };
     store.commit(&[gone], Clock::now()).unwrap();
     let clients = store.load(Clock::now()).unwrap().clients;
     let names: Vec<_> = clients.iter().map(|client| &*client.identifier).collect();
@@ -170,7 +170,7 @@ fn a_store_of_another_format_is_refused() {
     for path in [older, newer] {
         let error = open(&path).unwrap_err();
         assert!(
-            matches!(error, StoreError::Damaged("unknown format")),
+            matches!(error, StoreError::Corrupt("unknown format")),
             "{error:?}"
         );
         assert!(error.is_about_the_file());
@@ -298,7 +298,7 @@ fn a_shared_message_goes_with_its_last_delivery() {
     commit(&finished(1, 19..20));
     assert_eq!(entries(&path, "messages"), 1, "the first one is gone");
     // Sessions that end count like deliveries that end.
-    let gone = (0..20).map(|client| Mutation::ClientGone {
+    let gone = (0..20).map(|client| Mutation::ClientRemoved {
         client: format!("client{client}").into(),
     });
     commit(&gone.collect::<Vec<_>>());
@@ -606,7 +606,7 @@ fn a_store_has_the_state_of_each_replay() {
         .commit(&client.broker.take_mutations(), clock)
         .unwrap();
     let saved = client.broker.save(now);
-    assert_eq!(saved.clients[0].replays.len(), 4);
+    assert_eq!(saved.clients[0].retained_replays.len(), 4);
     assert_eq!(store.load(clock).unwrap(), saved);
     let mut decoder = Decoder::client(ProtocolVersion::V5_0, MAXIMUM_PACKET_SIZE);
     let acknowledged = std::iter::from_fn(|| {
@@ -618,6 +618,6 @@ fn a_store_has_the_state_of_each_replay() {
         .commit(&client.broker.take_mutations(), clock)
         .unwrap();
     let saved = client.broker.save(now);
-    assert_eq!(saved.clients[0].replays.len(), 0);
+    assert_eq!(saved.clients[0].retained_replays.len(), 0);
     assert_eq!(store.load(clock).unwrap(), saved);
 }

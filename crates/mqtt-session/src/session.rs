@@ -91,7 +91,7 @@ impl Session {
 
     /// Records that the application has accepted a message of QoS 2 after the connection of the message has ended. A
     /// duplicate of the message will not be delivered. For QoS 0 and 1 nothing is recorded.
-    pub fn accept_message(&mut self, delivery: Delivery) {
+    pub fn hold_identifier(&mut self, delivery: Delivery) {
         if let Delivery::ExactlyOnce {
             packet_identifier, ..
         } = delivery
@@ -151,7 +151,7 @@ mod tests {
         let mut session = Session::default();
         let packet_identifier = PacketIdentifier::FIRST;
         let dup = false;
-        session.accept_message(Delivery::AtLeastOnce {
+        session.hold_identifier(Delivery::AtLeastOnce {
             packet_identifier,
             dup,
         });
@@ -160,8 +160,8 @@ mod tests {
             packet_identifier,
             dup,
         };
-        session.accept_message(delivery);
-        session.accept_message(delivery);
+        session.hold_identifier(delivery);
+        session.hold_identifier(delivery);
         assert_eq!(session.held().collect::<Vec<_>>(), [packet_identifier]);
     }
 }

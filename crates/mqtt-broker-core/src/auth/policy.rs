@@ -52,7 +52,7 @@ pub(crate) struct ListenerPolicies {
     /// The policy of every listener, if `listeners` is empty.
     everyone: ListenerPolicy,
     /// The policy of a listener whose number is not in `listeners`.
-    gone: ListenerPolicy,
+    removed: ListenerPolicy,
 }
 
 impl Default for ListenerPolicies {
@@ -60,7 +60,7 @@ impl Default for ListenerPolicies {
         Self {
             listeners: Vec::new(),
             everyone: ListenerPolicy::everyone(),
-            gone: ListenerPolicy::gone(),
+            removed: ListenerPolicy::removed(),
         }
     }
 }
@@ -71,7 +71,7 @@ impl ListenerPolicies {
     pub(crate) fn of(&self, listener: u32) -> &ListenerPolicy {
         let missing = match self.listeners.is_empty() {
             true => &self.everyone,
-            false => &self.gone,
+            false => &self.removed,
         };
         self.listeners.get(listener as usize).unwrap_or(missing)
     }
@@ -130,7 +130,7 @@ impl ListenerPolicy {
 
     /// Returns the policy of a listener that does not exist any more. It admits no client. Its ACL is empty, so that
     /// stored wills of its clients are not published and its retained messages are not sent.
-    pub(crate) fn gone() -> Self {
+    pub(crate) fn removed() -> Self {
         Self {
             allow_anonymous: false,
             list: Some(Arc::default()),
@@ -140,7 +140,7 @@ impl ListenerPolicy {
 
     /// Returns `true` if a principal that was admitted before is still admitted after a reload. A changed password does
     /// not matter here: it is checked at the next CONNECT.
-    pub(crate) fn knows(&self, principal: &Principal) -> bool {
+    pub(crate) fn still_admits(&self, principal: &Principal) -> bool {
         match (&principal.user_name, &self.users) {
             _ if self.identity.is_some() => true,
             (Some(user_name), Some(users)) => users.contains(user_name),

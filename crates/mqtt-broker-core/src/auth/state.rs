@@ -18,7 +18,7 @@ impl Auth {
     }
 
     /// Returns the maximum number of levels of a stored topic, which includes the levels of the longest mount point.
-    pub(crate) fn most_levels(&self) -> usize {
+    pub(crate) fn maximum_levels(&self) -> usize {
         let access = self.policies.listeners.iter();
         let mount_points = access.filter_map(|access| access.mount_point.as_deref());
         let levels = mount_points.map(|mount_point| mqtt_codec::levels(mount_point).count());

@@ -25,7 +25,7 @@ pub(crate) fn advance_fan_outs(broker: &mut Broker, now: Instant) {
         };
         let publication = &fan_out.publication;
         let (message, expires) = (&publication.message, publication.expires);
-        let mut routed = Routed::again(message, publication.delivery, expires, now);
+        let mut routed = Routed::from_message(message, publication.delivery, expires, now);
         while !broker.flow.work.is_spent() {
             let Some(copy) =
                 router::next_copy(&broker.resources, &mut fan_out.targets, &routed.publish)
@@ -53,7 +53,7 @@ fn begin_next(broker: &mut Broker, now: Instant) -> bool {
     };
     broker.flow.work.spend(1);
     // The disk may have become full since the broker received the message.
-    if retain::lacks_room(&broker.topics, &broker.resources, &publication.publish()) {
+    if retain::exceeds_quota(&broker.topics, &broker.resources, &publication.publish()) {
         let before = broker.durability.mutation_count();
         answer_publication(broker, now, &publication, ReasonCode::QuotaExceeded, before);
         return true;
@@ -99,7 +99,7 @@ fn answer_publication(
     if let Some(connection) = connection.filter(|connection| connection.client == Some(client)) {
         connection.is_publishing = false;
         match publication.delivery.packet_identifier() {
-            Some(_) if reason_code.is_error() && !broker.connections.can_be_told(id) => {
+            Some(_) if reason_code.is_error() && !broker.connections.supports_reason_codes(id) => {
                 close::end_connection(broker, now, id, reason_code);
             }
             Some(packet_identifier) => {
@@ -126,7 +126,7 @@ fn answer_publication(
         return broker.flow.throttle.resume(&mut broker.connections, id);
     }
     if !reason_code.is_error() {
-        acknowledgement::accept_message(broker, client, publication.delivery);
+        acknowledgement::hold_identifier(broker, client, publication.delivery);
     }
     if let Some(id) = broker
         .sessions

@@ -112,7 +112,7 @@ pub(crate) fn values(broker: &mut Broker, now: Instant) -> Vec<Value> {
 /// Returns the traffic of all connections, removed or not. A connection counts its own packets, so that no packet costs
 /// an access to shared counters.
 fn traffic(connections: &Connections, stats: &Stats) -> Traffic {
-    let mut traffic = stats.counters.gone;
+    let mut traffic = stats.counters.ended_traffic;
     for connection in connections.values() {
         traffic += connection.protocol.traffic();
     }

@@ -14,7 +14,7 @@ use mqtt_codec::{Message, PacketIdentifier, TopicFilter, TopicName, Will};
 use mqtt_session::OutboundMessage;
 
 use crate::sessions::client::{Client, Expiry};
-use crate::sessions::replays::ReplayState;
+use crate::sessions::retained_replays::RetainedReplayState;
 use crate::topics::retained::Retained;
 use crate::topics::subscriptions::SubscriptionState;
 
@@ -31,7 +31,7 @@ pub enum Mutation {
         state: ClientState,
     },
     /// The session of a client has ended, with everything that belongs to it.
-    ClientGone { client: Arc<str> },
+    ClientRemoved { client: Arc<str> },
     /// A client has added or replaced a subscription.
     Subscribed {
         client: Arc<str>,
@@ -44,10 +44,10 @@ pub enum Mutation {
         topic_filter: TopicFilter,
     },
     /// A replay of retained messages has advanced to this state, or has ended if `state` is `None`.
-    Replay {
+    RetainedReplay {
         client: Arc<str>,
         topic_filter: TopicFilter,
-        state: Option<ReplayState>,
+        state: Option<RetainedReplayState>,
     },
     /// The broker must deliver a message to the client.
     Queued {

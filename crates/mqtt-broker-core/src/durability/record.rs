@@ -86,7 +86,7 @@ pub(crate) fn store_client(
         client.stored = part;
     }
     if part < before {
-        durability.note_gone(identifier);
+        durability.note_client_removed(identifier);
     }
     note_client(connections, sessions, durability, key);
 }

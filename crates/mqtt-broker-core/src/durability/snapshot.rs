@@ -11,7 +11,7 @@ use crate::connection::Connections;
 use crate::durability::mutation::ClientState;
 use crate::sessions::client::{Client, Stored};
 use crate::sessions::queue::Queued;
-use crate::sessions::replays::ReplayState;
+use crate::sessions::retained_replays::RetainedReplayState;
 use crate::sessions::state::Sessions;
 use crate::topics::names::SYSTEM;
 use crate::topics::retained::Retained;
@@ -37,7 +37,7 @@ pub struct ClientSnapshot {
     /// The subscriptions of the client.
     pub subscriptions: Vec<(TopicFilter, SubscriptionState)>,
     /// The progress of the replays of retained messages that have not ended, in the order in which they began.
-    pub replays: Vec<(TopicFilter, ReplayState)>,
+    pub retained_replays: Vec<(TopicFilter, RetainedReplayState)>,
     /// The messages for the client, in ascending order of their numbers.
     pub deliveries: Vec<DeliverySnapshot>,
     /// Packet identifiers of messages of QoS 2 that the broker has accepted from the client, and for which it has not
@@ -108,7 +108,7 @@ fn save_client(connections: &Connections, now: Instant, client: &Client) -> Clie
             ..state
         },
         subscriptions: Vec::new(),
-        replays: Vec::new(),
+        retained_replays: Vec::new(),
         deliveries: Vec::new(),
         held: Vec::new(),
     };
@@ -156,14 +156,14 @@ fn save_session(
         .map(|(topic_filter, state)| (topic_filter.clone(), *state))
         .collect();
     saved.subscriptions.sort_by(|a, b| a.0.cmp(&b.0));
-    let replays = client.replays.iter();
+    let replays = client.retained_replays.iter();
     let replays = replays.filter_map(|replay| {
         let recorded = replay.recorded.clone()?;
         Some((replay.topic_filter.clone(), recorded))
     });
-    saved.replays = replays.collect();
+    saved.retained_replays = replays.collect();
     saved
-        .replays
+        .retained_replays
         .sort_by(|a, b| (a.1.number, &a.0).cmp(&(b.1.number, &b.0)));
 }
 

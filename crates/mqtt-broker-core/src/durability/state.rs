@@ -40,9 +40,9 @@ impl Durability {
     }
 
     /// Adds the mutation for the end of a stored session.
-    pub(crate) fn note_gone(&mut self, client: Arc<str>) {
+    pub(crate) fn note_client_removed(&mut self, client: Arc<str>) {
         if let Some(mutations) = &mut self.mutations {
-            mutations.push(Mutation::ClientGone { client });
+            mutations.push(Mutation::ClientRemoved { client });
         }
     }
 

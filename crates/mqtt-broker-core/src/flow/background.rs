@@ -13,7 +13,7 @@ use crate::topics::subscriptions::SubscriptionState;
 pub(crate) struct Background {
     /// The clients whose session has ended, each with its subscriptions that are still in the topic tree. The table of
     /// clients no longer has these keys, so a message that matches such a subscription is delivered to nobody.
-    pub(crate) gone: VecDeque<(ClientKey, IntoIter<TopicFilter, SubscriptionState>)>,
+    pub(crate) stale_subscriptions: VecDeque<(ClientKey, IntoIter<TopicFilter, SubscriptionState>)>,
     /// Clients whose will or session end is due, but whose will has to wait for the store.
     pub(crate) deferred: BTreeSet<ClientKey>,
 }

@@ -41,7 +41,7 @@ impl Default for Flow {
 impl Flow {
     /// Returns `true` if the topic tree has subscriptions of clients whose session has ended.
     pub(crate) fn has_stale_subscriptions(&self) -> bool {
-        !self.background.gone.is_empty()
+        !self.background.stale_subscriptions.is_empty()
     }
 
     /// Lets the next publication begin, because the mutations of the last one were taken for a commit.

@@ -169,8 +169,8 @@ impl Broker {
     }
 
     /// Returns `true` while the password of this connection waits for its check or is being checked.
-    pub fn is_waiting(&self, id: ConnectionId) -> bool {
-        self.connections.is_waiting(id)
+    pub fn is_password_pending(&self, id: ConnectionId) -> bool {
+        self.connections.is_password_pending(id)
     }
 
     /// Handles packets from the front of `input`, and advances `input` past them. Stops if no whole packet is left, if

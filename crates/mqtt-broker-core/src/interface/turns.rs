@@ -86,7 +86,7 @@ impl Broker {
         // Stale subscriptions have a budget of their own. Otherwise large publications could spend the whole budget in
         // each turn, and the tree would keep subscriptions that match nobody.
         self.flow.work = WorkBudget::new(self.resources.limits.work_per_connection);
-        stale_subscriptions::remove_subscriptions_of_gone(
+        stale_subscriptions::remove_stale_subscriptions(
             &mut self.topics,
             &mut self.flow,
             &mut self.stats,
@@ -96,7 +96,7 @@ impl Broker {
 
     /// Returns `true` if `run_background` has work that it can do now. The caller must not wait for I/O then.
     pub fn has_background_work(&mut self) -> bool {
-        !self.flow.background.gone.is_empty()
+        !self.flow.background.stale_subscriptions.is_empty()
             || fan_out::has_fan_out_to_advance(&self.durability, &mut self.flow, &self.resources)
             || {
                 !self.flow.background.deferred.is_empty()

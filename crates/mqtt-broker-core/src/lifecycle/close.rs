@@ -47,7 +47,7 @@ pub(crate) fn end_unadmitted(broker: &mut Broker, now: Instant) {
             !broker
                 .auth
                 .policy(connection.listener)
-                .knows(&client.principal)
+                .still_admits(&client.principal)
         })
     };
     let connections = broker.connections.iter();
@@ -99,7 +99,7 @@ pub(crate) fn handle_closed(
     let Some(connection) = broker.connections.known_mut(id) else {
         return;
     };
-    if connection.waiting.take().is_some() {
+    if connection.pending_connect.take().is_some() {
         // The password need not be hashed any more. `handle_checked` ignores the result of a hash in progress.
         broker
             .auth
@@ -152,7 +152,7 @@ pub(crate) fn handle_closed(
             _ => {}
         }
     }
-    expiry::client_is_gone(broker, now, key);
+    expiry::handle_disconnected(broker, now, key);
 }
 
 /// Does the work of [`Broker::end_uncommitted`].

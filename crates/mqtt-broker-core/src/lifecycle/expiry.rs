@@ -28,7 +28,7 @@ pub(crate) fn publish_all_wills(broker: &mut Broker, now: Instant) {
 
 /// Starts the Session Expiry Interval and the Will Delay Interval after a connection has ended. Intervals of zero end
 /// immediately.
-pub(crate) fn client_is_gone(broker: &mut Broker, now: Instant, key: ClientKey) {
+pub(crate) fn handle_disconnected(broker: &mut Broker, now: Instant, key: ClientKey) {
     let Some(client) = broker.sessions.known_mut(key) else {
         return;
     };
@@ -125,7 +125,9 @@ fn remove_client(broker: &mut Broker, now: Instant, key: ClientKey) {
             &mut client,
         );
         if client.stored > Stored::Nothing {
-            broker.durability.note_gone(Arc::clone(&client.identifier));
+            broker
+                .durability
+                .note_client_removed(Arc::clone(&client.identifier));
         }
         redistribute::redistribute(broker, now, client);
     }

@@ -20,7 +20,7 @@ pub(crate) enum SessionOwner {
     /// The session belongs to another user or to another mount point.
     Other,
     /// The session belongs to a user who may no longer connect and is not connected. The session may be ended.
-    Gone,
+    Removed,
 }
 
 /// Returns the owner of the session with this identifier, compared with a client of this user at this listener. Only
@@ -47,9 +47,9 @@ pub(crate) fn owner_of(
     }
     // A removed user cannot resume the session. Without this rule a session that never expires would block its client
     // identifier forever.
-    if client.connection.is_none() && !broker.auth.policy(who.listener).knows(who) {
+    if client.connection.is_none() && !broker.auth.policy(who.listener).still_admits(who) {
         log::info!(target: EVENTS, "The session of client {name} ends: its user is not allowed to connect any more.");
-        return SessionOwner::Gone;
+        return SessionOwner::Removed;
     }
     if broker
         .stats

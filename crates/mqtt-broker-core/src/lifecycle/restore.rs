@@ -20,7 +20,7 @@ use crate::log_lines::targets::EVENTS;
 use crate::routing::retain;
 use crate::sessions::client::{Client, Expiry};
 use crate::sessions::queue::Queued;
-use crate::sessions::replays::Replay;
+use crate::sessions::retained_replays::RetainedReplay;
 use crate::topics::subscriptions::Subscriber;
 
 /// Does the work of [`Broker::restore`].
@@ -43,7 +43,7 @@ pub(crate) fn restore(broker: &mut Broker, now: Instant, mut saved: Snapshot) {
         .collect();
     for (was_connected, key) in restored {
         match was_connected {
-            true => expiry::client_is_gone(broker, now, key),
+            true => expiry::handle_disconnected(broker, now, key),
             false => expiry::handle_client_timeout(broker, now, key),
         }
     }
@@ -67,7 +67,7 @@ fn restore_client(broker: &mut Broker, now: Instant, saved: ClientSnapshot) -> C
                 client.queue.push(Queued {
                     number,
                     outgoing,
-                    holds: false,
+                    blocks_qos_0: false,
                 });
             }
             (None, None) => {}
@@ -77,12 +77,12 @@ fn restore_client(broker: &mut Broker, now: Instant, saved: ClientSnapshot) -> C
         .stats
         .counters
         .count_queue((0, 0), client.queue.totals());
-    for (topic_filter, state) in saved.replays {
+    for (topic_filter, state) in saved.retained_replays {
         // A replay compares the numbers and versions of new messages with its own, so the counters must continue above
         // them.
         client.next_number = client.next_number.max(state.number);
         broker.topics.retained.raise_version(state.version);
-        client.replays.insert(Replay {
+        client.retained_replays.insert(RetainedReplay {
             topic_filter,
             recorded: Some(state.clone()),
             state,
@@ -127,7 +127,7 @@ fn restore_client(broker: &mut Broker, now: Instant, saved: ClientSnapshot) -> C
 /// Removes retained messages, subscriptions and wills whose topic has more levels than a client may use, from `saved`
 /// and from the store. The broker relies on this limit for the cost of matching a topic.
 pub(crate) fn drop_too_deep(auth: &Auth, durability: &mut Durability, saved: &mut Snapshot) {
-    let limit = auth.most_levels();
+    let limit = auth.maximum_levels();
     let is_deep = |topic: &str| mqtt_codec::levels(topic).take(limit + 1).count() > limit;
     let mut removed = Vec::new();
     saved.retained.retain(|retained| {

@@ -22,19 +22,17 @@ pub(crate) fn remove_subscriptions(
     let subscriptions = std::mem::take(&mut client.subscriptions);
     if !subscriptions.is_empty() {
         let subscriptions = subscriptions.into_iter();
-        flow.background.gone.push_back((key, subscriptions));
-        remove_subscriptions_of_gone(topics, flow, stats);
+        flow.background
+            .stale_subscriptions
+            .push_back((key, subscriptions));
+        remove_stale_subscriptions(topics, flow, stats);
     }
 }
 
 /// Removes stale subscriptions from the topic tree until the work budget of this call is spent.
-pub(crate) fn remove_subscriptions_of_gone(
-    topics: &mut Topics,
-    flow: &mut Flow,
-    stats: &mut Stats,
-) {
+pub(crate) fn remove_stale_subscriptions(topics: &mut Topics, flow: &mut Flow, stats: &mut Stats) {
     while !flow.work.is_spent() {
-        let Some((key, subscriptions)) = flow.background.gone.front_mut() else {
+        let Some((key, subscriptions)) = flow.background.stale_subscriptions.front_mut() else {
             return;
         };
         let key = *key;
@@ -44,7 +42,7 @@ pub(crate) fn remove_subscriptions_of_gone(
                 remove_subscriber(topics, stats, &topic_filter, key);
             }
             None => {
-                flow.background.gone.pop_front();
+                flow.background.stale_subscriptions.pop_front();
             }
         }
     }

@@ -51,8 +51,8 @@ pub(crate) fn connect_reject_reason(
     // A store above `max_store_bytes` does not keep clients from resuming stored sessions, because the store shrinks
     // when their messages are delivered. A full disk does: even the delivery of a message makes mutations.
     let is_refused = match is_stored {
-        true => resources.is_full,
-        false => is_to_be_stored && resources.lacks_storage(),
+        true => resources.is_store_full,
+        false => is_to_be_stored && resources.is_storage_exhausted(),
     };
     if is_refused {
         return Some(match version {
@@ -61,7 +61,7 @@ pub(crate) fn connect_reject_reason(
         });
     }
     // A client with a session may reconnect even without memory, because the delivery of its messages frees memory.
-    if is_new && resources.lacks_memory() {
+    if is_new && resources.is_memory_exhausted() {
         return Some(ReasonCode::ServerBusy);
     }
     let is_full = |maximum: usize| sessions.clients.len() >= maximum;

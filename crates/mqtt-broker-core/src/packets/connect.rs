@@ -45,7 +45,7 @@ pub(crate) fn handle_connect(
     {
         broker
             .connections
-            .put_off(id, Task::Connect(Box::new(connect)));
+            .defer_packet(id, Task::Connect(Box::new(connect)));
         return None;
     }
     let connection = broker.connections.known(id)?;
@@ -74,7 +74,7 @@ pub(crate) fn handle_connect(
         ),
         AuthDecision::Check => {
             let connection = broker.connections.known_mut(id)?;
-            connection.waiting = Some(Box::new(connect));
+            connection.pending_connect = Some(Box::new(connect));
             let group = PeerGroup::of(&connection.peer);
             return broker.auth.checks.push(group, id).err();
         }
@@ -179,7 +179,7 @@ pub(crate) fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut co
             ReasonCode::ClientIdentifierNotValid,
         );
     }
-    let starts_anew = connect.clean_start || owner == SessionOwner::Gone;
+    let starts_anew = connect.clean_start || owner == SessionOwner::Removed;
     let (key, mut session) = takeover::find_session(broker, now, id, &identifier, starts_anew);
     log_connect(
         &broker.connections,

@@ -176,7 +176,7 @@ pub(crate) fn handle_checked(
     result: Result<(), ReasonCode>,
 ) {
     let connection = broker.connections.get_mut(id);
-    if let Some(connect) = connection.and_then(|connection| connection.waiting.take()) {
+    if let Some(connect) = connection.and_then(|connection| connection.pending_connect.take()) {
         match result {
             Ok(()) => connect::accept(broker, now, id, *connect),
             Err(reason_code) => connect::refuse(
@@ -210,7 +210,7 @@ pub(crate) fn remove(broker: &mut Broker, now: Instant, id: ConnectionId) {
             .flow
             .timers
             .cancel(TimerKey::Connection(id), connection.scheduled);
-        broker.stats.counters.gone += connection.protocol.traffic();
+        broker.stats.counters.ended_traffic += connection.protocol.traffic();
         broker
             .stats
             .counters

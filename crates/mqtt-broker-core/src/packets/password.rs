@@ -14,7 +14,7 @@ pub(crate) fn poll_check(
         let id = auth.checks.pop()?;
         let connection = connections.get(id);
         let check = connection.and_then(|connection| {
-            let connect = connection.waiting.as_ref()?;
+            let connect = connection.pending_connect.as_ref()?;
             Some(PasswordCheck {
                 listener: connection.listener,
                 user_name: connect.user_name.clone()?,

@@ -53,8 +53,8 @@ pub(crate) fn handle_message(
     }
     // PUBACK and PUBREC of 3.x have no reason code. Without an error the publisher would discard a message that the
     // broker cannot store, so the broker ends the connection instead.
-    if retain::lacks_room(&broker.topics, &broker.resources, publish)
-        && !broker.connections.can_be_told(id)
+    if retain::exceeds_quota(&broker.topics, &broker.resources, publish)
+        && !broker.connections.supports_reason_codes(id)
     {
         return close::end_connection(broker, now, id, ReasonCode::QuotaExceeded);
     }
@@ -130,13 +130,13 @@ fn protocol_violation(
 /// removal needs no room: it takes effect in memory, and its mutation waits until the store has room.
 fn clear_without_room(broker: &mut Broker, publisher: ClientKey, publish: &PublishRef<'_>) {
     let is_clear = publish.retain && publish.payload.is_empty();
-    if (broker.resources.lacks_storage() || broker.resources.lacks_memory())
+    if (broker.resources.is_storage_exhausted() || broker.resources.is_memory_exhausted())
         && is_clear
         && publish.delivery.qos() > QoS::AtMostOnce
         && !broker
             .sessions
             .is_reserved_for(publisher, publish.topic_name)
-        && permissions::may(
+        && permissions::is_allowed(
             &broker.auth,
             &broker.sessions,
             publisher,
@@ -167,7 +167,7 @@ fn reject_reason(
     if publish.payload.len() > broker.resources.limits.maximum_payload {
         return Some(RejectReason::TooLarge);
     }
-    if !permissions::may(
+    if !permissions::is_allowed(
         &broker.auth,
         &broker.sessions,
         publisher,
@@ -176,7 +176,8 @@ fn reject_reason(
     ) {
         return Some(RejectReason::NotAllowed);
     }
-    retain::lacks_room(&broker.topics, &broker.resources, publish).then_some(RejectReason::NoRoom)
+    retain::exceeds_quota(&broker.topics, &broker.resources, publish)
+        .then_some(RejectReason::NoRoom)
 }
 
 /// Logs a rejected message, within the limits of log lines for each client.

@@ -1,5 +1,5 @@
 //! Handles SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0, 3.8 and 3.10). A packet with many topic filters is handled in several
-//! turns, and answered after its last filter. The retained messages for a new subscription are sent by `replay.rs` and
+//! turns, and answered after its last filter. The retained messages for a new subscription are sent by `retained_replay.rs` and
 //! `sending.rs`.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::lifecycle::stale_subscriptions;
 use crate::log_lines::targets::EVENTS;
 use crate::packets::task::{SubscribeTask, Task, UnsubscribeTask};
 use crate::packets::wait;
-use crate::routing::{permissions, replay, sending};
+use crate::routing::{permissions, retained_replay, sending};
 use crate::sessions::client::Stored;
 use crate::sessions::state::Sessions;
 use crate::topics::names::is_too_deep;
@@ -60,7 +60,7 @@ pub(crate) fn continue_subscribe(
 ) {
     loop {
         if must_stop(broker, id, key) {
-            return broker.connections.put_off(id, Task::Subscribe(task));
+            return broker.connections.defer_packet(id, Task::Subscribe(task));
         }
         let Some(subscription) = task.left.next() else {
             break;
@@ -113,7 +113,7 @@ fn subscribe(
         Err(reason_code) => reason_code,
     });
     if let Ok(is_new) = result {
-        replay::begin_replay(broker, key, &subscription.topic_filter, state, is_new);
+        retained_replay::begin_replay(broker, key, &subscription.topic_filter, state, is_new);
     }
     broker
         .flow
@@ -148,7 +148,7 @@ pub(crate) fn continue_unsubscribe(
 ) {
     loop {
         if must_stop(broker, id, key) {
-            return broker.connections.put_off(id, Task::Unsubscribe(task));
+            return broker.connections.defer_packet(id, Task::Unsubscribe(task));
         }
         let Some(topic_filter) = task.left.next() else {
             break;
@@ -187,7 +187,7 @@ fn unsubscribe(broker: &mut Broker, key: ClientKey, topic_filter: &TopicFilter) 
         topic_filter,
         key,
     );
-    replay::end_replay(
+    retained_replay::end_replay(
         &mut broker.connections,
         &mut broker.sessions,
         &mut broker.durability,
@@ -249,7 +249,7 @@ fn add_subscription(
     state: SubscriptionState,
 ) -> Result<bool, ReasonCode> {
     let filter = &subscription.topic_filter;
-    let lacks_memory = broker.resources.lacks_memory();
+    let is_memory_exhausted = broker.resources.is_memory_exhausted();
     let client = broker
         .sessions
         .clients
@@ -263,9 +263,12 @@ fn add_subscription(
         return Ok(false); // a client that repeats its SUBSCRIBE after each reconnect adds no mutation
     }
     let is_new = before.is_none();
-    let lacks_storage = broker.resources.is_above_limit && client.stored == Stored::Session;
+    let is_storage_exhausted =
+        broker.resources.is_store_above_limit && client.stored == Stored::Session;
     if is_new
-        && (lacks_storage || lacks_memory || client.subscriptions.len() >= MAXIMUM_SUBSCRIPTIONS)
+        && (is_storage_exhausted
+            || is_memory_exhausted
+            || client.subscriptions.len() >= MAXIMUM_SUBSCRIPTIONS)
     {
         return Err(ReasonCode::QuotaExceeded);
     }

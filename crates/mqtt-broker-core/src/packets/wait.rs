@@ -34,7 +34,7 @@ pub(crate) fn must_wait(broker: &mut Broker, now: Instant, id: ConnectionId, inp
     if connection.protocol.has_ended() {
         return false;
     }
-    if connection.waiting.is_some() || connection.is_publishing {
+    if connection.pending_connect.is_some() || connection.is_publishing {
         return true; // resumed by `handle_checked`, or by the acknowledgement after the last slice
     }
     if connection.throttled_until.is_some_and(|until| now < until) {
@@ -47,14 +47,14 @@ pub(crate) fn must_wait(broker: &mut Broker, now: Instant, id: ConnectionId, inp
         // The connection resumes when the peer has read. Acknowledgements and pings are handled meanwhile: without its
         // acknowledgements the broker would resend messages after a reconnect, and without its pings the keep alive
         // would expire. PUBLISH, SUBSCRIBE and UNSUBSCRIBE wait.
-        if brings_work(*first) || connection.unanswered >= MAXIMUM_UNANSWERED {
+        if has_large_effect(*first) || connection.unanswered >= MAXIMUM_UNANSWERED {
             connection.awaits_output_room = true;
             return true;
         }
         connection.unanswered += 1;
     }
     if broker.flow.fan_outs.has_any()
-        && is(*first, PacketType::Publish)
+        && has_type(*first, PacketType::Publish)
         && broker.flow.fan_outs.has_orphan_of(&broker.connections, id)
     {
         return true; // resumed when the publication is delivered
@@ -121,7 +121,7 @@ fn may_mutate(
         // `upgrade_outgoing_qos` raises its QoS. On a full disk the broker rejects messages of QoS 1 and 2 and retains
         // nothing, so a PUBLISH makes no mutation and need not wait.
         Some(PacketType::Publish) => {
-            !resources.lacks_storage() && (first & 0x07 != 0 || resources.limits.upgrade_qos)
+            !resources.is_storage_exhausted() && (first & 0x07 != 0 || resources.limits.upgrade_qos)
         }
         Some(
             PacketType::Puback
@@ -148,23 +148,23 @@ pub(crate) fn note_written(
     };
     // A connection that waits because of `MAXIMUM_UNANSWERED` resumes when the peer reads anything, even if the output
     // is still full: its next packet may be an acknowledgement or a ping.
-    let is_deaf = connection.unanswered >= MAXIMUM_UNANSWERED;
+    let was_limited = connection.unanswered >= MAXIMUM_UNANSWERED;
     connection.unanswered = 0;
     let has_room = connection.protocol.output().len() < maximum_unwritten;
-    if connection.awaits_output_room && (has_room || is_deaf) {
+    if connection.awaits_output_room && (has_room || was_limited) {
         connection.awaits_output_room = false;
         flow.throttle.resume(connections, id);
     }
 }
 
 /// Returns `true` if the first byte of a packet has this packet type in its upper four bits.
-fn is(first: u8, packet_type: PacketType) -> bool {
+fn has_type(first: u8, packet_type: PacketType) -> bool {
     PacketType::from_value(first >> 4) == Some(packet_type)
 }
 
 /// Returns `true` for PUBLISH, SUBSCRIBE and UNSUBSCRIBE, whose answer or effect may be large.
-fn brings_work(first: u8) -> bool {
-    is(first, PacketType::Publish)
-        || is(first, PacketType::Subscribe)
-        || is(first, PacketType::Unsubscribe)
+fn has_large_effect(first: u8) -> bool {
+    has_type(first, PacketType::Publish)
+        || has_type(first, PacketType::Subscribe)
+        || has_type(first, PacketType::Unsubscribe)
 }

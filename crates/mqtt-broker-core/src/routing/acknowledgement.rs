@@ -42,18 +42,18 @@ pub(crate) fn acknowledge(
 
 /// Records in the session that the broker has accepted a message of an earlier connection. If the client resends a
 /// message of QoS 2, the broker recognises the duplicate by its packet identifier.
-pub(crate) fn accept_message(broker: &mut Broker, key: ClientKey, delivery: Delivery) {
+pub(crate) fn hold_identifier(broker: &mut Broker, key: ClientKey, delivery: Delivery) {
     let Some(client) = broker.sessions.clients.get_mut(key) else {
         return; // the session has ended while the publication was delivered
     };
     if let Some(id) = client.connection {
         if let Some(connection) = broker.connections.get_mut(id) {
-            connection.protocol.accept_message(delivery);
+            connection.protocol.hold_identifier(delivery);
         }
         return settle::settle(broker, id);
     }
     if let Some(session) = &mut client.session {
-        session.accept_message(delivery);
+        session.hold_identifier(delivery);
     }
     if let Delivery::ExactlyOnce {
         packet_identifier, ..

@@ -23,7 +23,7 @@ use crate::log_lines::targets::EVENTS;
 use crate::resources::Resources;
 use crate::routing::permissions;
 use crate::routing::routed::{DeliveryOptions, Routed};
-use crate::routing::sending::{self, is_held};
+use crate::routing::sending::{self, must_wait_for_replay};
 use crate::sessions::state::Sessions;
 use crate::stats::drops::DropReason;
 use crate::stats::state::Stats;
@@ -47,7 +47,7 @@ pub(crate) fn deliver(
         return; // the session has ended since the subscribers of a large publication were collected
     };
     let is_full = client.queue.is_full(&broker.resources.limits);
-    if broker.resources.lacks_memory() {
+    if broker.resources.is_memory_exhausted() {
         return drop_message(
             &mut broker.sessions,
             &mut broker.stats,
@@ -136,8 +136,8 @@ fn deliver_at_once(
     // waits for a replay of retained messages, or a message of QoS 0 that had no room in the output. Otherwise the last
     // message of a topic that the client receives would not be the newest one.
     if connection.protocol.output().len() >= broker.resources.limits.maximum_unwritten
-        || client.queue.holds()
-        || is_held(
+        || client.queue.blocks_qos_0()
+        || must_wait_for_replay(
             client,
             &broker.topics.retained,
             client.next_number,
@@ -280,7 +280,7 @@ fn unmounted(
 fn drop_message(sessions: &mut Sessions, stats: &mut Stats, key: ClientKey, reason: DropReason) {
     stats.counters.drops.count(reason);
     if let Some(client) = sessions.clients.get_mut(key) {
-        if client.queue.overflows() {
+        if client.queue.note_overflow() {
             let name = Excerpt(&client.identifier);
             log::warn!(
                 target: EVENTS,

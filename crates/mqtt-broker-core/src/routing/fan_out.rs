@@ -95,7 +95,7 @@ pub(crate) fn begin_fan_out(
 ) {
     let mutations_before = broker.durability.mutation_count();
     let message = Arc::clone(&publication.message);
-    let mut routed = Routed::again(&message, publication.delivery, publication.expires, now);
+    let mut routed = Routed::from_message(&message, publication.delivery, publication.expires, now);
     if message.retain {
         retain::retain(broker, now, &mut routed, publication.source.clone());
     }
@@ -146,7 +146,7 @@ pub(crate) fn may_mutate_now(
 ) -> bool {
     durability.mutations.is_none()
         || !flow.fan_outs.is_sealed
-            && (resources.lacks_storage()
+            && (resources.is_storage_exhausted()
                 || flow.throttle.pressure(durability, resources) == Pressure::None)
 }
 

@@ -50,7 +50,7 @@ fn route_own(broker: &mut Broker, now: Instant, message: &Arc<Message>, expires:
     // The packet identifier is a placeholder: only the QoS counts here.
     let first = mqtt_codec::PacketIdentifier::FIRST;
     let delivery = Delivery::first(QoS::ExactlyOnce, first);
-    let mut routed = Routed::again(message, delivery, expires, now);
+    let mut routed = Routed::from_message(message, delivery, expires, now);
     let targets = router::collect_targets(broker, &routed.publish, None);
     if !router::is_large(&broker.resources, &targets, message.payload.len()) {
         router::deliver_all(broker, now, &mut routed, targets);

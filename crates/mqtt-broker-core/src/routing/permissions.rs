@@ -21,7 +21,7 @@ pub(crate) fn mount_point<'a>(
 }
 
 /// Returns `true` if the ACL allows the client this action on the topic.
-pub(crate) fn may(
+pub(crate) fn is_allowed(
     auth: &Auth,
     sessions: &Sessions,
     key: ClientKey,

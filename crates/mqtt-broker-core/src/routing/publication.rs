@@ -32,7 +32,7 @@ pub(crate) fn publish_will(broker: &mut Broker, now: Instant, key: ClientKey, wi
         .get(key)
         .map(|client| Arc::clone(&client.identifier));
     let name = name.unwrap_or_default();
-    if !permissions::may(
+    if !permissions::is_allowed(
         &broker.auth,
         &broker.sessions,
         key,

@@ -48,7 +48,7 @@ fn redistribute_message(
     };
     // The packet identifier is a placeholder. `deliver` only uses the QoS.
     let delivery = Delivery::first(outgoing.qos, PacketIdentifier::FIRST);
-    let mut routed = Routed::again(&message, delivery, outgoing.expires(), now);
+    let mut routed = Routed::from_message(&message, delivery, outgoing.expires(), now);
     let publish = &mut routed.publish;
     publish.retain |= outgoing.retain;
     if let Some(expires) = outgoing.expires() {

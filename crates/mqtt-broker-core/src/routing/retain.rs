@@ -31,7 +31,7 @@ pub(crate) fn drop_without_memory(
     topic_name: &str,
     is_retained: bool,
 ) -> bool {
-    if !broker.resources.lacks_memory() {
+    if !broker.resources.is_memory_exhausted() {
         return false;
     }
     broker.stats.counters.drops.count(DropReason::MemoryLimit);
@@ -60,8 +60,8 @@ pub(crate) fn retain(
         );
     }
     let size = retained::footprint_of_retained(publish);
-    if broker.resources.lacks_storage()
-        || broker.resources.lacks_memory()
+    if broker.resources.is_storage_exhausted()
+        || broker.resources.is_memory_exhausted()
         || !broker
             .topics
             .retained
@@ -146,11 +146,15 @@ pub(crate) fn sweep_retained(broker: &mut Broker, now: Instant) {
 
 /// Returns `true` if the broker cannot accept this message of QoS 1 or 2, because storage, memory or the retained
 /// messages have reached their limit. Returns `false` for messages of QoS 0, which are delivered but not retained then.
-pub(crate) fn lacks_room(topics: &Topics, resources: &Resources, publish: &PublishRef<'_>) -> bool {
+pub(crate) fn exceeds_quota(
+    topics: &Topics,
+    resources: &Resources,
+    publish: &PublishRef<'_>,
+) -> bool {
     let is_kept = publish.retain && !publish.payload.is_empty();
     publish.delivery.qos() > QoS::AtMostOnce
-        && (resources.lacks_storage()
-            || resources.lacks_memory()
+        && (resources.is_storage_exhausted()
+            || resources.is_memory_exhausted()
             || is_kept && {
                 let size = retained::footprint_of_retained(publish);
                 let limits = &resources.limits;

@@ -35,8 +35,8 @@ pub(crate) fn deliver_all(
             copy.of_share(share.clone()),
         );
     }
-    let are_one = !broker.resources.limits.allow_duplicates;
-    let is_same = |a: &Subscriber, b: &Subscriber| are_one && a.client == b.client;
+    let merges_overlapping = !broker.resources.limits.allow_duplicates;
+    let is_same = |a: &Subscriber, b: &Subscriber| merges_overlapping && a.client == b.client;
     for of_client in targets.plain.chunk_by(is_same) {
         if let Some(first) = of_client.first() {
             let copy = DeliveryOptions::new(of_client, &routed.publish, upgrade_qos);
@@ -147,7 +147,7 @@ fn member_state(broker: &Broker, member: &Subscriber, publish: &PublishRef<'_>) 
         return MemberState::Unable;
     };
     if client.queue.is_full(&broker.resources.limits)
-        || !permissions::may(
+        || !permissions::is_allowed(
             &broker.auth,
             &broker.sessions,
             member.client,

@@ -2,7 +2,7 @@
 //! replays of retained messages, and adds them to the output of its connection, while the window and the output have
 //! room.
 //!
-//! A call does a limited number of steps. `delivery.rs` decides which messages are queued, and `sessions/replays.rs` decides
+//! A call does a limited number of steps. `delivery.rs` decides which messages are queued, and `sessions/retained_replays.rs` decides
 //! which retained messages a subscription receives.
 
 use std::time::Instant;
@@ -22,7 +22,7 @@ use crate::limits::Limits;
 use crate::log_lines::limiter::{LogEvent, LogLimiter};
 use crate::log_lines::targets::EVENTS;
 use crate::routing::permissions::{may_receive, without_mount_point};
-use crate::routing::replay;
+use crate::routing::retained_replay;
 use crate::sessions::client::{Client, Stored};
 use crate::sessions::queue::Queued;
 use crate::sessions::state::Sessions;
@@ -87,8 +87,8 @@ pub(crate) fn send_queue(broker: &mut Broker, now: Instant, key: ClientKey) -> u
         return 0;
     };
     // The usual case after an acknowledgement: no message waits.
-    if client.queue.is_empty() && client.replays.is_empty() {
-        client.queue.is_over();
+    if client.queue.is_empty() && client.retained_replays.is_empty() {
+        client.queue.allow_overflow_warning();
         return 0;
     }
     let before = client.queue.totals();
@@ -110,7 +110,7 @@ pub(crate) fn send_queue(broker: &mut Broker, now: Instant, key: ClientKey) -> u
     let Sending {
         steps, sent, notes, ..
     } = sending;
-    client.queue.is_over();
+    client.queue.allow_overflow_warning();
     broker.flow.work.spend(MAXIMUM_STEPS - steps);
     broker
         .stats
@@ -170,10 +170,10 @@ fn record_note(
             }
         }),
         Note::Replayed(topic_filter) => {
-            replay::record_replay(connections, sessions, durability, key, &topic_filter)
+            retained_replay::record_replay(connections, sessions, durability, key, &topic_filter)
         }
         Note::ReplayEnded(topic_filter) => {
-            replay::note_replay_end(connections, sessions, durability, key, topic_filter)
+            retained_replay::note_replay_end(connections, sessions, durability, key, topic_filter)
         }
     }
 }
@@ -185,7 +185,7 @@ impl Sending<'_> {
             return;
         }
         while self.steps > 0 {
-            let step = if self.client.replays.is_empty() {
+            let step = if self.client.retained_replays.is_empty() {
                 self.send_queued()
             } else {
                 self.send_either()
@@ -200,7 +200,7 @@ impl Sending<'_> {
     /// Sends a message from the queue or from a replay, alternately. Without the alternation, a long replay would delay
     /// the queue, or a steady stream of queued messages would delay the replay.
     fn send_either(&mut self) -> Step {
-        let first = if self.client.replays.take_turn() {
+        let first = if self.client.retained_replays.take_turn() {
             self.send_queued()
         } else {
             self.send_replayed()
@@ -209,7 +209,7 @@ impl Sending<'_> {
             return first;
         }
         // The first source had no message that can be sent, so the other source has its turn.
-        if self.client.replays.take_turn() {
+        if self.client.retained_replays.take_turn() {
             self.send_queued()
         } else {
             self.send_replayed()
@@ -265,7 +265,7 @@ impl Sending<'_> {
     /// sent first.
     fn send_replayed(&mut self) -> Step {
         let front = self.client.queue.front().map(|queued| queued.number);
-        let Some(replay) = self.client.replays.first_mut() else {
+        let Some(replay) = self.client.retained_replays.first_mut() else {
             return Step::Blocked;
         };
         if front.is_some_and(|front| front < replay.state.number) {
@@ -279,7 +279,7 @@ impl Sending<'_> {
         if !self.has_room_for_any(subscription.options.qos) {
             return Step::Blocked;
         }
-        while let Some(replay) = self.client.replays.first_mut() {
+        while let Some(replay) = self.client.retained_replays.first_mut() {
             let after = replay.state.after.as_ref();
             let retained = match self
                 .retained
@@ -382,14 +382,14 @@ impl Sending<'_> {
 
     /// Advances the oldest replay past the message of this topic, which was sent or skipped.
     fn pass(&mut self, topic_name: &TopicName) {
-        if let Some(replay) = self.client.replays.first_mut() {
+        if let Some(replay) = self.client.retained_replays.first_mut() {
             replay.state.after = Some(topic_name.clone());
         }
     }
 
     /// Removes the replay of this subscription.
     fn end_replay(&mut self, topic_filter: &TopicFilter) -> Step {
-        let ended = self.client.replays.remove(topic_filter);
+        let ended = self.client.retained_replays.remove(topic_filter);
         if ended.is_some_and(|replay| replay.recorded.is_some()) {
             self.notes.push(Note::ReplayEnded(topic_filter.clone()));
         }
@@ -455,7 +455,7 @@ impl Sending<'_> {
 
     /// Returns `true` if a queued message must wait until a replay has passed its topic.
     fn waits_for_replay(&self, queued: &Queued) -> bool {
-        if self.client.replays.is_empty() {
+        if self.client.retained_replays.is_empty() {
             return false;
         }
         let topic_name = &queued.outgoing.message.topic_name;
@@ -466,22 +466,26 @@ impl Sending<'_> {
             .as_deref();
         let mounted = mount_point.map(|mount_point| format!("{mount_point}{topic_name}"));
         let topic_name = mounted.as_deref().unwrap_or(topic_name);
-        is_held(self.client, self.retained, queued.number, topic_name)
+        must_wait_for_replay(self.client, self.retained, queued.number, topic_name)
     }
 }
 
 /// Returns `true` if a message with this number must wait until a replay of the client has passed its topic. The topic
 /// name includes the mount point.
 #[inline]
-pub(crate) fn is_held(
+pub(crate) fn must_wait_for_replay(
     client: &Client,
     retained: &RetainedMessages,
     number: u64,
     topic_name: &str,
 ) -> bool {
-    if client.replays.is_empty() {
+    if client.retained_replays.is_empty() {
         return false;
     }
     let older = retained.get(topic_name);
-    older.is_some_and(|older| client.replays.hold(number, topic_name, older.version))
+    older.is_some_and(|older| {
+        client
+            .retained_replays
+            .must_wait(number, topic_name, older.version)
+    })
 }

@@ -13,7 +13,7 @@ use mqtt_session::{OutboundMessage, Session};
 use crate::auth::policy::Principal;
 use crate::keys::ConnectionId;
 use crate::sessions::queue::{Queue, Queued};
-use crate::sessions::replays::Replays;
+use crate::sessions::retained_replays::RetainedReplays;
 use crate::topics::subscriptions::SubscriptionState;
 
 /// Tables with at most this capacity are not shrunk, because they waste little memory.
@@ -38,7 +38,7 @@ pub(crate) struct Client {
     /// The messages that wait for the client.
     pub(crate) queue: Queue,
     /// The retained messages that the client has not received yet.
-    pub(crate) replays: Replays,
+    pub(crate) retained_replays: RetainedReplays,
     /// The time at which `send_queue` continues, if its last call has spent all its steps.
     pub(crate) resumes: Option<Instant>,
     /// The part of the client that the store has.
@@ -144,7 +144,7 @@ impl Client {
             subscriptions: HashMap::new(),
             identifiers: BTreeMap::new(),
             queue: Queue::default(),
-            replays: Replays::default(),
+            retained_replays: RetainedReplays::default(),
             resumes: None,
             stored: Stored::Nothing,
             in_flight: BTreeMap::new(),
@@ -199,11 +199,11 @@ impl Client {
         let number = self.next_number;
         self.next_number += 1;
         // See `Queued::holds`. While a replay is active, any queued message may wait for it.
-        let holds = outgoing.qos == QoS::AtMostOnce || !self.replays.is_empty();
+        let blocks_qos_0 = outgoing.qos == QoS::AtMostOnce || !self.retained_replays.is_empty();
         self.queue.push(Queued {
             number,
             outgoing,
-            holds,
+            blocks_qos_0,
         });
         number
     }

@@ -7,5 +7,5 @@
 mod block_queue;
 pub(crate) mod client;
 pub(crate) mod queue;
-pub(crate) mod replays;
+pub(crate) mod retained_replays;
 pub(crate) mod state;

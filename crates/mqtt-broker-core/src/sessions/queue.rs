@@ -19,7 +19,7 @@ pub(crate) struct Queued {
     pub(crate) outgoing: OutboundMessage,
     /// Set if a later message of QoS 0 must not overtake this message, because this message has QoS 0 too, or may wait
     /// for a replay of retained messages.
-    pub(crate) holds: bool,
+    pub(crate) blocks_qos_0: bool,
 }
 
 impl Queued {
@@ -38,14 +38,14 @@ pub(crate) struct Queue(Option<Box<Waiting>>);
 struct Waiting {
     messages: BlockQueue<Queued>,
     /// The number of messages with `holds` set.
-    holding: usize,
+    blocking: usize,
     /// The memory that the messages take, in bytes.
     bytes: usize,
     /// The first expiry of the messages, or an earlier time. No message has expired before this time, so the queue is
     /// not searched.
     first_expiry: Option<Instant>,
     /// Set when a warning about dropped messages was logged, and cleared when the queue is empty.
-    overflow_told: bool,
+    is_overflow_logged: bool,
 }
 
 impl Queue {
@@ -68,8 +68,8 @@ impl Queue {
     }
 
     /// Returns `true` if a new message of QoS 0 must be added to this queue instead of being sent immediately.
-    pub(crate) fn holds(&self) -> bool {
-        self.0.as_ref().is_some_and(|waiting| waiting.holding > 0)
+    pub(crate) fn blocks_qos_0(&self) -> bool {
+        self.0.as_ref().is_some_and(|waiting| waiting.blocking > 0)
     }
 
     pub(crate) fn front(&self) -> Option<&Queued> {
@@ -105,7 +105,7 @@ impl Queue {
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let waiting = self.0.as_mut()?;
         let queued = waiting.messages.pop_front()?;
-        waiting.holding -= usize::from(queued.holds);
+        waiting.blocking -= usize::from(queued.blocks_qos_0);
         waiting.bytes -= queued.footprint();
         Some(queued)
     }
@@ -133,7 +133,7 @@ impl Queue {
                 false => waiting.messages.push_back(queued),
             }
         }
-        (waiting.holding, waiting.bytes) = (0, 0);
+        (waiting.blocking, waiting.bytes) = (0, 0);
         waiting.first_expiry = None;
         for queued in std::mem::take(&mut waiting.messages) {
             self.push(queued);
@@ -143,15 +143,15 @@ impl Queue {
 
     /// Records that a message was dropped because the queue is full. Returns `true` if the caller must log a warning,
     /// which is once until the queue is empty.
-    pub(crate) fn overflows(&mut self) -> bool {
+    pub(crate) fn note_overflow(&mut self) -> bool {
         let waiting = self.0.get_or_insert_default();
-        !std::mem::replace(&mut waiting.overflow_told, true)
+        !std::mem::replace(&mut waiting.is_overflow_logged, true)
     }
 
     /// Ends the overflow if the queue is empty, so that the next dropped message is logged again.
-    pub(crate) fn is_over(&mut self) {
+    pub(crate) fn allow_overflow_warning(&mut self) {
         if let Some(waiting) = &mut self.0 {
-            waiting.overflow_told &= !waiting.messages.is_empty();
+            waiting.is_overflow_logged &= !waiting.messages.is_empty();
         }
     }
 }
@@ -159,7 +159,7 @@ impl Queue {
 impl Waiting {
     /// Adds a message to the totals.
     fn count(&mut self, queued: &Queued) {
-        self.holding += usize::from(queued.holds);
+        self.blocking += usize::from(queued.blocks_qos_0);
         self.bytes += queued.footprint();
     }
 }
@@ -177,7 +177,7 @@ mod tests {
         Queued {
             number,
             outgoing: outgoing.with_expiry(expires),
-            holds: payload.is_empty(),
+            blocks_qos_0: payload.is_empty(),
         }
     }
 
@@ -205,7 +205,7 @@ mod tests {
         queue.push(queued(1, "two", None));
         queue.push(queued(2, "", None));
         assert_eq!(queue.totals(), (2, bytes(&["two", ""])));
-        assert!(queue.holds() && queue.is_half_full(&limits) && !queue.is_full(&limits));
+        assert!(queue.blocks_qos_0() && queue.is_half_full(&limits) && !queue.is_full(&limits));
         let first = queue.pop().unwrap();
         assert_eq!((first.number, queue.bytes()), (1, bytes(&[""])));
         queue.put_back(first);
@@ -215,7 +215,7 @@ mod tests {
             .map(|queued| queued.number)
             .collect();
         assert_eq!(numbers, [1, 2, 3]);
-        assert!(!queue.holds() && queue.bytes() == 0);
+        assert!(!queue.blocks_qos_0() && queue.bytes() == 0);
     }
 
     #[test]
@@ -230,18 +230,18 @@ mod tests {
         assert_eq!(queue.drop_expired(soon), [1]);
         assert_eq!(queue.totals(), (2, bytes(&["to", ""])));
         assert_eq!(queue.drop_expired(soon + Duration::from_secs(1)), [2]);
-        assert!(queue.holds());
+        assert!(queue.blocks_qos_0());
     }
 
     #[test]
     fn a_loss_is_told_once_until_the_queue_is_empty() {
         let mut queue = Queue::default();
         queue.push(queued(1, "a", None));
-        assert!(queue.overflows() && !queue.overflows());
-        queue.is_over();
-        assert!(!queue.overflows(), "one waits still");
+        assert!(queue.note_overflow() && !queue.note_overflow());
+        queue.allow_overflow_warning();
+        assert!(!queue.note_overflow(), "one waits still");
         queue.pop();
-        queue.is_over();
-        assert!(queue.overflows());
+        queue.allow_overflow_warning();
+        assert!(queue.note_overflow());
     }
 }

@@ -15,7 +15,7 @@ use crate::stats::value::Value;
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// The traffic of connections that were removed.
-    pub(crate) gone: Traffic,
+    pub(crate) ended_traffic: Traffic,
     /// The number of bytes that the broker has received from all connections.
     pub(crate) bytes_received: u64,
     /// The number of bytes that were written to the sockets of all connections.

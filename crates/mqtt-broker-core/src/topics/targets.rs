@@ -27,9 +27,9 @@ impl Targets {
         self.next >= self.plain.len() && self.next_shared >= self.shared.len()
     }
 
-    /// Returns the number of deliveries. If `are_one`, all plain subscriptions of a client count as one delivery.
-    pub(crate) fn count(&self, are_one: bool) -> usize {
-        let is_same = |a: &Subscriber, b: &Subscriber| are_one && a.client == b.client;
+    /// Returns the number of deliveries. If `merges_overlapping`, all plain subscriptions of a client count as one delivery.
+    pub(crate) fn count(&self, merges_overlapping: bool) -> usize {
+        let is_same = |a: &Subscriber, b: &Subscriber| merges_overlapping && a.client == b.client;
         self.shared.len() + self.plain.chunk_by(is_same).count()
     }
 
@@ -40,13 +40,13 @@ impl Targets {
         chosen
     }
 
-    /// Returns the subscriptions of the next delivery, and advances past them. If `are_one`, these are all plain
+    /// Returns the subscriptions of the next delivery, and advances past them. If `merges_overlapping`, these are all plain
     /// subscriptions of one client, otherwise a single subscription.
-    pub(crate) fn next_client(&mut self, are_one: bool) -> Option<&[Subscriber]> {
+    pub(crate) fn next_client(&mut self, merges_overlapping: bool) -> Option<&[Subscriber]> {
         let rest = self.plain.get(self.next..)?;
         let first = rest.first()?;
         let is_same = |other: &&Subscriber| other.client == first.client;
-        let count = match are_one {
+        let count = match merges_overlapping {
             true => rest.iter().take_while(is_same).count(),
             false => 1,
         };

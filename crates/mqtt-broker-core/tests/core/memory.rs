@@ -163,7 +163,7 @@ fn with_a_full_disk_retained_messages_are_removed_and_recorded_once() {
         publisher.publish(&mut world, &retained(topic_name, "old"), QoS::AtLeastOnce);
     }
     world.broker.take_mutations();
-    world.broker.set_full(true);
+    world.broker.set_store_full(true);
     for _ in 0..100 {
         publisher.publish(&mut world, &retained("a", ""), QoS::AtMostOnce);
         publisher.publish(&mut world, &retained("b", "new"), QoS::AtMostOnce);

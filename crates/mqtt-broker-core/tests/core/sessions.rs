@@ -445,7 +445,7 @@ fn a_will_is_stored_before_the_client_is_accepted_until_it_is_withdrawn() {
     world
         .broker
         .handle_input(world.now, id, &mut &b"\xe0\x00"[..]);
-    let gone = Mutation::ClientGone {
+    let gone = Mutation::ClientRemoved {
         client: "dying".into(),
     };
     assert_eq!(world.broker.take_mutations().last(), Some(&gone));
@@ -464,7 +464,7 @@ fn a_will_is_published_and_deleted_in_one_commit() {
         let is_published = |record: &Mutation| matches!(record, Mutation::Retained { .. });
         let is_deleted = |record: &Mutation| match record {
             Mutation::Client { state, .. } => state.will.is_none(),
-            record => matches!(record, Mutation::ClientGone { .. }),
+            record => matches!(record, Mutation::ClientRemoved { .. }),
         };
         assert!(mutations.iter().any(is_published), "{mutations:?}");
         assert!(mutations.last().is_some_and(is_deleted), "{mutations:?}");
@@ -495,7 +495,7 @@ fn above_the_limit_of_the_store_only_what_is_stored_goes_on() {
     let (mut stored, _) = world.connect(&lasting("stored", 1000));
     stored.subscribe(&mut world, "t", qos(1));
     stored.die(&mut world);
-    world.broker.set_above_limit(true);
+    world.broker.set_store_above_limit(true);
     let refused = |world: &mut World, connect: &Connect| {
         let (_, connack) = world.try_connect(connect);
         connack.reason_code == ReasonCode::QuotaExceeded
@@ -525,6 +525,6 @@ fn above_the_limit_of_the_store_only_what_is_stored_goes_on() {
         panic!("no SUBACK")
     };
     assert_eq!(suback.reason_codes, [ReasonCode::QuotaExceeded]);
-    world.broker.set_above_limit(false);
+    world.broker.set_store_above_limit(false);
     assert!(!refused(&mut world, &lasting("new", 1000)));
 }

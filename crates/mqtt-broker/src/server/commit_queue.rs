@@ -99,7 +99,7 @@ impl CommitQueue {
     ) -> Result<Self, ServerError> {
         let clock = Clock::now();
         let error = |error| match error {
-            StoreError::Damaged(what) => ServerError::CorruptStore(path.to_owned(), what),
+            StoreError::Corrupt(what) => ServerError::CorruptStore(path.to_owned(), what),
             error => error.into(),
         };
         let mut store = Store::open(path, policy, clock).map_err(error)?;
@@ -186,7 +186,7 @@ impl CommitQueue {
     }
 
     /// Returns `true` if the store is larger than its limit, or will be when the waiting mutations are committed.
-    pub(super) fn is_above_limit(&self) -> bool {
+    pub(super) fn is_store_above_limit(&self) -> bool {
         let Usage { file, stored } = self.usage;
         file > self.limit || stored.saturating_add(self.bytes as u64) > self.limit
     }
@@ -260,7 +260,7 @@ impl CommitQueue {
             return Ok(None);
         }
         let done = self.store_writer.poll()?;
-        done.map(|done| self.is_done(done)).transpose()
+        done.map(|done| self.finish_commit(done)).transpose()
     }
 
     /// Waits for the commit in progress, and makes all mutations durable, because the broker ends.
@@ -270,12 +270,12 @@ impl CommitQueue {
     pub(super) fn sync(&mut self, clock: Clock) -> Result<(), StoreError> {
         if self.is_busy {
             let done = self.store_writer.wait(SHUTDOWN_TIMEOUT)?;
-            self.is_done(done)?;
+            self.finish_commit(done)?;
         }
         self.next_commit(clock, true).run().result
     }
 
-    fn is_done(&mut self, done: Done) -> Result<Committed, StoreError> {
+    fn finish_commit(&mut self, done: Done) -> Result<Committed, StoreError> {
         self.is_busy = false;
         self.committing = 0;
         self.unsynced.extend(done.mutations);
@@ -283,7 +283,7 @@ impl CommitQueue {
             Ok(()) => {}
             // If the store could not even be opened again, nothing was written, so another attempt is safe.
             Err(error) if error.is_disk_full() || done.store.is_none() => {
-                self.disk_is_full(&error);
+                self.handle_disk_full(&error);
                 return Ok(Committed::NoRoom);
             }
             Err(error) => return Err(error),
@@ -306,7 +306,7 @@ impl CommitQueue {
     }
 
     /// Keeps all mutations that are not durable for the next attempt, in their order.
-    fn disk_is_full(&mut self, error: &StoreError) {
+    fn handle_disk_full(&mut self, error: &StoreError) {
         let newer = std::mem::take(&mut self.waiting);
         self.waiting = std::mem::take(&mut self.unsynced);
         self.waiting.extend(newer);

@@ -48,9 +48,9 @@ impl Server {
             }
             return;
         };
-        let lacked = self.broker.lacks_memory();
+        let lacked = self.broker.is_memory_exhausted();
         self.broker.set_memory_used(used);
-        match (lacked, self.broker.lacks_memory()) {
+        match (lacked, self.broker.is_memory_exhausted()) {
             (false, true) => log::warn!(
                 target: EVENTS,
                 "The memory in use exceeds memory_limit ({limit} bytes). The broker rejects messages and new clients until \
@@ -80,7 +80,8 @@ impl Server {
         if self.memory.read >= MEASURED_EVERY {
             self.measure_memory();
         }
-        let Some(id) = id.filter(|_| incomplete >= LARGE_PACKET && self.broker.lacks_memory())
+        let Some(id) =
+            id.filter(|_| incomplete >= LARGE_PACKET && self.broker.is_memory_exhausted())
         else {
             return false;
         };

@@ -181,7 +181,8 @@ impl Server {
         // While a password waits for its check, the connection is not read, so the end of the stream would not be
         // noticed. The poll reports that the peer has closed, which saves the hash. The peer may have closed only its
         // sending half, but the system reports both in the same way.
-        let is_gone = |id: &ConnectionId| socket.is_read_closed && self.broker.is_waiting(*id);
+        let is_gone =
+            |id: &ConnectionId| socket.is_read_closed && self.broker.is_password_pending(*id);
         if let Some(id) = socket.connection.filter(is_gone) {
             self.broker.handle_close(now, id);
             return self.close(now, id, index);

@@ -73,18 +73,18 @@ impl Server {
         }
         commit_queue.push(self.broker.take_mutations());
         commit_queue.set_limit(self.broker.limits().maximum_store_bytes);
-        let is_above_limit = commit_queue.is_above_limit();
-        if is_above_limit && !self.broker.is_above_limit() {
+        let is_store_above_limit = commit_queue.is_store_above_limit();
+        if is_store_above_limit && !self.broker.is_store_above_limit() {
             let limit = self.broker.limits().maximum_store_bytes;
             log::warn!(
                 target: EVENTS,
                 "The store exceeds max_store_bytes ({limit} bytes). The broker rejects what it would have to store \
                  until the store is smaller."
             );
-        } else if !is_above_limit && self.broker.is_above_limit() {
+        } else if !is_store_above_limit && self.broker.is_store_above_limit() {
             log::info!(target: EVENTS, "The store is below max_store_bytes again.");
         }
-        self.broker.set_above_limit(is_above_limit);
+        self.broker.set_store_above_limit(is_store_above_limit);
         if commit_queue.begin(Clock::now())? {
             self.broker.begin_commit();
         }
@@ -103,14 +103,14 @@ impl Server {
         match committed.flatten() {
             None => {}
             Some(Committed::All) => {
-                self.broker.set_full(false);
+                self.broker.set_store_full(false);
                 let backlog = self.commit_queue.as_ref().map(CommitQueue::backlog);
                 self.broker.end_commit();
                 self.broker.set_backlog(backlog.unwrap_or_default());
                 self.held.clear();
             }
             Some(Committed::NoRoom) => {
-                self.broker.set_full(true);
+                self.broker.set_store_full(true);
                 // These connections have waited since the previous attempt, a second ago. Without an answer their
                 // clients could not react; now they can connect to another broker or try again later.
                 let held = std::mem::take(&mut self.held);

@@ -194,7 +194,7 @@ impl Anchor {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        Self::from_parts(bytes).ok_or(StoreError::Damaged("the time of the store is invalid"))
+        Self::from_parts(bytes).ok_or(StoreError::Corrupt("the time of the store is invalid"))
     }
 
     fn from_parts(bytes: &[u8]) -> Option<Self> {

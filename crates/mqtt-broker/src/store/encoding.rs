@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use mqtt_broker_core::{ClientState, Expiry, Principal, ReplayState, Retained, SubscriptionState};
+use mqtt_broker_core::{
+    ClientState, Expiry, Principal, Retained, RetainedReplayState, SubscriptionState,
+};
 use mqtt_codec::{
     Decoder, Delivery, MAXIMUM_PACKET_SIZE, Message, PacketIdentifier, PacketRef, ProtocolVersion,
     QoS, SubscriptionIdentifier, SubscriptionIdentifiers, SubscriptionOptions, TopicFilter,
@@ -122,7 +124,7 @@ impl Writer {
         self.bytes
     }
 
-    pub(super) fn replay(mut self, replay: &ReplayState) -> Vec<u8> {
+    pub(super) fn replay(mut self, replay: &RetainedReplayState) -> Vec<u8> {
         self.bytes.extend(replay.number.to_be_bytes());
         self.bytes.extend(replay.version.to_be_bytes());
         self.text(replay.after.as_deref());
@@ -214,7 +216,7 @@ impl<'a> Reader<'a> {
     pub(super) fn subscription(mut self) -> Result<SubscriptionState, StoreError> {
         let [byte] = self.take()?;
         let options = SubscriptionOptions::from_byte(byte, ProtocolVersion::V5_0)
-            .map_err(|_| StoreError::Damaged("a subscription is invalid"))?;
+            .map_err(|_| StoreError::Corrupt("a subscription is invalid"))?;
         let identifier = u32::from_be_bytes(self.take()?);
         Ok(SubscriptionState {
             options,
@@ -242,12 +244,12 @@ impl<'a> Reader<'a> {
             [SHARED] => {
                 let number = u64::from_be_bytes(self.take()?);
                 let message =
-                    shared(number).ok_or(StoreError::Damaged("a shared message is invalid"))?;
+                    shared(number).ok_or(StoreError::Corrupt("a shared message is invalid"))?;
                 let expires = self.time()?;
                 let share = self.share()?;
                 let [flags] = self.take()?;
                 let qos = QoS::from_value(flags & 3)
-                    .ok_or(StoreError::Damaged("a delivery is invalid"))?;
+                    .ok_or(StoreError::Corrupt("a delivery is invalid"))?;
                 let outgoing = OutboundMessage {
                     retain: flags & 1 << 2 != 0,
                     ..OutboundMessage::new(message, qos)
@@ -255,7 +257,7 @@ impl<'a> Reader<'a> {
                 let outgoing = outgoing.with_subscriptions(self.identifiers()?, share);
                 Ok(outgoing.with_expiry(expires))
             }
-            _ => Err(StoreError::Damaged("a delivery is invalid")),
+            _ => Err(StoreError::Corrupt("a delivery is invalid")),
         }
     }
 
@@ -263,7 +265,7 @@ impl<'a> Reader<'a> {
     fn share(&mut self) -> Result<Option<TopicFilter>, StoreError> {
         let share = self.text()?.map(|share| TopicFilter::new(&share));
         let share = share.transpose();
-        share.map_err(|_| StoreError::Damaged("a shared subscription is invalid"))
+        share.map_err(|_| StoreError::Corrupt("a shared subscription is invalid"))
     }
 
     pub(super) fn shared_message(mut self) -> Result<Message, StoreError> {
@@ -277,7 +279,7 @@ impl<'a> Reader<'a> {
         while !self.bytes.is_empty() {
             let identifier = SubscriptionIdentifier::new(u32::from_be_bytes(self.take()?));
             identifiers.push(
-                identifier.ok_or(StoreError::Damaged("a subscription identifier is invalid"))?,
+                identifier.ok_or(StoreError::Corrupt("a subscription identifier is invalid"))?,
             );
         }
         Ok(identifiers)
@@ -306,15 +308,15 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn replay(mut self) -> Result<ReplayState, StoreError> {
+    pub(super) fn replay(mut self) -> Result<RetainedReplayState, StoreError> {
         let number = u64::from_be_bytes(self.take()?);
         let version = u64::from_be_bytes(self.take()?);
         let after = self.text()?;
         let after = after.map(|after| TopicName::new(&after)).transpose();
-        Ok(ReplayState {
+        Ok(RetainedReplayState {
             number,
             version,
-            after: after.map_err(|_| StoreError::Damaged("a topic name is invalid"))?,
+            after: after.map_err(|_| StoreError::Corrupt("a topic name is invalid"))?,
         })
     }
 
@@ -323,7 +325,7 @@ impl<'a> Reader<'a> {
         let Some(length) = length.checked_sub(1) else {
             return Ok(None);
         };
-        let damaged = StoreError::Damaged("a text is not valid UTF-8");
+        let damaged = StoreError::Corrupt("a text is not valid UTF-8");
         let Some((text, rest)) = self.bytes.split_at_checked(length as usize) else {
             return Err(damaged);
         };
@@ -336,7 +338,7 @@ impl<'a> Reader<'a> {
         let (first, rest) = self
             .bytes
             .split_first_chunk()
-            .ok_or(StoreError::Damaged("a value is too short"))?;
+            .ok_or(StoreError::Corrupt("a value is too short"))?;
         self.bytes = rest;
         Ok(*first)
     }
@@ -348,7 +350,7 @@ impl<'a> Reader<'a> {
     }
 
     fn message(&mut self) -> Result<(Message, QoS, bool, Vec<SubscriptionIdentifier>), StoreError> {
-        let damaged = StoreError::Damaged("a message is invalid");
+        let damaged = StoreError::Corrupt("a message is invalid");
         let mut decoder = Decoder::client(ProtocolVersion::V5_0, MAXIMUM_PACKET_SIZE);
         let Ok(Some(PacketRef::Publish(publish))) = decoder.decode(&mut self.bytes) else {
             return Err(damaged);

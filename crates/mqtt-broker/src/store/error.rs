@@ -12,7 +12,7 @@ pub enum StoreError {
     /// The file cannot be opened, is no store, or another broker has it.
     Open(PathBuf, Box<redb::Error>),
     /// The content is not what this broker writes.
-    Damaged(&'static str),
+    Corrupt(&'static str),
     /// The file cannot be read or written. Records that were to be written are not durable.
     Access(Box<redb::Error>),
     /// The thread that uses the store has ended.
@@ -25,7 +25,7 @@ impl StoreError {
     /// Returns `true` if the cause is the file: corrupt, not a store, or locked by another broker.
     pub fn is_about_the_file(&self) -> bool {
         match self {
-            Self::Damaged(_) => true,
+            Self::Corrupt(_) => true,
             Self::Open(_, error) => !matches!(**error, redb::Error::Io(ref io)
                 if io.kind() != io::ErrorKind::InvalidData),
             Self::Access(_) | Self::Gone | Self::TooSlow => false,
@@ -68,7 +68,7 @@ impl fmt::Display for StoreError {
                     error => Words(error).fmt(f),
                 }
             }
-            Self::Damaged(what) => {
+            Self::Corrupt(what) => {
                 write!(
                     f,
                     "the store is corrupt or is not an rbroker store ({what})"

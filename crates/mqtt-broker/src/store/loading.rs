@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mqtt_broker_core::{
-    ClientSnapshot, DeliverySnapshot, ReplayState, Snapshot, SubscriptionState,
+    ClientSnapshot, DeliverySnapshot, RetainedReplayState, Snapshot, SubscriptionState,
 };
 use mqtt_codec::{Message, PacketIdentifier, TopicFilter};
 use redb::{ReadTransaction, ReadableTable};
@@ -26,12 +26,12 @@ pub(super) fn load(transaction: &ReadTransaction, times: Times) -> Result<Snapsh
     each(transaction, CLIENTS, None, |identifier, value| {
         let identifier = text(
             identifier,
-            StoreError::Damaged("a client identifier is invalid"),
+            StoreError::Corrupt("a client identifier is invalid"),
         )?;
         saved.clients.push(ClientSnapshot {
             state: Reader::new(value, times).client()?,
             subscriptions: subscriptions(transaction, identifier, times)?,
-            replays: replays(transaction, identifier, times)?,
+            retained_replays: replays(transaction, identifier, times)?,
             deliveries: deliveries(transaction, identifier, &messages, times)?,
             held: held(transaction, identifier)?,
             identifier: identifier.to_owned(),
@@ -50,7 +50,7 @@ fn messages(transaction: &ReadTransaction, times: Times) -> Result<Messages, Sto
     each(transaction, MESSAGES, None, |key, value| {
         let number = key.try_into().map(u64::from_be_bytes);
         let number =
-            number.map_err(|_| StoreError::Damaged("the key of a shared message is invalid"))?;
+            number.map_err(|_| StoreError::Corrupt("the key of a shared message is invalid"))?;
         let message = Reader::new(value, times).shared_message()?;
         messages.insert(number, Arc::new(message));
         Ok(())
@@ -63,7 +63,7 @@ fn subscriptions(
     client: &str,
     times: Times,
 ) -> Result<Vec<(TopicFilter, SubscriptionState)>, StoreError> {
-    const DAMAGED: StoreError = StoreError::Damaged("a topic filter is invalid");
+    const DAMAGED: StoreError = StoreError::Corrupt("a topic filter is invalid");
     let mut found = Vec::new();
     each(transaction, SUBSCRIPTIONS, Some(client), |key, value| {
         let topic_filter = TopicFilter::new(text(key, DAMAGED)?).map_err(|_| DAMAGED)?;
@@ -78,8 +78,8 @@ fn replays(
     transaction: &ReadTransaction,
     client: &str,
     times: Times,
-) -> Result<Vec<(TopicFilter, ReplayState)>, StoreError> {
-    const DAMAGED: StoreError = StoreError::Damaged("a topic filter is invalid");
+) -> Result<Vec<(TopicFilter, RetainedReplayState)>, StoreError> {
+    const DAMAGED: StoreError = StoreError::Corrupt("a topic filter is invalid");
     let mut found = Vec::new();
     each(transaction, REPLAYS, Some(client), |key, value| {
         let topic_filter = TopicFilter::new(text(key, DAMAGED)?).map_err(|_| DAMAGED)?;
@@ -100,7 +100,7 @@ fn deliveries(
     each(transaction, DELIVERIES, Some(client), |key, value| {
         let (number, part) = match key.split_first_chunk() {
             Some((number, [part])) => (u64::from_be_bytes(*number), *part),
-            _ => return Err(StoreError::Damaged("the key of a message is invalid")),
+            _ => return Err(StoreError::Corrupt("the key of a message is invalid")),
         };
         let delivery = found.entry(number).or_insert(DeliverySnapshot {
             number,
@@ -113,7 +113,7 @@ fn deliveries(
                 delivery.outgoing = Some(Reader::new(value, times).delivery(shared)?);
             }
             PACKET_IDENTIFIER => delivery.sent = Some(identifier(value)?),
-            _ => return Err(StoreError::Damaged("a part of a message is invalid")),
+            _ => return Err(StoreError::Corrupt("a part of a message is invalid")),
         }
         Ok(())
     })?;
@@ -155,7 +155,7 @@ fn identifier(bytes: &[u8]) -> Result<PacketIdentifier, StoreError> {
     let value = bytes.try_into().ok().map(u16::from_be_bytes);
     value
         .and_then(PacketIdentifier::new)
-        .ok_or(StoreError::Damaged("a packet identifier is invalid"))
+        .ok_or(StoreError::Corrupt("a packet identifier is invalid"))
 }
 
 fn text(bytes: &[u8], damaged: StoreError) -> Result<&str, StoreError> {

@@ -38,7 +38,7 @@ const FORMAT: [u8; 8] = 4u64.to_be_bytes();
 /// The key of the time anchor in the table `meta`.
 const TIME: &[u8] = b"time";
 
-const OTHER_FORMAT: StoreError = StoreError::Damaged("unknown format");
+const OTHER_FORMAT: StoreError = StoreError::Corrupt("unknown format");
 
 /// Memory for pages, in bytes.
 const CACHE: usize = 4 * 1024 * 1024;
@@ -97,7 +97,7 @@ impl Store {
         // an older state that may be in the file would take back what was acknowledged.
         match database.check_integrity() {
             Ok(true) => {}
-            Ok(false) => return Err(StoreError::Damaged("the checksums do not match")),
+            Ok(false) => return Err(StoreError::Corrupt("the checksums do not match")),
             Err(error) => return Err(StoreError::Open(path.to_owned(), Box::new(error.into()))),
         }
         let mut store = Self::new((database, size), policy, clock, None)?;
@@ -360,7 +360,7 @@ impl Store {
             "messages" => writer.shared_message(&reader.shared_message()?),
             "retained" => writer.retained(&reader.retained()?),
             "subscriptions" => writer.subscription(&reader.subscription()?),
-            _ => return Err(StoreError::Damaged("unknown table")),
+            _ => return Err(StoreError::Corrupt("unknown table")),
         })
     }
 

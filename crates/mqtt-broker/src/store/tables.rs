@@ -135,7 +135,7 @@ impl<'a> Tables<'a> {
                 let value = writer.client(state);
                 insert(&mut self.clients, bytes, client.as_bytes(), &value)
             }
-            Mutation::ClientGone { client } => self.remove_client(client),
+            Mutation::ClientRemoved { client } => self.remove_client(client),
             Mutation::Subscribed {
                 client,
                 topic_filter,
@@ -152,7 +152,7 @@ impl<'a> Tables<'a> {
                 let key = key(&mut self.key, client, topic_filter.as_bytes());
                 remove(&mut self.subscriptions, bytes, key)
             }
-            Mutation::Replay {
+            Mutation::RetainedReplay {
                 client,
                 topic_filter,
                 state: Some(state),
@@ -161,7 +161,7 @@ impl<'a> Tables<'a> {
                 let value = writer.replay(state);
                 insert(&mut self.replays, bytes, key, &value)
             }
-            Mutation::Replay {
+            Mutation::RetainedReplay {
                 client,
                 topic_filter,
                 state: None,

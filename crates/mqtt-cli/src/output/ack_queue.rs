@@ -64,13 +64,13 @@ impl AckQueue {
             self.block_length = 0;
             self.in_block
                 .drain(..)
-                .for_each(|delivery| event_loop.accept_message(delivery));
+                .for_each(|delivery| event_loop.acknowledge(delivery));
         }
         if self.text.is_empty() {
             // These messages printed nothing, and all text before them is written.
             self.deliveries
                 .drain(..)
-                .for_each(|delivery| event_loop.accept_message(delivery));
+                .for_each(|delivery| event_loop.acknowledge(delivery));
         } else {
             std::mem::swap(&mut self.deliveries, &mut self.in_block);
             self.block_length = self.text.len();

@@ -296,7 +296,7 @@ impl ClientCore {
 
     /// Acknowledges a message that the application has accepted. If the connection of a message of QoS 2 is lost, the
     /// session records the message as accepted, so that a duplicate is not delivered.
-    pub fn accept_message(&mut self, now: Instant, delivery: Delivery) {
+    pub fn acknowledge(&mut self, now: Instant, delivery: Delivery) {
         let Some(packet_identifier) = delivery.packet_identifier() else {
             // A message of QoS 0 has no acknowledgement.
             return;
@@ -305,7 +305,7 @@ impl ClientCore {
             (Some(connection), _) => {
                 connection.acknowledge(now, packet_identifier, ReasonCode::Success);
             }
-            (None, Some(session)) => session.accept_message(delivery),
+            (None, Some(session)) => session.hold_identifier(delivery),
             (None, None) => debug_assert!(false, "a message came without a connection"),
         }
     }

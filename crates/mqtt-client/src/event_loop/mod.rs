@@ -136,8 +136,8 @@ impl EventLoop {
 
     /// Acknowledges a message that the program has accepted, possibly some turns after its arrival. The program must
     /// call this method before a turn reconnects. [`EventLoop::pause`] prevents the client from reconnecting too early.
-    pub fn accept_message(&mut self, delivery: Delivery) {
-        self.core.accept_message(Instant::now(), delivery);
+    pub fn acknowledge(&mut self, delivery: Delivery) {
+        self.core.acknowledge(Instant::now(), delivery);
     }
 
     /// Runs one turn, which may wait until `deadline`. The turn passes each event and the connection to `handle`. After

@@ -193,9 +193,9 @@ impl Connection {
     }
 
     /// Records that the application has accepted a message of QoS 2 that an earlier connection of this session has
-    /// received; see [`Session::accept_message`].
-    pub fn accept_message(&mut self, delivery: Delivery) {
-        self.session.accept_message(delivery);
+    /// received; see [`Session::hold_identifier`].
+    pub fn hold_identifier(&mut self, delivery: Delivery) {
+        self.session.hold_identifier(delivery);
     }
 
     /// Takes the session, which outlives the connection. The session does not contain messages that the application has

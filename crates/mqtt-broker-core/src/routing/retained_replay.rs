@@ -11,7 +11,7 @@ use crate::durability::record;
 use crate::durability::state::Durability;
 use crate::keys::ClientKey;
 use crate::sessions::client::Stored;
-use crate::sessions::replays::{Replay, ReplayState};
+use crate::sessions::retained_replays::{RetainedReplay, RetainedReplayState};
 use crate::sessions::state::Sessions;
 use crate::topics::retained::Found;
 use crate::topics::subscriptions::SubscriptionState;
@@ -55,13 +55,13 @@ pub(crate) fn begin_replay(
     let Some(client) = broker.sessions.known_mut(key) else {
         return;
     };
-    let state = ReplayState {
+    let state = RetainedReplayState {
         number: client.next_number,
         version: broker.topics.retained.version(),
         after: None,
     };
-    let before = client.replays.remove(topic_filter);
-    client.replays.insert(Replay {
+    let before = client.retained_replays.remove(topic_filter);
+    client.retained_replays.insert(RetainedReplay {
         topic_filter: topic_filter.clone(),
         state,
         recorded: before.and_then(|before| before.recorded),
@@ -86,7 +86,7 @@ pub(crate) fn end_replay(
     topic_filter: &TopicFilter,
 ) {
     let client = sessions.clients.get_mut(key);
-    let replay = client.and_then(|client| client.replays.remove(topic_filter));
+    let replay = client.and_then(|client| client.retained_replays.remove(topic_filter));
     if replay.is_some_and(|replay| replay.recorded.is_some()) {
         note_replay_end(connections, sessions, durability, key, topic_filter.clone());
     }
@@ -105,7 +105,11 @@ pub(crate) fn record_replay(
         return;
     };
     let is_stored = client.stored == Stored::Session;
-    let Some(replay) = client.replays.get_mut(topic_filter).filter(|_| is_stored) else {
+    let Some(replay) = client
+        .retained_replays
+        .get_mut(topic_filter)
+        .filter(|_| is_stored)
+    else {
         return;
     };
     if replay.recorded.as_ref() == Some(&replay.state) {
@@ -114,7 +118,7 @@ pub(crate) fn record_replay(
     let state = replay.state.clone();
     replay.recorded = Some(state.clone());
     record::note(connections, sessions, durability, key, |client| {
-        Mutation::Replay {
+        Mutation::RetainedReplay {
             client: Arc::clone(&client.identifier),
             topic_filter: topic_filter.clone(),
             state: Some(state),
@@ -131,7 +135,7 @@ pub(crate) fn note_replay_end(
     topic_filter: TopicFilter,
 ) {
     record::note(connections, sessions, durability, key, |client| {
-        Mutation::Replay {
+        Mutation::RetainedReplay {
             client: Arc::clone(&client.identifier),
             topic_filter,
             state: None,

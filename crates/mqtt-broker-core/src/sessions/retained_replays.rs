@@ -1,4 +1,4 @@
-//! [`Replays`]: the retained messages that the subscriptions of a client must still receive (MQTT 5.0, 3.3.1.3).
+//! [`RetainedReplays`]: the retained messages that the subscriptions of a client must still receive (MQTT 5.0, 3.3.1.3).
 //!
 //! A replay is a position in the ordered map of retained messages (`topics/retained.rs`), and not a list of messages.
 //! `sending.rs` reads the next message when the client has room for it. So a subscription that matches a million
@@ -22,7 +22,7 @@ const MAXIMUM_COMPARED: usize = 16;
 
 /// The progress of a replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReplayState {
+pub struct RetainedReplayState {
     /// The number of the client's next message at the time of the subscription. Messages with lower numbers are sent
     /// before the replay.
     pub number: u64,
@@ -34,30 +34,30 @@ pub struct ReplayState {
 
 /// The replay of one subscription.
 #[derive(Debug)]
-pub(crate) struct Replay {
+pub(crate) struct RetainedReplay {
     pub(crate) topic_filter: TopicFilter,
-    pub(crate) state: ReplayState,
+    pub(crate) state: RetainedReplayState,
     /// The last progress for which a mutation was made. `None` if the client is not stored.
-    pub(crate) recorded: Option<ReplayState>,
+    pub(crate) recorded: Option<RetainedReplayState>,
 }
 
 /// The replays of a client, at most one for each subscription. Most clients have none.
 #[derive(Debug, Default)]
-pub(crate) struct Replays(Option<Box<Table>>);
+pub(crate) struct RetainedReplays(Option<Box<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
     /// The replays in the order in which they began.
-    replays: BTreeMap<u64, Replay>,
+    replays: BTreeMap<u64, RetainedReplay>,
     by_filter: BTreeMap<TopicFilter, u64>,
     next: u64,
     /// Set if the next message is taken from the queue, and not from a replay.
     is_turn_of_queue: bool,
 }
 
-impl Replays {
+impl RetainedReplays {
     /// Adds a replay after the others. It replaces a replay of the same subscription.
-    pub(crate) fn insert(&mut self, replay: Replay) {
+    pub(crate) fn insert(&mut self, replay: RetainedReplay) {
         self.remove(&replay.topic_filter);
         let table = self.0.get_or_insert_default();
         table
@@ -67,7 +67,7 @@ impl Replays {
         table.next += 1;
     }
 
-    pub(crate) fn remove(&mut self, topic_filter: &TopicFilter) -> Option<Replay> {
+    pub(crate) fn remove(&mut self, topic_filter: &TopicFilter) -> Option<RetainedReplay> {
         let table = self.0.as_mut()?;
         let place = table.by_filter.remove(topic_filter)?;
         let replay = table.replays.remove(&place);
@@ -81,19 +81,19 @@ impl Replays {
         self.0.is_none()
     }
 
-    pub(crate) fn get_mut(&mut self, topic_filter: &TopicFilter) -> Option<&mut Replay> {
+    pub(crate) fn get_mut(&mut self, topic_filter: &TopicFilter) -> Option<&mut RetainedReplay> {
         let table = self.0.as_mut()?;
         let place = table.by_filter.get(topic_filter)?;
         table.replays.get_mut(place)
     }
 
     /// Returns the replay that began first.
-    pub(crate) fn first_mut(&mut self) -> Option<&mut Replay> {
+    pub(crate) fn first_mut(&mut self) -> Option<&mut RetainedReplay> {
         self.0.as_mut()?.replays.values_mut().next()
     }
 
     /// Returns the replays in the order in which they began.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Replay> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &RetainedReplay> {
         self.0.iter().flat_map(|table| table.replays.values())
     }
 
@@ -109,7 +109,7 @@ impl Replays {
 
     /// Returns `true` if a message with this number must wait until a replay has passed its topic. `version` is the
     /// version of the retained message of this topic.
-    pub(crate) fn hold(&self, number: u64, topic_name: &str, version: u64) -> bool {
+    pub(crate) fn must_wait(&self, number: u64, topic_name: &str, version: u64) -> bool {
         let Some(table) = &self.0 else {
             return false;
         };
@@ -118,7 +118,7 @@ impl Replays {
             return first.is_some_and(|first| number >= first.state.number);
         }
         table.replays.values().any(|replay| {
-            let ReplayState {
+            let RetainedReplayState {
                 number: first,
                 version: newest,
                 after,
@@ -134,10 +134,10 @@ impl Replays {
 mod tests {
     use super::*;
 
-    fn replay(filter: &str, number: u64, after: Option<&str>) -> Replay {
-        Replay {
+    fn replay(filter: &str, number: u64, after: Option<&str>) -> RetainedReplay {
+        RetainedReplay {
             topic_filter: TopicFilter::new(filter).unwrap(),
-            state: ReplayState {
+            state: RetainedReplayState {
                 number,
                 version: 10,
                 after: after.map(|after| TopicName::new(after).unwrap()),
@@ -148,19 +148,22 @@ mod tests {
 
     #[test]
     fn a_message_waits_only_for_an_older_retained_message_ahead_of_a_replay() {
-        let mut replays = Replays::default();
-        assert!(!replays.hold(5, "a/c", 1));
+        let mut replays = RetainedReplays::default();
+        assert!(!replays.must_wait(5, "a/c", 1));
         replays.insert(replay("a/#", 5, Some("a/b")));
-        assert!(replays.hold(5, "a/c", 10));
-        assert!(!replays.hold(4, "a/c", 10), "it was queued before");
-        assert!(!replays.hold(5, "a/c", 11), "its retained message is newer");
-        assert!(!replays.hold(5, "a/b", 10), "the replay has passed it");
-        assert!(!replays.hold(5, "b", 10), "no replay matches");
+        assert!(replays.must_wait(5, "a/c", 10));
+        assert!(!replays.must_wait(4, "a/c", 10), "it was queued before");
+        assert!(
+            !replays.must_wait(5, "a/c", 11),
+            "its retained message is newer"
+        );
+        assert!(!replays.must_wait(5, "a/b", 10), "the replay has passed it");
+        assert!(!replays.must_wait(5, "b", 10), "no replay matches");
     }
 
     #[test]
     fn a_subscription_has_one_replay() {
-        let mut replays = Replays::default();
+        let mut replays = RetainedReplays::default();
         for number in 0..1000 {
             replays.insert(replay("#", number, None));
         }
