@@ -121,6 +121,7 @@ impl Dialer {
                     {
                         warn(&line);
                     }
+                    // The stream can be moved out of `self` only if another value replaces it.
                     if let Self::Opening(stream, _) = std::mem::replace(self, Self::Ended) {
                         *self = Self::Connected(stream);
                     }

@@ -36,6 +36,7 @@ impl Oversized {
     pub(crate) fn published(&mut self, message: &Message, qos: QoS) {
         self.has_sent = true;
         let size = message.payload.len();
+        // A message of QoS 0 is not resent, so it cannot block later messages.
         if qos == QoS::AtMostOnce || size < self.largest {
             return;
         }
@@ -67,6 +68,7 @@ impl Oversized {
                 disconnect.reason_code == ReasonCode::PacketTooLarge
             }
             CloseReason::ConnectionLost => false,
+            // Other reasons, such as a keep alive timeout, do not depend on the size of a message.
             _ => return false,
         };
         let Some(message) = self.largest_in_flight(session, is_told) else {
@@ -74,6 +76,7 @@ impl Oversized {
             return is_told && has_sent;
         };
         let losses = match self.suspect.take() {
+            // The losses count only as long as the same message is the largest one.
             Some((suspect, losses)) if Arc::ptr_eq(&suspect, &message) => losses + 1,
             _ => 1,
         };
@@ -81,6 +84,7 @@ impl Oversized {
             self.suspect = Some((message, losses));
             return false;
         }
+        // The session withdraws exactly this message and keeps all others.
         session.withdraw(false, |outgoing| !Arc::ptr_eq(&outgoing.message, &message));
         self.measure(session);
         self.rejected.push(message);

@@ -119,6 +119,7 @@ impl Servers {
 
     /// Replaces the current entry, which is a service, by the servers that were found for it.
     pub(crate) fn found(&mut self, found: impl IntoIterator<Item = Server>) {
+        // The entry of the service itself returns to the ring in `forget_found`.
         self.ring.pop_front();
         let others = std::mem::take(&mut self.ring);
         self.ring.extend(found.into_iter().take(MAXIMUM_FOUND));
@@ -142,6 +143,7 @@ impl Servers {
         }
         // Before the next wait each server is tried once.
         self.failed += 1;
+        // The failed server moves to the end of the ring.
         self.ring.rotate_left(usize::from(self.ring.len() > 1));
         let has_another = self.failed < self.ring.len();
         if !has_another {
@@ -179,6 +181,7 @@ impl Servers {
         let items = reference.split_whitespace().take(MAXIMUM_REFERRED);
         let referred: Vec<_> = items
             .filter_map(|item| Server::of_reference(item, default_port))
+            // The current server has just rejected the client.
             .filter(|server| Some(server) != self.current())
             .collect();
         if referred.is_empty() {

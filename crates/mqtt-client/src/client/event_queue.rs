@@ -61,6 +61,7 @@ struct State {
 impl EventQueue {
     pub(super) fn add(&self, event: ClientEvent) {
         let mut state = lock(&self.state);
+        // The oldest event is dropped, because the newest ones describe the current state of the connection.
         if state.events.len() >= MAXIMUM_EVENTS {
             state.events.pop_front();
             state.missed += 1;

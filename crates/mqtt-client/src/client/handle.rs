@@ -77,6 +77,7 @@ impl Client {
             .max(options.wait_for_server)
             .saturating_add(Duration::from_secs(1));
         let has_session = !options.connect.clean_start;
+        // An earlier run of this program may have left packet identifiers in the session at the server.
         let event_loop = EventLoop::new(options, has_session.then(Session::without_state))
             .map_err(|error| ConnectError::new(String::new(), error))?;
         let outbox = Outbox::new(
@@ -357,6 +358,7 @@ impl Client {
             return Err(DisconnectError::TimedOut { unfinished });
         };
         if let Some((count, first)) = lock(&shared.failures.unreported).take() {
+            // Unacknowledged messages are reported below in preference to failures of earlier messages.
             if unfinished == 0 {
                 return Err(DisconnectError::Undelivered { count, first });
             }
@@ -384,6 +386,7 @@ impl Drop for ClientHandle {
         let deadline = Instant::now() + timeout;
         self.shared.outbox.close(deadline);
         if !timeout.is_zero() {
+            // After the deadline the thread still needs time to write DISCONNECT.
             let _ = self.shared.wait_until_ended(deadline + DROP_TIMEOUT);
         }
     }

@@ -132,6 +132,7 @@ impl InFlight {
         backlog: impl Iterator<Item = &'a OutboundMessage>,
         failures: &Failures,
     ) {
+        // Messages are matched by address, because different messages may have the same content.
         let mut by_message = HashMap::new();
         let mut released = HashMap::new();
         for (index, exchange) in std::mem::take(&mut self.exchanges).into_iter().enumerate() {
@@ -158,7 +159,8 @@ impl InFlight {
                 self.waiting.push(exchange);
             }
         }
-        // These messages of QoS 2 are in neither list. The server had accepted them before it lost the session.
+        // These messages of QoS 2 are neither in the session nor in the backlog. The server had sent PUBREC for them
+        // before it lost the session.
         for exchange in by_message.into_values() {
             self.has_results = true;
             failures.succeed(&exchange.slot);

@@ -132,6 +132,7 @@ impl Inbound {
         if let Some(known) = self.unacknowledged.get_mut(&packet_identifier) {
             if known.is_resent(publish, self.connection) {
                 known.connection = self.connection;
+                // The application has acknowledged the message while the client was not connected.
                 if let Some(reason_code) = known.acknowledged {
                     connection.acknowledge(Instant::now(), packet_identifier, reason_code);
                     self.unacknowledged.remove(&packet_identifier);
@@ -167,6 +168,7 @@ impl Inbound {
         let Some(entry) = self.unacknowledged.get_mut(&handle.packet_identifier) else {
             return;
         };
+        // The packet identifier now belongs to a newer message.
         if entry.number != handle.number {
             return;
         }
@@ -175,6 +177,7 @@ impl Inbound {
                 connection.acknowledge(Instant::now(), handle.packet_identifier, reason_code);
                 self.unacknowledged.remove(&handle.packet_identifier);
             }
+            // The connection of the message is lost. The acknowledgement waits until the server resends the message.
             _ => entry.acknowledged = Some(reason_code),
         }
     }

@@ -98,6 +98,7 @@ impl Inbox {
         state.messages.extend(messages.drain(..));
         match (state.waiting, count) {
             (0, _) => {}
+            // One message can serve one reader only.
             (_, 1) => self.arrived.notify_one(),
             _ => self.arrived.notify_all(),
         }

@@ -139,6 +139,7 @@ impl Outbox {
         }
         state.bytes += publication.size();
         state.publications.push_back(publication);
+        // One wake-up is enough until the thread waits again. This saves a system call for most messages.
         let wakes = std::mem::take(&mut state.wakes_for_publications);
         self.wake(state, wakes);
         Ok(())
@@ -180,6 +181,7 @@ impl Outbox {
     }
 
     fn wake(&self, state: MutexGuard<'_, State>, wakes: bool) {
+        // The lock is released first, so that the woken thread does not have to wait for it.
         drop(state);
         if wakes {
             // Waking fails only if the operating system has no memory. The thread then sees the change at its next
@@ -204,6 +206,7 @@ impl Outbox {
             .sum();
         state.bytes -= taken;
         publications.extend(state.publications.drain(..count));
+        // All callers are woken, because the message of a single one may not fit into the room.
         if state.waiting > 0 && count > 0 {
             self.has_room.notify_all();
         }
@@ -223,6 +226,7 @@ impl Outbox {
     /// caller must wake the thread.
     pub(super) fn begin_wait(&self, takes_publications: bool, known_closing: bool) -> bool {
         let mut state = lock(&self.state);
+        // The check and the flags are under one lock, so that no caller can add work between them.
         let has_work = !state.requests.is_empty()
             || takes_publications && !state.publications.is_empty()
             || state.closing.is_some() != known_closing;

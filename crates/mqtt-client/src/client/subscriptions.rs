@@ -105,6 +105,7 @@ impl Subscriptions {
                 for (subscription, reason_code) in
                     subscriptions.into_iter().zip(&suback.reason_codes)
                 {
+                    // A SUBSCRIBE with the same topic filter replaces the subscription [MQTT-3.8.4-3].
                     self.forget(&subscription.topic_filter);
                     if !reason_code.is_error() {
                         self.granted.push((subscription, properties.clone()));
@@ -154,6 +155,7 @@ impl Subscriptions {
     /// Records that the connection is lost. Unanswered requests are sent again before other requests.
     pub(super) fn handle_lost(&mut self, requests: &mut VecDeque<Request>) {
         let mut unanswered: Vec<_> = self.sent.drain().collect();
+        // The map has no order. Ascending packet identifiers are nearly always the order of the requests.
         unanswered.sort_by_key(|(packet_identifier, _)| *packet_identifier);
         for (_, sent) in unanswered.into_iter().rev() {
             match sent {

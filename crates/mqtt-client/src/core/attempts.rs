@@ -76,6 +76,8 @@ impl Attempts {
         may_get_further: bool,
         random: u32,
     ) -> Option<Duration> {
+        // The client waits and retries if any server of this round may accept it later. An error that the client itself
+        // causes would occur at every server, so it ends the attempts.
         let of_round = std::mem::take(&mut self.round_may_pass) && servers::is_about_server(error);
         let lost_since = *self.lost_since.get_or_insert(now);
         if !self.may_retry(
@@ -101,6 +103,7 @@ impl Attempts {
     ) -> Instant {
         let end = now + timeout;
         match self.end(options) {
+            // The time limit shortens the step, but a server that answers quickly must still have a chance.
             Some(limit) => end.min(limit.max(now + SHORTEST_ATTEMPT)),
             None => end,
         }
@@ -117,6 +120,7 @@ impl Attempts {
         let time = match (self.was_connected, options.reconnect) {
             // The configuration of a server that was reached once is right, so the client continues without a limit.
             (false, Reconnect::Always) if self.was_reached => return None,
+            // The user wants a single attempt. Only the timeouts of its steps limit it.
             (false, _) if options.wait_for_server.is_zero() => return None,
             (false, _) => options.wait_for_server,
             (true, Reconnect::For(limit)) => limit,
@@ -139,12 +143,14 @@ impl Attempts {
         if is_unanswered && !self.was_answered {
             return false;
         }
+        // Until the first connection, `wait_for_server` allows further attempts even with `Reconnect::Never`.
         let awaited = !self.was_connected && gone_for < options.wait_for_server;
         (of_round || may_pass(error, awaited || self.was_connected))
             && (awaited
                 || match options.reconnect {
                     Reconnect::Never => false,
                     Reconnect::For(limit) => self.was_connected && gone_for < limit,
+                    // A server that no attempt has reached may not exist, so the first failure must be reported.
                     Reconnect::Always => self.was_reached,
                 })
     }

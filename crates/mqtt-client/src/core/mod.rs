@@ -99,6 +99,7 @@ impl ClientCore {
         let end = self
             .attempts
             .end_of_step(&self.options, now, limits.handshake_timeout);
+        // The time limit of all attempts ends a handshake in progress too.
         limits.handshake_timeout = end - now;
         self.connection = Some(Connection::client(
             &connect,
@@ -127,6 +128,7 @@ impl ClientCore {
             return Ok(ControlFlow::Continue(()));
         };
         let mut flow = ControlFlow::Continue(());
+        // The session exists at the server while the server sends. Its expiry cannot have started before.
         if connection.is_connected() && !input.is_empty() {
             self.server_session.handle_bytes(now);
         }
@@ -144,7 +146,7 @@ impl ClientCore {
                             .client_identifier
                             .clone_from(identifier);
                     }
-                    // The messages of the session that was lost now are older than those in the backlog, so they come
+                    // The session has just been lost. Its messages are older than those in the backlog, so they come
                     // first.
                     for outgoing in unfinished.iter().rev() {
                         self.backlog.push_front(outgoing.clone());
@@ -155,6 +157,7 @@ impl ClientCore {
                     let expiry = session_expiry(&self.options.connect, connack);
                     let server = self.servers.current();
                     self.server_session.handle_connected(now, server, expiry);
+                    // A resumed session may have subscriptions and queued messages.
                     self.expects_messages = connack.session_present;
                 }
                 Event::Subscribed(_) => {
@@ -387,6 +390,7 @@ impl ClientCore {
         while let (Some(connection), Some(outgoing)) = (&mut self.connection, self.backlog.front())
         {
             match connection.publish(now, outgoing.clone()) {
+                // The rest of the backlog waits until acknowledgements make room in the window.
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => break,
                 result => result?,
             };
@@ -398,8 +402,10 @@ impl ClientCore {
 
 /// Returns the time for which the server keeps the session without a connection, or `None` without a limit.
 fn session_expiry(connect: &Connect, connack: &Connack) -> Option<Duration> {
+    // The interval in CONNACK replaces the one in CONNECT (MQTT 5.0, 3.2.2.3.2).
     let asked = connect.properties.session_expiry_interval.unwrap_or(0);
     let seconds = connack.properties.session_expiry_interval.unwrap_or(asked);
+    // MQTT 3.1 and 3.1.1 have no expiry, and 0xFFFFFFFF means that the session never expires.
     let ends = connect.protocol_version == ProtocolVersion::V5_0 && seconds != u32::MAX;
     ends.then(|| Duration::from_secs(seconds.into()))
 }

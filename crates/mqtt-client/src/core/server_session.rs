@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::servers::Server;
 
-/// The client's session at the server, as far as the client can tell.
+/// The client's session at the server, as far as the client can infer it from received bytes and times.
 #[derive(Debug, Default)]
 pub(super) struct ServerSession {
     /// Server that has the session. `None` before the first connection.

@@ -180,6 +180,7 @@ impl EventLoop {
             self.core.handle_timeout(now);
             return Ok(false);
         }
+        // Only an attempt that starts in this turn uses the deadline. `now` is a placeholder in other turns.
         let deadline = if self.stream.dialer.is_due(now) {
             self.core.begin_attempt(now)
         } else {
@@ -198,6 +199,7 @@ impl EventLoop {
             }
             Advance::Up => self.begin_connection(now)?,
         }
+        // After `Break` the buffer still contains whole packets. Reading more bytes would let it grow without limit.
         if self.stream.is_readable() && !self.stopped && self.may_read() {
             self.stream.read();
         }
@@ -347,6 +349,7 @@ impl EventLoop {
 
     /// Returns `true` if the loop may read from the server now.
     fn may_read(&self) -> bool {
+        // After a failed write the output cannot shrink, and unread bytes may give the reason of the failure.
         self.stream.is_unwritable() || self.unwritten() < MAXIMUM_UNWRITTEN
     }
 
@@ -358,6 +361,7 @@ impl EventLoop {
             return self.poll_for(first.min().map(wait));
         }
         let is_up = matches!(self.stream.dialer, Dialer::Connected(_));
+        // Packets in the buffer and bytes in the socket raise no further event, so the turn must not wait for one.
         let busy = is_up && (self.stopped || self.stream.is_readable() && self.may_read());
         if busy {
             return self.poll_for(Some(Duration::ZERO));

@@ -67,6 +67,7 @@ impl Poller {
             _ => {}
         }
         let mut of_watched = self.events.iter().filter(|event| event.token() == WATCHED);
+        // Depending on the operating system, the end of the reader is reported as an error or as the end of writing.
         self.watched_ended |= of_watched.any(|event| event.is_error() || event.is_write_closed());
         for event in self.events.iter().filter(|event| event.token() == STREAM) {
             stream.handle_readiness(event);

@@ -85,6 +85,7 @@ impl ServerStream {
         match self.buffer.fill(stream) {
             Ok(ReadStatus::More) => {}
             Ok(ReadStatus::Drained) if !self.unwritable => self.readable = false,
+            // After a failed write the connection is dead, so an empty socket counts as closed.
             Ok(ReadStatus::Drained | ReadStatus::Closed) => {
                 self.readable = false;
                 self.is_closed = true;

@@ -268,7 +268,8 @@ impl Connection {
         rare.is_some_and(|rare| rare.requests.contains(packet_identifier))
     }
 
-    /// Sends PUBREL for the packet identifiers that the peer may hold from an earlier run whose state is lost.
+    /// Sends PUBREL for the packet identifiers of an earlier run, because its state is lost and the peer may still hold
+    /// them.
     #[cold]
     fn reclaim_identifiers(&mut self, now: Instant) {
         for packet_identifier in self.session.sender.reclaim_identifiers() {

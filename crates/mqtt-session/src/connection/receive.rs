@@ -269,8 +269,8 @@ impl Connection {
                 self.session.note(Change::Finished(ack.packet_identifier));
                 // The window now has room for a message of an earlier connection.
                 self.resend(now);
-                // A peer that no longer has the exchange had received the message before, so the application gets a
-                // success.
+                // With reason code 0x92 the peer has received the message and no longer has the exchange. For the
+                // application this is a success.
                 let reason_code = match ack.reason_code {
                     ReasonCode::PacketIdentifierNotFound => ReasonCode::Success,
                     code => code,

@@ -1,4 +1,5 @@
-//! [`Reclaim`] releases packet identifiers that the peer may hold from an earlier run of this end whose state is lost.
+//! [`Reclaim`] releases packet identifiers of an earlier run. The state of that run is lost, and the peer may still
+//! hold its identifiers.
 //!
 //! A receiver of QoS 2 holds a packet identifier from PUBREC to PUBREL, even if the connection ends in between. It
 //! treats a PUBLISH with a held identifier as a duplicate [MQTT-4.3.3-10]. A client that has lost its session state,

@@ -265,7 +265,7 @@ fn unknown_issuer(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-/// Writes the reason that the peer has sent in an alert, as far as the alert tells it.
+/// Writes the reason that an alert of the peer gives, in words for the user.
 fn alert_received(f: &mut fmt::Formatter<'_>, alert: AlertDescription) -> fmt::Result {
     let what = match alert {
         AlertDescription::CertificateRequired => {

@@ -98,6 +98,7 @@ impl TransportChoice {
         let has_websocket = self.has_websocket();
         let tls = match self.tls {
             TlsChoice::With(options) => Some(options),
+            // With WebSocket, only the scheme `wss` means TLS, and `set_scheme` has already applied it.
             TlsChoice::Default if has_websocket => None,
             TlsChoice::Default if at_tls_port == servers.len() => Some(Box::default()),
             // All servers have the same layers. Without TLS the client would send its credentials in plain text to a

@@ -40,6 +40,7 @@ impl Url {
         if !is_websocket && !matches!(path, "" | "/") {
             return Err(invalid("only ws and wss have a path or a query"));
         }
+        // A password may contain '@', so the last '@' ends the credentials.
         let (credentials, host_and_port) = match authority.rsplit_once('@') {
             None => (None, authority),
             Some((credentials, rest)) => (Some(credentials), rest),
@@ -64,6 +65,7 @@ impl Url {
         Ok(Self {
             host: host.to_owned(),
             port,
+            // With the schemes `ws` and `wss`, port 8883 has no special meaning.
             has_tls: has_tls || !is_websocket && port == TLS_PORT,
             websocket: is_websocket.then(|| {
                 if matches!(path, "" | "/") {

@@ -196,6 +196,7 @@ impl Driver {
         let handler = &mut self.handler;
         let failures = &self.shared.failures;
         handler.in_flight.handle_written(written, failures);
+        // `|` evaluates both operands, so that both flags are cleared.
         if handler.in_flight.take_has_results() | std::mem::take(&mut handler.has_results) {
             let unfinished = self.event_loop.unfinished() as u64;
             let counter = &failures.counters.unfinished;
@@ -219,6 +220,8 @@ impl Driver {
         }
         if let Some(connack) = self.handler.connack.take() {
             self.handler.takes_rest = false;
+            // The outbox comes first, because a caller that learns of the connection may publish with QoS 0
+            // immediately.
             self.shared.outbox.set_connected(true);
             self.shared.events.add(ClientEvent::Connected { connack });
             self.shared.set_reached();
