@@ -1,8 +1,9 @@
 //! The process around the core of the broker.
 //!
-//! [`Broker`](mqtt_broker_core::Broker) decides everything about MQTT. [`Server`] is the event loop around it: listeners,
-//! sockets, passwords, one turn after the other. [`Store`] makes the mutations of the core durable. [`BrokerConfig`] is
-//! read from a file in mosquitto's configuration language.
+//! [`Broker`](mqtt_broker_core::Broker) decides everything about MQTT. [`Server`] is the event loop around the core,
+//! with the listeners, the sockets and the check of passwords. [`Store`] makes the mutations of the core durable.
+//! [`BrokerConfig`] is the configuration, which is read from a file in the format of `mosquitto.conf`. The program
+//! `rbroker`, in the crate `mqtt-cli`, uses these types.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

@@ -1,4 +1,4 @@
-//! Files of access control lists. Their language is read by the core ([`AccessList::parse`]).
+//! Reads ACL files. [`AccessList::parse`], in the core, parses their content.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use mqtt_broker_core::AccessList;
 
 use super::{AccessError, AccessFile};
 
-/// Reads an access control list.
+/// Reads an ACL file.
 ///
 /// # Errors
-/// If the file cannot be read, or a line of it is wrong.
+/// Returns an error if the file cannot be read, or one of its lines is invalid.
 pub(crate) fn read_acl_file(path: &Path) -> Result<AccessList, AccessError> {
     let file = AccessFile::AccessList;
     let bytes = std::fs::read(path);

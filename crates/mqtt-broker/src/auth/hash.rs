@@ -1,7 +1,7 @@
-//! Hashes of passwords in the forms of mosquitto_passwd, and the limits of their parameters.
+//! [`PasswordHash`]: hashes of passwords in the forms of mosquitto_passwd.
 //!
-//! A parameter costs the broker time and memory for each login, so a password file that asks for too much is
-//! rejected when it is read.
+//! The parameters of a hash decide how much time and memory each login costs the broker. So the parameters have limits,
+//! and a password file that exceeds them is rejected when it is read.
 
 use std::num::NonZeroU32;
 use std::{fmt, io};
@@ -10,31 +10,32 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use data_encoding::{BASE64, BASE64_NOPAD, Encoding};
 use ring::{digest, pbkdf2};
 
-/// Maximum length of a hash in a file.
+/// Maximum length of a hash in a password file, in bytes.
 const MAXIMUM_LENGTH: usize = 65535;
 
-/// Bytes of the salts and hashes that are written.
+/// Length of the salt and of the hash of a new password, in bytes.
 const LENGTH: usize = 64;
 
-/// Iterations as mosquitto 2.1 writes them.
+/// Iterations of PBKDF2 for a new password, as in mosquitto_passwd 2.1.
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(1000).expect("it is not zero");
 
-/// Maximum number of iterations of PBKDF2, which take about a second. mosquitto_passwd writes 101 or 1000.
+/// Maximum number of iterations of PBKDF2. So many iterations take about a second. mosquitto_passwd uses 101 or 1000.
 const MAXIMUM_ITERATIONS: u64 = 1_000_000;
 
-/// Parameters of argon2 as mosquitto 2.1 writes them: 47 MiB, once, one lane.
+/// Parameters m, t and p of argon2id for a new password, as in mosquitto_passwd 2.1: 46 MiB, one pass, one lane.
 const ARGON2: [u32; 3] = [47104, 1, 1];
 
-/// Maximum values of m (in KiB), t and p of argon2id.
+/// Maximum values of the parameters m (KiB of memory), t (passes) and p (lanes) of argon2id.
 const MAXIMUM_ARGON2: [u64; 3] = [1024 * 1024, 1000, 64];
 
-/// Maximum of m * t, which is in proportion to the time that a hash takes: about two seconds.
+/// Maximum of m * t of all different argon2id parameters in a file together. The time of a hash is proportional to m *
+/// t; this maximum takes about two seconds.
 pub(super) const MAXIMUM_ARGON2_WORK: u64 = 2 * 1024 * 1024;
 
-/// Maximum number of bytes of the salt, and of the hash, of argon2id. Longer values would take additional time.
+/// Maximum length of the salt and of the hash of argon2id, in bytes. Longer values would take additional time.
 const MAXIMUM_ARGON2_LENGTH: usize = 128;
 
-/// The hash of a password with its parameters and salt.
+/// The hash of a password, with the parameters and the salt with which it was made.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash {
     pub(super) form: Form,
@@ -56,18 +57,18 @@ pub(super) enum Form {
 /// The algorithm that hashes new passwords.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Hashing {
-    /// argon2id, which takes much memory on purpose.
+    /// argon2id, which takes much memory on purpose, so that guessing passwords is expensive.
     Argon2id,
-    /// PBKDF2 with SHA-512, which every mosquitto reads.
+    /// PBKDF2 with SHA-512, which every version of mosquitto since 2.0 can read.
     #[default]
     Pbkdf2,
 }
 
 impl PasswordHash {
-    /// Returns the hash of a new password.
+    /// Hashes a new password with a random salt.
     ///
     /// # Errors
-    /// If the system has no random bytes.
+    /// Returns an error if the system provides no random bytes, or the password is too long for the algorithm.
     pub fn new(password: &[u8], hashing: Hashing) -> io::Result<Self> {
         let form = match hashing {
             Hashing::Argon2id => Form::Argon2id(ARGON2),
@@ -83,10 +84,10 @@ impl PasswordHash {
         Ok(Self { form, salt, hash })
     }
 
-    /// Reads a hash as it stands in a file.
+    /// Parses a hash in the form of a password file.
     ///
     /// # Errors
-    /// If the hash is not in one of the known forms, or its parameters are above the limits.
+    /// Returns the reason if the hash has none of the known forms, or its parameters exceed the limits.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let unknown = || UNKNOWN_FORM.to_owned();
         if text.len() > MAXIMUM_LENGTH {
@@ -151,7 +152,7 @@ impl fmt::Debug for PasswordHash {
 }
 
 impl Form {
-    /// Returns the work of argon2id, m * t, and 0 for the other forms.
+    /// Returns m * t of argon2id, which is proportional to its time, and 0 for the other forms.
     pub(super) fn argon2_work(self) -> u64 {
         match self {
             Self::Argon2id([memory, passes, _]) => u64::from(memory) * u64::from(passes),
@@ -159,7 +160,7 @@ impl Form {
         }
     }
 
-    /// Hashes a password; `None` if the parameters are invalid.
+    /// Hashes a password into `length` bytes. Returns `None` if the parameters are invalid.
     pub(super) fn hash(self, password: &[u8], salt: &[u8], length: usize) -> Option<Vec<u8>> {
         let mut hash = vec![0; length];
         match self {
@@ -193,13 +194,13 @@ impl Form {
 const UNKNOWN_FORM: &str = "unknown form of password hash: expected $7$..., $6$... or $argon2id$... ('rbroker passwd -U FILE' hashes plain \
      passwords)";
 
-/// Reads the number of iterations of `$7$`.
+/// Parses the number of iterations of `$7$`.
 fn iterations(text: &str) -> Result<NonZeroU32, String> {
     let number = limited("PBKDF2 iterations", text, MAXIMUM_ITERATIONS)?;
     NonZeroU32::new(number).ok_or_else(|| UNKNOWN_FORM.to_owned())
 }
 
-/// Reads `m=…,t=…,p=…`.
+/// Parses the parameters `m=…,t=…,p=…` of argon2id.
 fn argon2_numbers(text: &str) -> Result<[u32; 3], String> {
     let unknown = || UNKNOWN_FORM.to_owned();
     let mut parts = text.split(',');
@@ -229,7 +230,7 @@ fn argon2_numbers(text: &str) -> Result<[u32; 3], String> {
     }
 }
 
-/// Reads a number that must not be above `maximum`.
+/// Parses a number of at most `maximum`.
 fn limited(name: &str, text: &str, maximum: u64) -> Result<u32, String> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !is_number {

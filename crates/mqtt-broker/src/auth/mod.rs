@@ -1,4 +1,5 @@
-//! The files that control access: password files, and access control lists.
+//! Reads password files and ACL files, hashes passwords, and checks passwords in a thread. The core decides which
+//! clients need a password, and which permissions they have.
 
 mod acl_file;
 mod hash;

@@ -1,8 +1,8 @@
-//! Password files, in the forms of mosquitto_passwd: `user:HASH` on each line.
+//! [`Passwords`]: a password file in the format of mosquitto_passwd, with `USER:HASH` on each line.
 //!
-//! Passwords are checked by [`Passwords::verify`], which is slow on purpose and so belongs to a separate
-//! thread. A check does the same work for each user of a file and for a user whom the file does not name, so that its
-//! time does not reveal which users are in the file.
+//! [`Passwords::verify`] checks a password. Hashing is slow on purpose, so the check runs in a thread (`verifier.rs`).
+//! A check does the same work for every user of the file and for unknown users. Otherwise the time of a login would
+//! reveal which users exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -14,7 +14,7 @@ use mqtt_transport::reason;
 
 use super::hash::{Form, MAXIMUM_ARGON2_WORK, PasswordHash};
 
-/// Maximum length of a user name.
+/// Maximum length of a user name in bytes.
 const MAXIMUM_LENGTH: usize = 65535;
 
 /// The users and the hashes of their passwords.
@@ -24,34 +24,38 @@ pub struct Passwords {
     work: Work,
 }
 
-/// The work of each check: one hash of each kind in the file, for known and unknown users alike.
+/// The work of each check: one hash of each form in the file, for known and unknown users.
 ///
-/// A single reference hash is not enough for a file with several kinds, as after a change of the tool: the time would
-/// show which users exist. Rounds of PBKDF2 can be split, so their maximum is enough; argon2id cannot.
+/// A file may have hashes of several forms, for example after an update of mosquitto_passwd. If a check made only the
+/// hash of the user's own form, its time would show the form, and so that the user exists. The iterations of PBKDF2 can
+/// be divided between the user's own hash and an additional one, so the maximum of the file suffices. argon2id cannot
+/// be divided, so each set of parameters needs a hash.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Work {
+    /// Set if the file has a hash of the form `$6$`.
     has_sha512: bool,
-    /// The highest number of iterations of PBKDF2.
+    /// The highest number of iterations of PBKDF2 in the file.
     iterations: Option<NonZeroU32>,
+    /// The different parameters of argon2id in the file.
     argon2: BTreeSet<Form>,
 }
 
-/// The reason why a password file or an access control list cannot be used.
+/// The reason why a password file or an ACL file cannot be used.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AccessError {
     /// The file cannot be read.
     Read(AccessFile, PathBuf, io::Error),
-    /// A line is wrong. The fields are the file, the number of the line, and the reason.
+    /// A line is invalid. The last two fields are the number of the line, from 1, and the reason.
     Line(AccessFile, PathBuf, usize, String),
 }
 
 /// The kinds of files that control access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessFile {
-    /// Users and hashes of their passwords.
+    /// A password file.
     Passwords,
-    /// Permissions.
+    /// An ACL file.
     AccessList,
 }
 
@@ -85,6 +89,7 @@ impl fmt::Display for AccessError {
 impl std::error::Error for AccessError {}
 
 impl Work {
+    /// Adds the form of a hash in the file.
     fn add(&mut self, form: Form) {
         match form {
             Form::Sha512 => self.has_sha512 = true,
@@ -95,11 +100,14 @@ impl Work {
         }
     }
 
+    /// Returns the sum of m * t of all different parameters of argon2id.
+    /// Returns the sum of m * t of all different parameters of argon2id.
     fn argon2_work(&self) -> u64 {
         self.argon2.iter().map(|form| form.argon2_work()).sum()
     }
 
-    /// The hashes that are left to be made after one in the form of the user's own, if there is one.
+    /// Returns the forms of the hashes that a check must make in addition to the hash of the user's own form. `own` is
+    /// `None` for an unknown user.
     fn beside(&self, own: Option<Form>) -> impl Iterator<Item = Form> {
         let sha512 = (self.has_sha512 && own != Some(Form::Sha512)).then_some(Form::Sha512);
         let done = match own {
@@ -121,10 +129,10 @@ impl Work {
 }
 
 impl Passwords {
-    /// Reads a file.
+    /// Reads a password file.
     ///
     /// # Errors
-    /// If the file cannot be read, or a line of the file is wrong.
+    /// Returns an error if the file cannot be read, or one of its lines is invalid.
     pub fn read(path: &Path) -> Result<Self, AccessError> {
         let bytes = std::fs::read(path).map_err(|error| {
             let file = AccessFile::Passwords;
@@ -136,18 +144,18 @@ impl Passwords {
         })
     }
 
-    /// Parses the bytes of a file. The error has the number of the wrong line, and the reason.
+    /// Parses the bytes of a password file.
     ///
     /// # Errors
-    /// If a user has no name, or two lines, or a password is not hashed in one of the known forms, or its hash would
-    /// take too much time or memory.
+    /// Returns the number of the line, from 1, and the reason, if a user name is empty or too long, a user has two
+    /// lines, a hash has none of the known forms, or the hashes would take too much time or memory.
     pub fn parse(bytes: &[u8]) -> Result<Self, (usize, String)> {
         let mut users = BTreeMap::new();
         let mut work = Work::default();
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let error = |what: &str| (index + 1, what.to_owned());
             if line.starts_with(b"#") {
-                continue; // the bytes of a comment may be those of an old character set
+                continue; // comments may have bytes of an old character set, such as Latin-1
             }
             let line = std::str::from_utf8(line)
                 .map_err(|_| error("the line is not valid UTF-8 (save the file in UTF-8)"))?;
@@ -184,11 +192,14 @@ impl Passwords {
         self.users.keys().cloned().collect()
     }
 
-    /// Returns `true` if this is the password of the user. Takes milliseconds, or more, for unknown users too.
+    /// Returns `true` if this is the password of the user. Takes milliseconds or more, and for an unknown user as long
+    /// as for a known one.
     pub fn verify(&self, user_name: &str, password: &[u8]) -> bool {
         self.verify_with(user_name, password, Form::hash)
     }
 
+    /// Does the work of `verify` with the function that hashes, which a test replaces.
+    /// Does the work of `verify` with the function that hashes, which a test replaces.
     fn verify_with(
         &self,
         user_name: &str,
@@ -200,7 +211,7 @@ impl Passwords {
             let made = hash(own.form, password, &own.salt, own.hash.len());
             made.is_some_and(|made| is_equal(&made, &own.hash))
         });
-        // The compiler must not see that these are for their time alone.
+        // These hashes only take time. `black_box` keeps the compiler from removing them.
         for form in self.work.beside(own.map(|own| own.form)) {
             std::hint::black_box(hash(form, password, &REFERENCE_SALT, REFERENCE_SALT.len()));
         }
@@ -208,10 +219,11 @@ impl Passwords {
     }
 }
 
-/// Salt of the hashes that are compared with nothing, as long as those that are written.
+/// The salt of the hashes that are only made for their time. It has the length of a real salt, because the length
+/// affects the time.
 const REFERENCE_SALT: [u8; 64] = [0; 64];
 
-/// Compares in a time that does not depend on the position of the first difference.
+/// Compares two hashes in a time that does not depend on the position of the first difference.
 fn is_equal(one: &[u8], other: &[u8]) -> bool {
     let differences = one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
     one.len() == other.len() && differences == 0
@@ -240,7 +252,7 @@ mod tests {
         assert!(!right("", "me", "secret"));
     }
 
-    /// The first one as mosquitto_passwd 2.0.11 writes it, the other as older ones did.
+    /// The first file was written by mosquitto_passwd 2.0.11, and the second one by an older version.
     #[test]
     fn files_of_mosquitto_are_read() {
         let new = "me:$7$101$dA5gFWskNjvwPSP9$8rYCp+0XT43yzJQzBOxCE9Vajc8GMd9+Nl5la2xI2wFcif/5YWAUlR8\
@@ -268,7 +280,7 @@ mod tests {
             format!("strong2:{}", argon2("m=47104,t=1,p=1")),
             format!("other:{}", argon2("m=8,t=9,p=1")),
         ];
-        // Each single line, and all of them.
+        // Files with a single line, and a file with all lines.
         let files = lines.iter().map(|line| vec![line.clone()]);
         for lines in files.chain([lines.to_vec()]) {
             let passwords = Passwords::parse(lines.join("\n").as_bytes()).unwrap();

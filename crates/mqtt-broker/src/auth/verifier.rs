@@ -1,8 +1,8 @@
-//! [`PasswordVerifier`]: verifies passwords in a separate thread, since a hash takes milliseconds and the loop must
+//! [`PasswordVerifier`]: the thread that checks passwords. A hash takes milliseconds on purpose, and the loop must
 //! serve other connections meanwhile.
 //!
-//! The thread gets one check at a time. The others wait in the broker (`auth/check_queue.rs` of the core), which
-//! removes the checks of connections that close.
+//! The thread gets one check at a time. The other checks wait in the core (`auth/check_queue.rs` there), where the peer
+//! addresses take turns, and where the checks of connections that close are removed.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,22 +16,25 @@ use mqtt_transport::{Worker, WorkerError};
 
 use crate::auth::Passwords;
 
-/// The time after which a wrong password is answered. This limits the guesses of one connection.
+/// The delay before a wrong password is answered. It limits how many passwords a client can try in a second.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// A password with the file that has its hash.
+/// A password to check, with the password file that has its hash.
 type Login = (ConnectionId, Arc<Passwords>, PasswordCheck);
 
-/// The thread, and its results.
+/// The thread that checks passwords, and its delayed results.
 #[derive(Debug)]
 pub(crate) struct PasswordVerifier {
     worker: Worker<Login, (ConnectionId, bool)>,
-    /// Answers that are held back, in order of their time.
+    /// The connections with a wrong password, each with the time of its answer, in the order of these times.
     delayed: VecDeque<(Instant, ConnectionId)>,
 }
 
 impl PasswordVerifier {
-    /// Starts the thread, which ends with this. `waker` is woken for each result.
+    /// Starts the thread, which ends when the `PasswordVerifier` is dropped. The thread wakes `waker` for each result.
+    ///
+    /// # Errors
+    /// Returns an error if the system cannot start a thread.
     pub(crate) fn start(waker: Arc<Waker>) -> io::Result<Self> {
         let worker = Worker::start("passwords", waker, |(id, passwords, check): Login| {
             (id, passwords.verify(&check.user_name, &check.password))
@@ -42,15 +45,15 @@ impl PasswordVerifier {
         })
     }
 
-    /// Returns `true` while the thread has a check.
+    /// Returns `true` while the thread checks a password.
     pub(crate) fn is_busy(&self) -> bool {
         self.worker.is_busy()
     }
 
-    /// Gives the thread its next check.
+    /// Passes the next password to the thread.
     ///
     /// # Errors
-    /// If the thread is busy, or has ended.
+    /// Returns the reason code with which CONNECT must be rejected, if the thread is busy or has ended.
     pub(crate) fn check(
         &mut self,
         id: ConnectionId,
@@ -65,12 +68,12 @@ impl PasswordVerifier {
             })
     }
 
-    /// Returns the next result that is due.
+    /// Returns the next result that is due: a right password immediately, and a wrong one after the delay.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<(ConnectionId, Result<(), ReasonCode>)> {
         match self.worker.poll() {
             Some(Ok((id, true))) => return Some((id, Ok(()))),
             Some(Ok((id, false))) => self.delayed.push_back((now + DELAY, id)),
-            // If the thread has ended, the next check fails.
+            // If the thread has ended, `check` returns an error for the next password.
             Some(Err(_)) | None => {}
         }
         let (due, id) = *self.delayed.front()?;
@@ -80,7 +83,7 @@ impl PasswordVerifier {
         })
     }
 
-    /// Returns the time at which `poll` must be called.
+    /// Returns the time at which `poll` must be called for a delayed result.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.delayed.front().map(|(due, _)| *due)
     }

@@ -1,66 +1,66 @@
-//! The time in the store. Deadlines must mean the same after a restart, but no clock of the system does: monotonic
-//! time begins anew, and the wall clock may be wrong until somebody sets it, for instance on a machine without a
-//! battery for its clock.
+//! The time in which the store keeps deadlines, such as the end of a session. A deadline must survive a restart of the
+//! broker, but neither clock of the system is suitable: monotonic time begins anew with each boot, and the wall clock
+//! may be wrong, for example on a machine without a battery for its clock.
 //!
-//! The store has its own time, in nanoseconds. Within a run this time passes as the core's time does, so that a jump
-//! of the wall clock changes nothing. An anchor in the file has the same moment on all clocks; when the store is
-//! opened, it tells how much time has passed since:
+//! The store therefore has a time of its own, in nanoseconds. Within a run this store time passes with monotonic time,
+//! so that setting the wall clock changes nothing. The file has an anchor: one moment in store time, on the wall clock,
+//! and on the clock since the boot. When the store is opened, the anchor is used to compute how much time has passed:
 //!
-//! - If the system has not been booted since, the time since its boot gives the exact value (Linux).
-//! - Otherwise the wall clock gives the value, if neither of its times lies before the year of this program and it has
-//!   not gone back.
-//! - Otherwise the value is unknown. The broker then assumes that no time has passed, so deadlines are later by as long
-//!   as the broker was down.
+//! - If the system was not booted since, the clock since the boot gives the exact time (Linux).
+//! - Otherwise the wall clock gives the time, if it shows a later time than the anchor and neither time is before the
+//!   year of this program.
+//! - Otherwise the time is unknown, and the broker assumes that no time has passed. All deadlines are then delayed by
+//!   the time for which the broker was down.
 //!
-//! The anchor is written when the store is opened and closed, with a commit if it is older than a minute, within a
-//! minute after the wall clock was set, and once an hour.
+//! The anchor is written when the store is opened, when the broker ends, with a commit if the anchor is older than a
+//! minute, within a minute after the wall clock was set, and once an hour.
 //!
-//! Limits. After a boot the broker cannot recognise a clock that is wrong, but neither implausible nor behind the
-//! anchor: deadlines come early or late by its error. The same is true for an anchor that was written while the
-//! clock was wrong, if the machine loses its power in the minute after the clock was set. If the time that the
-//! broker was down is unknown, the up to 60 minutes that the anchor is old are lost, too.
+//! Limits: After a boot, the broker cannot recognise a wrong wall clock that is plausible and not behind the anchor.
+//! All deadlines are then early or late by its error. The same happens if the anchor has a wrong time, because the
+//! machine lost its power within a minute after the clock was set. If the time is unknown, the age of the anchor, at
+//! most 60 minutes, is lost too.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use super::StoreError;
 
-/// Store time when a store is made. Later than zero, which stands for no time.
+/// The store time at which a store is created, in nanoseconds. It is not zero, because zero stands for no time.
 const START: u64 = 1_000_000_000;
 
-/// The year of this program in seconds since 1970: a wall clock that says less is wrong.
+/// The beginning of the year in which this program was made, since 1970. A wall clock with an earlier time is wrong.
 const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
 
-/// Interval between looks at the wall clock, and age of an anchor that a commit renews.
+/// The interval at which the wall clock is compared with monotonic time. A commit also renews an anchor of this age.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Age of an anchor that is renewed without a commit.
+/// The age at which the anchor is renewed even if no mutation must be committed.
 const RENEWAL: Duration = Duration::from_secs(60 * 60);
 
-/// If the wall clock deviates from the monotonic clock by more than this, it was set.
+/// The deviation of the wall clock from monotonic time above which the wall clock was set.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
-/// A moment on the clocks of the system.
+/// The same moment on the clocks of the system.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    /// The core's time.
+    /// Monotonic time, which the broker core uses.
     pub now: Instant,
     /// The time of the wall clock.
     pub wall: SystemTime,
-    /// The time since the system was booted, where the system tells it.
+    /// The time since the boot. `None` if the system does not report it.
     pub boot: Option<BootTime>,
 }
 
-/// A moment since the system was booted. This clock goes on while the machine sleeps.
+/// A moment on the clock since the boot, which also advances while the machine sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BootTime {
-    /// Differs for each boot.
+    /// The identifier of the boot, which is different for each boot.
     pub id: u128,
-    /// The time since then.
+    /// The time since the boot.
     pub elapsed: Duration,
 }
 
 impl Clock {
-    /// Returns this moment.
+    /// Returns the current moment.
     pub fn now() -> Self {
         Self {
             now: Instant::now(),
@@ -69,7 +69,7 @@ impl Clock {
         }
     }
 
-    /// Returns the time of the wall clock since 1970; zero if it says less.
+    /// Returns the time of the wall clock since 1970, or zero if the wall clock shows an earlier time.
     fn since_1970(&self) -> Duration {
         let since = self.wall.duration_since(SystemTime::UNIX_EPOCH);
         since.unwrap_or_default()
@@ -96,7 +96,7 @@ impl BootTime {
     }
 }
 
-/// Store time within a run: the core's time, from a moment on.
+/// The store time in one run: a moment in monotonic time, and the same moment in store time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeline {
     at: Instant,
@@ -104,7 +104,7 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// The timeline of a new store.
+    /// Returns the timeline of a new store.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             at: now,
@@ -112,7 +112,7 @@ impl Timeline {
         }
     }
 
-    /// Returns the store time of this moment, which is never zero.
+    /// Returns the store time of an instant. The result is never zero.
     pub(super) fn time_of(self, instant: Instant) -> u64 {
         let time = match instant.checked_duration_since(self.at) {
             Some(ahead) => self.time.saturating_add(nanoseconds(ahead)),
@@ -121,20 +121,21 @@ impl Timeline {
         time.max(1)
     }
 
-    /// Returns the moment of this store time, or `now` if it has passed.
+    /// Returns the instant of a store time, or `now` if the store time has passed.
     pub(super) fn instant_of(self, time: u64, now: Instant) -> Instant {
         let ahead = Duration::from_nanos(time.saturating_sub(self.time));
         self.at.checked_add(ahead).map_or(now, |then| then.max(now))
     }
 }
 
-/// A moment in store time and on the clocks of the system, in nanoseconds.
+/// The same moment in store time and on the clocks of the system, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Anchor {
+    /// The store time.
     time: u64,
-    /// Since 1970.
+    /// The wall clock, since 1970.
     wall: u64,
-    /// The boot, 0 if that is unknown, and the time since then.
+    /// The identifier of the boot, or 0 if it is unknown, and the time since the boot.
     boot: (u128, u64),
 }
 
@@ -148,7 +149,7 @@ impl Anchor {
         }
     }
 
-    /// Continues the time of the anchor, which an earlier run has written.
+    /// Returns the timeline that continues the store time after an earlier run has written this anchor.
     pub(super) fn timeline(self, clock: Clock) -> Timeline {
         let elapsed = nanoseconds(self.elapsed(clock));
         Timeline {
@@ -157,11 +158,11 @@ impl Anchor {
         }
     }
 
-    /// Returns the time that has passed since the anchor was written, as far as that can be known.
+    /// Returns the time that has passed since the anchor was written, or zero if that is unknown.
     fn elapsed(self, clock: Clock) -> Duration {
         let (id, before) = (self.boot.0, Duration::from_nanos(self.boot.1));
         let same_boot = clock.boot.filter(|boot| boot.id == id && id != 0);
-        // A container may have a boot time of its own, which begins anew.
+        // A container may have a clock since its own start, which is lower than that of the anchor.
         if let Some(elapsed) = same_boot.and_then(|boot| boot.elapsed.checked_sub(before)) {
             return elapsed;
         }
@@ -172,7 +173,8 @@ impl Anchor {
         }
     }
 
-    /// Returns `true` if a commit of something, or of nothing, has to renew the anchor.
+    /// Returns `true` if the anchor must be renewed: the wall clock was set, or the anchor is too old. A commit with
+    /// mutations renews an anchor earlier, because it writes to the disk anyway.
     pub(super) fn is_outdated(self, timeline: Timeline, clock: Clock, has_mutations: bool) -> bool {
         let passed = timeline.time_of(clock.now).saturating_sub(self.time);
         let expected = self.wall.saturating_add(passed);
@@ -224,7 +226,7 @@ mod tests {
         elapsed: HOUR,
     };
 
-    /// A wall clock so long after the beginning of this program's year.
+    /// Returns a moment at which the wall clock shows `wall` after the beginning of the program's year.
     fn clock(now: Instant, wall: Duration, boot: Option<BootTime>) -> Clock {
         Clock {
             now,
@@ -252,7 +254,7 @@ mod tests {
         };
         let anchor = |boot| Anchor::new(Timeline::new(now), clock(now, 10 * HOUR, boot));
         let cases = [
-            // The same boot: the wall clock does not matter.
+            // After the same boot, the wall clock does not matter.
             (
                 Some(BOOT),
                 10 * HOUR,
@@ -271,11 +273,11 @@ mod tests {
                 Some(later(1, minutes(7))),
                 minutes(7),
             ),
-            // Another one, or none that is known: that of the wall clock.
+            // After another boot, or if the boot is unknown, the wall clock decides.
             (Some(BOOT), 11 * HOUR, Some(later(2, minutes(7))), HOUR),
             (None, 11 * HOUR, None, HOUR),
             (None, 11 * HOUR, Some(later(2, minutes(7))), HOUR),
-            // The boot time of another container, and a clock that went back.
+            // The clock since the start of another container, and a wall clock that went back.
             (Some(later(1, HOUR)), 11 * HOUR, Some(BOOT), HOUR),
             (
                 Some(BOOT),
@@ -288,7 +290,7 @@ mod tests {
             let elapsed = anchor(before).elapsed(clock(now, wall, after));
             assert_eq!(elapsed, passed, "{before:?} {wall:?} {after:?}");
         }
-        // A clock from before this program is wrong, at either end.
+        // A wall clock before the year of the program is wrong, whether the anchor or the present has it.
         let wrong = Clock {
             wall: SystemTime::UNIX_EPOCH + HOUR,
             ..clock(now, HOUR, None)

@@ -1,5 +1,7 @@
-//! The values in the store. Messages are PUBLISH packets of 5.0, after the fields that a PUBLISH packet
-//! does not have. All numbers are big endian.
+//! Encodes and decodes the values in the store. A message is encoded as a PUBLISH packet of 5.0, so that there is one
+//! encoding of messages; the fields that a PUBLISH packet does not have come before it. All numbers are big endian.
+//!
+//! A change of an encoding needs a new number of the format (`FORMAT` in `mod.rs`).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,18 +19,19 @@ use mqtt_session::OutboundMessage;
 use super::StoreError;
 use super::clock::Timeline;
 
-/// First byte of a delivery that holds its message.
+/// The first byte of a delivery that contains its message.
 const INLINE: u8 = 0;
-/// First byte of a delivery that refers to a shared message, whose number follows.
+/// The first byte of a delivery that refers to a shared message. The number of the message follows.
 const SHARED: u8 = 1;
 
-/// Returns the number of the shared message that a delivery refers to.
+/// Returns the number of the shared message to which a delivery refers, or `None` if the delivery contains its message.
 pub(super) fn shared_number(delivery: &[u8]) -> Option<u64> {
     let rest = delivery.strip_prefix(&[SHARED])?;
     rest.first_chunk().map(|number| u64::from_be_bytes(*number))
 }
 
-/// The RETAIN flag belongs to the delivery: messages that wait have none, so that all deliveries can share one.
+/// Returns the message without RETAIN. A queued message never has RETAIN, because RETAIN may differ between its
+/// deliveries, which share the message.
 fn without_retain(message: Message) -> Message {
     Message {
         retain: false,
@@ -36,7 +39,7 @@ fn without_retain(message: Message) -> Message {
     }
 }
 
-/// Writes one value.
+/// Encodes one value.
 pub(super) struct Writer {
     bytes: Vec<u8>,
     timeline: Timeline,
@@ -77,7 +80,7 @@ impl Writer {
         self.bytes
     }
 
-    /// Returns a delivery that holds its message.
+    /// Encodes a delivery with its message.
     pub(super) fn inline_delivery(mut self, outgoing: &OutboundMessage) -> Vec<u8> {
         self.bytes.push(INLINE);
         self.time(outgoing.expires());
@@ -92,7 +95,7 @@ impl Writer {
         self.bytes
     }
 
-    /// Returns a delivery of the shared message with this number.
+    /// Encodes a delivery that refers to the shared message with this number.
     pub(super) fn shared_delivery(mut self, outgoing: &OutboundMessage, message: u64) -> Vec<u8> {
         self.bytes.push(SHARED);
         self.bytes.extend(message.to_be_bytes());
@@ -106,7 +109,7 @@ impl Writer {
         self.bytes
     }
 
-    /// Returns a shared message. QoS and RETAIN flag are those of its deliveries.
+    /// Encodes a shared message without QoS and RETAIN, which its deliveries have.
     pub(super) fn shared_message(mut self, message: &Message) -> Vec<u8> {
         self.message(message, QoS::AtMostOnce, false, &[]);
         self.bytes
@@ -131,7 +134,7 @@ impl Writer {
         self.bytes
     }
 
-    /// Its length and one more, or 0 for none.
+    /// Writes the length of a text plus one, and the text. The value 0 stands for `None`.
     fn text(&mut self, text: Option<&str>) {
         let length = text.map_or(0, |text| text.len() + 1);
         self.bytes
@@ -146,6 +149,8 @@ impl Writer {
         self.bytes.extend(time.to_be_bytes());
     }
 
+    /// Writes a message as a PUBLISH packet of 5.0.
+    /// Writes a message as a PUBLISH packet of 5.0.
     fn message(
         &mut self,
         message: &Message,
@@ -153,11 +158,11 @@ impl Writer {
         retain: bool,
         identifiers: &[SubscriptionIdentifier],
     ) {
-        // The packet identifier is a placeholder: only the QoS counts here.
+        // The packet identifier is a placeholder, which the reader ignores.
         let mut publish = message.publish(Delivery::first(qos, PacketIdentifier::FIRST));
         publish.retain = retain;
         publish.properties.subscription_identifiers = SubscriptionIdentifiers::new(identifiers);
-        // Cannot fail: what the broker has was read from a packet, or is as long.
+        // Encoding cannot fail: every message of the broker comes from a packet, or is not longer than one.
         let _ = PacketRef::Publish(publish).encode(
             ProtocolVersion::V5_0,
             MAXIMUM_PACKET_SIZE,
@@ -166,13 +171,13 @@ impl Writer {
     }
 }
 
-/// Reads one value.
+/// Decodes one value.
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     times: Times,
 }
 
-/// Store time, and the moment that it is read at: deadlines that have passed are due then.
+/// The time of the store, and the current time. A deadline that has passed is decoded as the current time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
     pub(super) timeline: Timeline,
@@ -224,7 +229,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Reads a delivery. `shared` returns the shared message with a number.
+    /// Decodes a delivery. `shared` returns the shared message with a number, if the store has it.
     pub(super) fn delivery(
         mut self,
         shared: impl FnOnce(u64) -> Option<Arc<Message>>,
@@ -261,7 +266,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the filter of a shared subscription, if there is one.
+    /// Reads the topic filter of the shared subscription of a delivery, if it has one.
     fn share(&mut self) -> Result<Option<TopicFilter>, StoreError> {
         let share = self.text()?.map(|share| TopicFilter::new(&share));
         let share = share.transpose();
@@ -334,6 +339,8 @@ impl<'a> Reader<'a> {
         Ok(Some(text.to_owned()))
     }
 
+    /// Reads the next `N` bytes.
+    /// Reads the next `N` bytes.
     fn take<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
         let (first, rest) = self
             .bytes
@@ -343,12 +350,16 @@ impl<'a> Reader<'a> {
         Ok(*first)
     }
 
+    /// Reads a time.
+    /// Reads a time.
     fn time(&mut self) -> Result<Option<Instant>, StoreError> {
         let time = u64::from_be_bytes(self.take()?);
         let Times { timeline, now } = self.times;
         Ok((time > 0).then(|| timeline.instant_of(time, now)))
     }
 
+    /// Reads a message with its QoS, RETAIN and subscription identifiers from a PUBLISH packet.
+    /// Reads a message with its QoS, RETAIN and subscription identifiers from a PUBLISH packet.
     fn message(&mut self) -> Result<(Message, QoS, bool, Vec<SubscriptionIdentifier>), StoreError> {
         let damaged = StoreError::Corrupt("a message is invalid");
         let mut decoder = Decoder::client(ProtocolVersion::V5_0, MAXIMUM_PACKET_SIZE);

@@ -1,4 +1,4 @@
-//! The reasons why a store cannot be used.
+//! [`StoreError`]: the reasons why a store cannot be used, with the texts that the program prints.
 
 use std::path::PathBuf;
 use std::{fmt, io};
@@ -22,7 +22,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Returns `true` if the cause is the file: corrupt, not a store, or locked by another broker.
+    /// Returns `true` if the cause is the content or the lock of the file: it is corrupt, is not a store, or is locked
+    /// by another broker. The program then exits with another status than for an error of the disk.
     pub fn is_about_the_file(&self) -> bool {
         match self {
             Self::Corrupt(_) => true,
@@ -32,7 +33,7 @@ impl StoreError {
         }
     }
 
-    /// Returns `true` if another broker uses the file.
+    /// Returns `true` if another broker has locked the file.
     pub fn is_in_use(&self) -> bool {
         match self {
             Self::Open(_, error) => matches!(**error, redb::Error::DatabaseAlreadyOpen),
@@ -40,7 +41,8 @@ impl StoreError {
         }
     }
 
-    /// Returns `true` if the disk is full: the content of the store stays valid, and it can be opened again.
+    /// Returns `true` if the disk is full. The content of the store is still valid then, and the file can be opened
+    /// again.
     pub fn is_disk_full(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         let (Self::Open(_, error) | Self::Access(error)) = self else {
@@ -51,6 +53,7 @@ impl StoreError {
     }
 }
 
+/// Returns the error for a failed read or write.
 pub(super) fn access(error: impl Into<redb::Error>) -> StoreError {
     StoreError::Access(Box::new(error.into()))
 }
@@ -83,7 +86,7 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// The words for an error of the database.
+/// The text for an error of the database.
 struct Words<'a>(&'a redb::Error);
 
 impl fmt::Display for Words<'_> {

@@ -1,4 +1,5 @@
-//! The file of a store: opens the file, and counts the bytes in use.
+//! [`Measured`]: the file of a store. It counts the bytes that are in use, and leaves out the syncs if the sync policy
+//! is `never`.
 
 use std::fs::File;
 use std::io;
@@ -11,17 +12,17 @@ use redb::backends::FileBackend;
 
 use super::SyncPolicy;
 
-/// A backend that knows how much of it is in use.
+/// A backend of redb that counts the bytes in use.
 #[derive(Debug)]
 pub(super) struct Measured<B> {
     backend: B,
-    /// Set if writes are synced.
+    /// Set if the file is synced when redb requests it.
     is_synced: bool,
     size: Size,
 }
 
-/// The position after the last byte in use. The file may be longer: it grows by doubling, and what was never written
-/// takes no room on the disk.
+/// The position after the last byte that was written. The file may be longer, because redb doubles its length when it
+/// grows. The part that was never written takes no room on the disk. A clone shares the same number.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Size(Arc<AtomicU64>);
 
@@ -47,7 +48,7 @@ impl<B: StorageBackend> Measured<B> {
 }
 
 impl Measured<FileBackend> {
-    /// Opens a file, or creates it.
+    /// Opens a file, or creates it. The bytes that the file takes on the disk count as bytes in use.
     pub(super) fn open(path: &Path, policy: SyncPolicy) -> Result<Self, redb::DatabaseError> {
         let file = private_file(path)?;
         let on_disk = bytes_on_disk(&file)?;
@@ -88,7 +89,7 @@ impl<B: StorageBackend> StorageBackend for Measured<B> {
     }
 }
 
-/// Opens a file that nobody else may read if it is new: messages and wills are in it.
+/// Opens or creates the file. A new file has mode 0600, because it has the messages and wills of all clients.
 fn private_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false);
@@ -97,13 +98,16 @@ fn private_file(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+/// Returns the number of bytes that the file takes on the disk.
 #[cfg(unix)]
 fn bytes_on_disk(file: &File) -> io::Result<u64> {
-    const BLOCK: u64 = 512; // of `st_blocks`, whatever the file system's are
+    const BLOCK: u64 = 512; // the unit of `st_blocks`, whatever the block size of the file system is
     let blocks = std::os::unix::fs::MetadataExt::blocks(&file.metadata()?);
     Ok(blocks.saturating_mul(BLOCK))
 }
 
+/// Returns the length of the file, because other systems do not report the bytes on the disk.
+/// Returns the length of the file, because other systems do not report the bytes on the disk.
 #[cfg(not(unix))]
 fn bytes_on_disk(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.len())

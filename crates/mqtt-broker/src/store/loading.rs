@@ -1,4 +1,5 @@
-//! Reads the whole stored state when the broker starts.
+//! Reads the whole stored state into a [`Snapshot`] when the broker starts. Anything that this version of rbroker would
+//! not have written is an error: the broker must not start with a part of its state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,10 +17,14 @@ use super::tables::{
 };
 use super::{StoreError, access};
 
-/// The shared messages by their number. Deliveries of the same one share it in memory, too.
+/// The shared messages by their number. The deliveries of a shared message have the same `Arc`, so that the message is
+/// in memory once.
 type Messages = BTreeMap<u64, Arc<Message>>;
 
-/// Everything that is stored.
+/// Returns the whole stored state.
+///
+/// # Errors
+/// Returns an error if the store cannot be read, or is corrupt.
 pub(super) fn load(transaction: &ReadTransaction, times: Times) -> Result<Snapshot, StoreError> {
     let mut saved = Snapshot::default();
     let messages = messages(transaction, times)?;
@@ -45,6 +50,8 @@ pub(super) fn load(transaction: &ReadTransaction, times: Times) -> Result<Snapsh
     Ok(saved)
 }
 
+/// Returns the shared messages.
+/// Returns the shared messages.
 fn messages(transaction: &ReadTransaction, times: Times) -> Result<Messages, StoreError> {
     let mut messages = Messages::new();
     each(transaction, MESSAGES, None, |key, value| {
@@ -58,6 +65,8 @@ fn messages(transaction: &ReadTransaction, times: Times) -> Result<Messages, Sto
     Ok(messages)
 }
 
+/// Returns the subscriptions of a client.
+/// Returns the subscriptions of a client.
 fn subscriptions(
     transaction: &ReadTransaction,
     client: &str,
@@ -90,6 +99,8 @@ fn replays(
     Ok(found)
 }
 
+/// Returns the deliveries of a client in the order of their numbers. A delivery has up to two entries in the table.
+/// Returns the deliveries of a client in the order of their numbers. A delivery has up to two entries in the table.
 fn deliveries(
     transaction: &ReadTransaction,
     client: &str,
@@ -120,6 +131,8 @@ fn deliveries(
     Ok(found.into_values().collect())
 }
 
+/// Returns the packet identifiers of the messages of QoS 2 for which the client has not sent PUBREL.
+/// Returns the packet identifiers of the messages of QoS 2 for which the client has not sent PUBREL.
 fn held(transaction: &ReadTransaction, client: &str) -> Result<Vec<PacketIdentifier>, StoreError> {
     let mut found = Vec::new();
     each(transaction, HELD, Some(client), |key, _| {
@@ -129,7 +142,8 @@ fn held(transaction: &ReadTransaction, client: &str) -> Result<Vec<PacketIdentif
     Ok(found)
 }
 
-/// Shows all entries, or those of a client without it, in order: key and value.
+/// Calls `show` with the key and the value of each entry, in the order of the keys. With a client, these are the
+/// entries of this client, and the key is without the part that names the client.
 fn each(
     transaction: &ReadTransaction,
     table: Definition,

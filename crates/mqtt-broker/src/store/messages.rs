@@ -1,9 +1,10 @@
-//! Messages that the store has only once, although each of them waits for many clients. A delivery holds its message,
-//! which is cheapest for one client, or refers to an entry of the table `messages`.
+//! [`SharedMessages`]: messages that are stored once although they wait for many clients. A delivery either contains
+//! its message, which is cheapest for a single client, or refers to an entry of the table `messages` by its number.
 //!
-//! The core does not know about this: the deliveries of one message have the same `Arc<Message>`, and are
-//! recognised by its address. How many deliveries refer to a message is not in the file: it is counted when the
-//! store is opened, and kept in memory from then on. A message goes with its last delivery.
+//! The core does not decide which messages are shared. All deliveries of one message have the same `Arc<Message>`, so
+//! the store recognises them by the address of the message. The number of deliveries that refer to a message is not
+//! stored. It is counted when the store is opened, and then updated in memory. A shared message is removed with its
+//! last delivery.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -11,11 +12,12 @@ use std::sync::{Arc, Weak};
 use mqtt_broker_core::Mutation;
 use mqtt_codec::Message;
 
-/// Sharing has to save this many bytes, as it costs an entry of its own: a small message for two clients is
-/// written twice.
+/// Number of bytes that sharing a message must save. A shared message needs an additional entry, so a small message for
+/// two clients is stored twice instead.
 const WORTHWHILE: usize = 1024;
 
-/// Bytes of a copy beside topic name and payload, in the file and in memory after a restart.
+/// Estimated bytes of one copy of a message in addition to its topic name and payload, in the file and in memory after
+/// a restart.
 const OVERHEAD: usize = 200;
 
 /// The shared messages of a store.
@@ -25,17 +27,19 @@ pub(super) struct SharedMessages {
     next: u64,
     by_number: HashMap<u64, Entry>,
     /// The numbers of the messages that were shared in this run, by the address of the message. The [`Weak`] of the
-    /// entry keeps the address from being used for another message.
+    /// entry keeps the allocation alive, so that no other message can get the same address.
     by_address: HashMap<usize, u64>,
 }
 
+/// A shared message.
 #[derive(Debug, Default)]
 struct Entry {
+    /// The number of deliveries that refer to the message.
     deliveries: u64,
     message: Weak<Message>,
 }
 
-/// The number of deliveries of each message in one commit.
+/// The number of deliveries of each message in one commit, by the address of the message.
 pub(super) type Receivers = HashMap<usize, usize>;
 
 /// Counts the deliveries of each message in one commit.
@@ -49,29 +53,30 @@ pub(super) fn receivers(mutations: &[Mutation]) -> Receivers {
     receivers
 }
 
-/// Two deliveries whose messages have the same address are deliveries of the same message.
+/// Returns the address of a message, which identifies the message while an `Arc` or a `Weak` of it exists.
 fn address(message: &Arc<Message>) -> usize {
     Arc::as_ptr(message).addr()
 }
 
 impl SharedMessages {
-    /// Records a message that is in the file.
+    /// Adds a message that the file has.
     pub(super) fn found(&mut self, number: u64) {
         self.next = self.next.max(number.saturating_add(1));
         self.by_number.entry(number).or_default();
     }
 
-    /// Records a delivery that refers to this message.
+    /// Counts a delivery that refers to the message with this number.
     pub(super) fn refer(&mut self, number: u64) {
         self.by_number.entry(number).or_default().deliveries += 1;
     }
 
-    /// Returns the number of this message if it is shared already.
+    /// Returns the number of this message if the message is shared already.
     pub(super) fn number_of(&self, message: &Arc<Message>) -> Option<u64> {
         self.by_address.get(&address(message)).copied()
     }
 
-    /// Returns a new number for the message if sharing it among its receivers saves bytes.
+    /// Returns a new number for this message if sharing saves enough bytes. `receivers` has the number of its
+    /// deliveries in this commit.
     pub(super) fn share(&mut self, message: &Arc<Message>, receivers: &Receivers) -> Option<u64> {
         let address = address(message);
         let copies = receivers.get(&address)?.saturating_sub(1);
@@ -90,7 +95,8 @@ impl SharedMessages {
         Some(number)
     }
 
-    /// Records that a delivery was removed. Returns `true` if it was the last one of this message.
+    /// Counts a removed delivery of the message with this number. Returns `true` if no delivery is left, so that the
+    /// caller must remove the message.
     pub(super) fn release(&mut self, number: u64) -> bool {
         let Some(entry) = self.by_number.get_mut(&number) else {
             return false;

@@ -1,9 +1,9 @@
-//! [`Store`]: the state that survives the broker, in one file. Each call of [`Store::commit`] is one commit: after a
-//! crash, the file has either all of its mutations or none.
+//! [`Store`]: the stored state of the broker, in one file. Each call of [`Store::commit`] is one commit: after a crash,
+//! the file has either all mutations of the commit or none.
 //!
-//! The file is redb's, which is crash safe by itself: pages are written beside the old ones, and a
-//! commit is a checksummed switch behind a sync. `tables.rs` describes the tables, and `encoding.rs` the
-//! encoding of the values.
+//! The file is a database of redb, which is crash safe: a commit writes new pages beside the old ones, syncs them, and
+//! then switches to them with a checksummed header. `tables.rs` describes the tables, `encoding.rs` the values, and
+//! `clock.rs` the time of the deadlines. `writer.rs` runs the commits in a thread.
 
 use std::fmt;
 use std::path::Path;
@@ -32,7 +32,7 @@ mod messages;
 mod tables;
 pub(crate) mod writer;
 
-/// The format of keys and values. A store with another format is rejected.
+/// The number of the format of keys and values. A store with another number is rejected.
 const FORMAT: [u8; 8] = 4u64.to_be_bytes();
 
 /// The key of the time anchor in the table `meta`.
@@ -40,78 +40,83 @@ const TIME: &[u8] = b"time";
 
 const OTHER_FORMAT: StoreError = StoreError::Corrupt("unknown format");
 
-/// Memory for pages, in bytes.
+/// The size of the page cache of redb in bytes.
 const CACHE: usize = 4 * 1024 * 1024;
 
-/// A file of less than this is never shrunk.
+/// The file size in bytes up to which a file is never shrunk.
 const SMALL: u64 = 4 * 1024 * 1024;
 
-/// While the broker runs, the file is shrunk only if not more than this is stored, which takes a fraction of a second.
+/// The number of stored bytes up to which the file is shrunk while the broker runs. Commits wait while the file is
+/// shrunk, and moving this many bytes takes a fraction of a second.
 const MOVED_AT_ONCE: u64 = 8 * 1024 * 1024;
 
-/// Delay between the need to shrink the file and shrinking, so that removals in progress are finished.
+/// The delay before the file is shrunk. Messages are often removed in many commits, so shrinking after the first of
+/// them would have to be repeated.
 const SHRINK_DELAY: Duration = Duration::from_secs(2);
 
 /// The store of a broker.
 pub struct Store {
     database: Database,
+    /// The bytes of the file that are in use.
     size: Size,
-    /// The limit of the file's size. A larger file is shrunk earlier.
+    /// The maximum file size in bytes. A larger file is shrunk even if more than `MOVED_AT_ONCE` bytes are stored.
     limit: u64,
-    /// Stored bytes and file size when the file was shrunk last.
+    /// The stored bytes and the file size after the file was last shrunk.
     shrunk: (u64, u64),
-    /// The time at which the file is shrunk.
+    /// The time at which the file must be shrunk, if that is worthwhile.
     shrink_due: Option<Instant>,
+    /// The totals of the tables.
     summary: Summary,
+    /// The time of the store in this run.
     timeline: Timeline,
-    /// The anchor in the file.
+    /// The time anchor that was last written to the file.
     anchor: Anchor,
-    /// The time at which the wall clock is compared again.
+    /// The time at which the wall clock is compared with the anchor again.
     check_due: Instant,
     policy: SyncPolicy,
-    /// The time of the first commit that may not be on the disk.
+    /// The time of the first commit that was not synced. `None` if all commits are as durable as the policy requires.
     unsynced_since: Option<Instant>,
 }
 
-/// The time at which a commit is synced to the disk.
+/// The policy that decides when a commit is synced to the disk (`sync` in the configuration).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SyncPolicy {
-    /// At each commit. An acknowledged message survives a loss of power.
+    /// Each commit is synced. An acknowledged message survives a loss of power.
     #[default]
     Always,
-    /// After this time at the latest. A crash loses the messages of this time, or the last part of them.
+    /// A commit is synced after this time at the latest. A crash of the broker or a loss of power loses the messages of
+    /// this time, or the last part of them.
     Interval(Duration),
-    /// When the operating system decides. A crash of the broker alone loses nothing. A loss of power may leave a
-    /// corrupt file.
+    /// No commit is synced. A crash of the broker alone loses no message. A loss of power may leave a corrupt file.
     Never,
 }
 
 impl Store {
-    /// Opens the file, or creates it. `clock` is the present time, from which the stored deadlines continue.
+    /// Opens the file at `path`, or creates it. `clock` is the current time, from which the stored deadlines continue.
     ///
     /// # Errors
-    /// If the file cannot be opened, is not a store, or is in use.
+    /// Returns an error if the file cannot be opened, is corrupt, is not a store, or is locked by another broker.
     pub fn open(path: &Path, policy: SyncPolicy, clock: Clock) -> Result<Self, StoreError> {
         let (mut database, size) = Self::database(path, policy)?;
-        // What a crash has left is mended by now. What does not fit together still was altered since, and
-        // an older state that may be in the file would take back what was acknowledged.
+        // redb has already repaired the traces of a crash. If the checksums still do not match, the file was changed
+        // later. An older state in the file must not be used instead, because it lacks messages that were acknowledged.
         match database.check_integrity() {
             Ok(true) => {}
             Ok(false) => return Err(StoreError::Corrupt("the checksums do not match")),
             Err(error) => return Err(StoreError::Open(path.to_owned(), Box::new(error.into()))),
         }
         let mut store = Self::new((database, size), policy, clock, None)?;
-        // No connection waits for a commit yet.
+        // The time that this takes does not matter: no connection waits for a commit yet.
         if store.has_much_room() {
             store.shrink().map_err(access)?;
         }
         Ok(store)
     }
 
-    /// Opens the file again, in the same run and after a failure. The time of the store continues as in `timeline`.
+    /// Opens the file again after a failure in the same run. The time of the store continues with `timeline`.
     ///
     /// # Errors
-    /// As `open`.
+    /// Returns an error as [`Store::open`] does, but does not verify the checksums of the whole file.
     pub(crate) fn reopen(
         path: &Path,
         policy: SyncPolicy,
@@ -121,6 +126,8 @@ impl Store {
         Self::new(Self::database(path, policy)?, policy, clock, Some(timeline))
     }
 
+    /// Opens the database in the file.
+    /// Opens the database in the file.
     fn database(path: &Path, policy: SyncPolicy) -> Result<(Database, Size), StoreError> {
         let error =
             |error: DatabaseError| StoreError::Open(path.to_owned(), Box::new(error.into()));
@@ -132,10 +139,10 @@ impl Store {
         Ok((database, size))
     }
 
-    /// Opens a store on a backend that is not a file.
+    /// Opens a store on a backend that is not a file, for tests and the simulation.
     ///
     /// # Errors
-    /// As `open`.
+    /// Returns an error if the backend cannot be read or written, or has no valid store.
     pub fn with_backend(backend: impl StorageBackend, clock: Clock) -> Result<Self, StoreError> {
         let backend = Measured::new(backend).map_err(redb::Error::from);
         let backend = backend.map_err(access)?;
@@ -147,6 +154,10 @@ impl Store {
         Self::new((database, size), SyncPolicy::Always, clock, None)
     }
 
+    /// Makes the store of a database: checks the format, continues the time, writes a new anchor and counts the
+    /// entries. `known` is the timeline of this run, if the store was open before.
+    /// Makes the store of a database: checks the format, continues the time, writes a new anchor and counts the
+    /// entries. `known` is the timeline of this run, if the store was open before.
     fn new(
         (database, size): (Database, Size),
         policy: SyncPolicy,
@@ -196,14 +207,17 @@ impl Store {
         })
     }
 
-    /// Commits these mutations, all or none. The sync policy decides when they are on the disk.
+    /// Commits these mutations, all or none. The sync policy decides when the commit is synced.
     ///
     /// # Errors
-    /// If the commit fails. The caller must then not write the acknowledgements that depend on these mutations.
+    /// Returns an error if the commit fails. The caller must then not write the acknowledgements that depend on these
+    /// mutations, and must not use this store again.
     pub fn commit(&mut self, mutations: &[Mutation], clock: Clock) -> Result<(), StoreError> {
         self.commit_with(mutations, clock, false)
     }
 
+    /// Commits mutations, and renews the anchor if `renews_anchor` is set.
+    /// Commits mutations, and renews the anchor if `renews_anchor` is set.
     fn commit_with(
         &mut self,
         mutations: &[Mutation],
@@ -214,7 +228,8 @@ impl Store {
         result.map_err(|error| StoreError::Access(Box::new(error)))
     }
 
-    /// Returns the time at which a commit is needed, even without mutations.
+    /// Returns the time at which the caller must call `commit` even without mutations: for a sync, to shrink the file,
+    /// or to compare the clocks.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let sync_due = match (self.policy, self.unsynced_since) {
             (SyncPolicy::Interval(interval), Some(since)) => Some(since + interval),
@@ -234,10 +249,11 @@ impl Store {
         self.unsynced_since.is_none()
     }
 
-    /// Commits mutations, and makes everything durable that was committed before, with the time of this moment.
+    /// Commits mutations and syncs them with all earlier commits. Also renews the anchor, so that the time of the store
+    /// is exact if the broker ends now.
     ///
     /// # Errors
-    /// As [`Store::commit`].
+    /// Returns an error as [`Store::commit`] does.
     pub fn sync(&mut self, mutations: &[Mutation], clock: Clock) -> Result<(), StoreError> {
         let policy = std::mem::take(&mut self.policy);
         let result = self.commit_with(mutations, clock, true);
@@ -245,6 +261,8 @@ impl Store {
         result
     }
 
+    /// Does the work of `commit_with`.
+    /// Does the work of `commit_with`.
     #[expect(clippy::result_large_err)] // boxed by its only caller
     fn write(
         &mut self,
@@ -256,12 +274,12 @@ impl Store {
         let renews_anchor =
             renews_anchor || self.anchor.is_outdated(self.timeline, clock, has_mutations);
         self.check_due = clock.now + CHECK_INTERVAL;
-        // In a commit of nothing: nobody waits for it, but for the next one.
+        // The file is shrunk in a commit without mutations, so that no acknowledgement waits for this commit.
         if !has_mutations && self.shrink_due.is_some_and(|due| due <= clock.now) {
             self.shrink()?;
         }
         if !has_mutations && !renews_anchor && self.unsynced_since.is_none() {
-            return Ok(()); // the clock was looked at
+            return Ok(()); // the call only compared the clocks
         }
         let mut transaction = self.database.begin_write()?;
         let since = *self.unsynced_since.get_or_insert(clock.now);
@@ -290,33 +308,34 @@ impl Store {
         Ok(())
     }
 
-    /// Sets the limit of the file's size. Above it the file is shrunk earlier.
+    /// Sets the maximum file size in bytes. A larger file is shrunk if less than half of the limit is stored.
     pub(crate) fn set_limit(&mut self, limit: u64) {
         self.limit = limit;
     }
 
-    /// Returns the number of bytes of the file that are in use, free pages between used ones included.
+    /// Returns the number of bytes of the file that are in use, including free pages between used ones.
     pub fn size(&self) -> u64 {
         self.size.get()
     }
 
-    /// Returns the number of stored bytes: keys and values.
+    /// Returns the number of bytes of all keys and values.
     pub fn stored_bytes(&self) -> u64 {
         self.summary.bytes
     }
 
-    /// Returns `true` if at least three quarters of the file are free.
+    /// Returns `true` if the file is not small and at least three quarters of it are free.
     fn has_much_room(&self) -> bool {
         self.size() > SMALL && self.size() / 4 > self.summary.bytes
     }
 
-    /// Returns `true` if the file is to be shrunk while the broker runs. That moves what is stored, and commits wait
-    /// for it, so it has to be little, or necessary.
+    /// Returns `true` if the file must be shrunk while the broker runs. Shrinking moves the stored bytes while commits
+    /// wait. So either few bytes are stored, or the file must become smaller because it exceeds its limit.
     fn is_worth_shrinking(&self) -> bool {
         let stored = self.summary.bytes;
         let is_little = stored <= MOVED_AT_ONCE;
         let is_necessary = self.size() > self.limit && stored < self.limit / 2;
-        // What could not be given back last time is not tried again until there is more of it.
+        // redb cannot always give all free pages back. Shrinking is not tried again until the file has grown or less is
+        // stored than after the last attempt.
         let (stored_before, size_before) = self.shrunk;
         let is_new = self.size() / 2 > size_before || stored < stored_before / 4 * 3;
         is_new && (is_little && self.has_much_room() || is_necessary)
@@ -327,7 +346,7 @@ impl Store {
     fn shrink(&mut self) -> Result<(), redb::Error> {
         self.shrink_due = None;
         let before = self.size();
-        // Commits that are not durable yet keep their pages, and redb does not compact then.
+        // redb does not compact a file with commits that are not synced, so this commit syncs them.
         self.database.begin_write()?.commit()?;
         self.unsynced_since = None;
         self.database.compact()?;
@@ -336,11 +355,11 @@ impl Store {
         Ok(())
     }
 
-    /// Reads a value of one of the tables (`clients`, `deliveries`, `messages`, `retained`, `subscriptions`) and
-    /// writes it again. A tool that checks a store does this for each value.
+    /// Decodes a value of one of the tables `clients`, `deliveries`, `messages`, `retained` and `subscriptions`, and
+    /// encodes it again. The fuzz target of the store compares both values.
     ///
     /// # Errors
-    /// If the value is corrupt, or the table does not exist.
+    /// Returns an error if the value is corrupt, or the table does not exist.
     pub fn rewrite_value(table: &str, value: &[u8], clock: Clock) -> Result<Vec<u8>, StoreError> {
         let (timeline, now) = (Timeline::new(clock.now), clock.now);
         let reader = Reader::new(value, Times { timeline, now });
@@ -349,7 +368,7 @@ impl Store {
             "clients" => writer.client(&reader.client()?),
             "deliveries" => {
                 let reference = encoding::shared_number(value);
-                // Any message will do: it is not written.
+                // The message of a shared delivery is not part of its value, so any message serves.
                 let message = || Some(Arc::new(Message::new(TopicName::new("t").ok()?, "")));
                 let outgoing = reader.delivery(|_| message())?;
                 match reference {
@@ -364,10 +383,10 @@ impl Store {
         })
     }
 
-    /// Reads the whole stored state.
+    /// Reads the whole stored state. Deadlines that have passed are returned as the time of `clock`.
     ///
     /// # Errors
-    /// If the store cannot be read, or is corrupt.
+    /// Returns an error if the store cannot be read, or is corrupt.
     pub fn load(&self, clock: Clock) -> Result<Snapshot, StoreError> {
         let transaction = self.database.begin_read().map_err(access)?;
         let times = Times {

@@ -1,4 +1,9 @@
-//! The tables of the store, and the place of each record. `loading.rs` reads the tables.
+//! The tables of the store, and the changes that each mutation makes in them. `loading.rs` reads the tables, and
+//! `encoding.rs` describes the values.
+//!
+//! All entries of one kind are in one table, and the entries of a client are neighbours, so that a client is removed
+//! with one range. Each change also updates the totals in [`Summary`], because the size of the store is checked in each
+//! turn.
 
 use std::ops::Range;
 
@@ -10,40 +15,48 @@ use super::clock::Timeline;
 use super::encoding::{Writer, shared_number};
 use super::messages::{self, Receivers, SharedMessages};
 
-/// Keys and values are bytes, and keys are in the order of their bytes. A key is a name: of a topic or a client; or
-/// one of a client, U+0000, which no client identifier has, and what tells the client's entries apart.
+/// A table with keys and values of bytes, in the order of the keys.
+///
+/// Keys are bytes and not `&str`, because redb would check a `&str` for valid UTF-8 at each comparison. A key is a
+/// topic name, a client identifier, or a client identifier followed by U+0000 and a suffix. A client identifier cannot
+/// contain U+0000 [MQTT-1.5.4-2].
 pub(super) type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Entries<'a> = Table<'a, &'static [u8], &'static [u8]>;
 
+/// The format and the time anchor, by their names.
 pub(super) const META: Definition = Definition::new("meta");
+/// The states of clients. The key is the client identifier.
 pub(super) const CLIENTS: Definition = Definition::new("clients");
-/// After the client: the topic filter.
+/// The subscriptions. The suffix of the key is the topic filter.
 pub(super) const SUBSCRIPTIONS: Definition = Definition::new("subscriptions");
-/// After the client: the topic filter of a subscription that has not got all retained messages yet.
+/// The replays of retained messages that have not ended. The suffix of the key is the topic filter of the subscription.
 pub(super) const REPLAYS: Definition = Definition::new("replays");
-/// After the client: the number of the message, and the part of the message.
+/// The messages for clients. The suffix of the key is the number of the message and the byte of the part.
 pub(super) const DELIVERIES: Definition = Definition::new("deliveries");
-/// After the client: the packet identifier.
+/// The packet identifiers of messages of QoS 2 without PUBREL. The suffix of the key is the packet identifier.
 pub(super) const HELD: Definition = Definition::new("held");
+/// The retained messages. The key is the topic name.
 pub(super) const RETAINED: Definition = Definition::new("retained");
 
-/// The number: a message that many deliveries refer to.
+/// The shared messages. The key is the number to which deliveries refer.
 pub(super) const MESSAGES: Definition = Definition::new("messages");
 
-/// Of a delivery: the message or its number, until the client has the message.
+/// The part of a delivery that contains the message or its number. It is removed when the client has the message.
 pub(super) const MESSAGE: u8 = 0;
-/// Of a delivery: the packet identifier, from the sending of the message until the identifier is free again.
+/// The part of a delivery that contains the packet identifier. It exists from the sending of the message until the
+/// packet identifier is free again.
 pub(super) const PACKET_IDENTIFIER: u8 = 1;
 
-/// Totals of the tables that are known without reading them.
+/// Totals of the tables, in memory, so that no table must be read for them.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     /// The bytes of all keys and values.
     pub(super) bytes: u64,
+    /// The shared messages and the number of their deliveries.
     pub(super) shared: SharedMessages,
 }
 
-/// The tables, open to be written.
+/// The tables, opened for writing in one transaction.
 pub(super) struct Tables<'a> {
     clients: Entries<'a>,
     subscriptions: Entries<'a>,
@@ -53,12 +66,14 @@ pub(super) struct Tables<'a> {
     retained: Entries<'a>,
     messages: Entries<'a>,
     summary: &'a mut Summary,
-    /// For the next key.
+    /// A buffer for keys, so that a key is made without an allocation.
     key: Vec<u8>,
 }
 
 #[expect(clippy::result_large_err)] // boxed where it leaves the store
 impl<'a> Tables<'a> {
+    /// Opens the tables, and creates those that do not exist.
+    /// Opens the tables, and creates those that do not exist.
     pub(super) fn open(
         transaction: &'a WriteTransaction,
         summary: &'a mut Summary,
@@ -76,7 +91,7 @@ impl<'a> Tables<'a> {
         })
     }
 
-    /// Counts the entries of the tables, once when the store is opened.
+    /// Computes the summary by reading all tables, when the store is opened.
     pub(super) fn summarize(&mut self) -> Result<(), redb::Error> {
         *self.summary = Summary::default();
         let Summary { bytes, shared } = &mut *self.summary;
@@ -95,7 +110,7 @@ impl<'a> Tables<'a> {
         for entry in self.messages.iter()? {
             let (key, value) = entry?;
             *bytes += size(key.value(), value.value());
-            // A key that is no number is corruption: `load` reports it.
+            // A key of another length is corruption, which `load` reports.
             if let Ok(number) = key.value().try_into() {
                 shared.found(u64::from_be_bytes(number));
             }
@@ -110,7 +125,7 @@ impl<'a> Tables<'a> {
         Ok(())
     }
 
-    /// Applies the mutations of one commit, in order.
+    /// Applies the mutations of one commit in their order.
     pub(super) fn apply(
         &mut self,
         mutations: &[Mutation],
@@ -122,6 +137,8 @@ impl<'a> Tables<'a> {
             .try_for_each(|mutation| self.apply_one(mutation, &receivers, timeline))
     }
 
+    /// Applies one mutation.
+    /// Applies one mutation.
     fn apply_one(
         &mut self,
         mutation: &Mutation,
@@ -219,7 +236,7 @@ impl<'a> Tables<'a> {
         }
     }
 
-    /// A message waits for a client. Its delivery holds the message, or refers to a shared message.
+    /// Inserts a delivery of a message. The delivery contains the message, or refers to a shared message.
     fn insert_delivery(
         &mut self,
         client: &str,
@@ -248,12 +265,14 @@ impl<'a> Tables<'a> {
         if let Some(reference) = reference {
             shared.refer(reference);
         }
-        // The old one is there if a commit is tried again that the file had, but perhaps not the disk.
+        // The delivery may exist already: after a full disk, mutations are committed again that may be in the file.
         let before = self.deliveries.insert(key, &value[..])?;
         let before = before.map(|value| (size(key, value.value()), shared_number(value.value())));
         self.forget_delivery(before)
     }
 
+    /// Removes the message of a delivery, but not its packet identifier.
+    /// Removes the message of a delivery, but not its packet identifier.
     fn remove_delivery(&mut self, client: &str, number: u64) -> Result<(), redb::Error> {
         let key = delivery_key(&mut self.key, client, number, MESSAGE);
         let before = self.deliveries.remove(key)?;
@@ -261,7 +280,8 @@ impl<'a> Tables<'a> {
         self.forget_delivery(before)
     }
 
-    /// A delivery of this size, which refers to this message, is not in its table any more.
+    /// Updates the summary after a delivery was removed or replaced. `gone` is the size of its entry, and the number of
+    /// the shared message to which it referred. Removes the shared message if this was its last delivery.
     fn forget_delivery(&mut self, gone: Option<(u64, Option<u64>)>) -> Result<(), redb::Error> {
         let Some((size, reference)) = gone else {
             return Ok(());
@@ -276,6 +296,8 @@ impl<'a> Tables<'a> {
         }
     }
 
+    /// Removes a client with all its entries.
+    /// Removes a client with all its entries.
     fn remove_client(&mut self, client: &str) -> Result<(), redb::Error> {
         let range = range(client);
         let range = &*range.start..&*range.end;
@@ -316,6 +338,8 @@ fn insert(
     Ok(())
 }
 
+/// Removes an entry if it exists, and subtracts its bytes.
+/// Removes an entry if it exists, and subtracts its bytes.
 #[expect(clippy::result_large_err)] // boxed where it leaves the store
 fn remove(table: &mut Entries<'_>, bytes: &mut u64, key: &[u8]) -> Result<(), redb::Error> {
     let before = table.remove(key)?;
@@ -336,7 +360,7 @@ fn of_message(key: &[u8], value: &[u8]) -> Option<u64> {
     }
 }
 
-/// Returns the key of an entry of a client.
+/// Makes the key of an entry of a client, with the suffix `of_client`, in the buffer `key`.
 fn key<'a>(key: &'a mut Vec<u8>, client: &str, of_client: &[u8]) -> &'a [u8] {
     key.clear();
     key.extend_from_slice(client.as_bytes());
@@ -345,6 +369,10 @@ fn key<'a>(key: &'a mut Vec<u8>, client: &str, of_client: &[u8]) -> &'a [u8] {
     key
 }
 
+/// Makes the key of a part of a delivery in the buffer. The number is big endian, so that the order of the keys is the
+/// order of the messages.
+/// Makes the key of a part of a delivery in the buffer. The number is big endian, so that the order of the keys is the
+/// order of the messages.
 fn delivery_key<'a>(buffer: &'a mut Vec<u8>, client: &str, number: u64, part: u8) -> &'a [u8] {
     key(buffer, client, &[]);
     buffer.extend_from_slice(&number.to_be_bytes());
@@ -352,7 +380,8 @@ fn delivery_key<'a>(buffer: &'a mut Vec<u8>, client: &str, number: u64, part: u8
     buffer
 }
 
-/// Returns the range from the first possible key of a client to the first key after the client.
+/// Returns the range of all keys with the suffixes of a client: from the client identifier with U+0000 to the client
+/// identifier with U+0001.
 pub(super) fn range(client: &str) -> Range<Vec<u8>> {
     let [start, end] = [0, 1].map(|end| [client.as_bytes(), &[end]].concat());
     start..end

@@ -1,5 +1,5 @@
-//! [`StoreWriter`]: commits to the store in a separate thread, one commit at a time, since a disk may take seconds and
-//! the loop must serve other connections meanwhile.
+//! [`StoreWriter`]: the thread that commits to the store, one commit at a time. A sync may take seconds on a slow disk,
+//! and the loop must serve other connections meanwhile. `server/commit_queue.rs` decides when a commit begins.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use mqtt_transport::{Worker, WorkerError};
 use crate::store::Timeline;
 use crate::{Clock, Store, StoreError, SyncPolicy};
 
-/// Minimum number of free bytes on the disk for opening a store again.
+/// Number of bytes that must fit on the disk before a store is opened again.
 const ROOM: usize = 64 * 1024;
 
 /// The thread that commits to the store.
@@ -22,13 +22,14 @@ pub(crate) struct StoreWriter {
     worker: Worker<Commit, Done>,
 }
 
-/// A commit for the thread.
+/// A commit for the thread. The thread gets the store with the commit and returns it with the result, so that the store
+/// has one owner at each time and needs no lock.
 pub(crate) struct Commit {
-    /// The store; `None` if it must be opened again.
+    /// The store. `None` if the thread must open it again.
     pub(crate) store: Option<Store>,
     pub(crate) path: PathBuf,
     pub(crate) policy: SyncPolicy,
-    /// The time of the store, in which it is opened again.
+    /// The time of the store, with which it is opened again.
     pub(crate) timeline: Timeline,
     pub(crate) mutations: Vec<Mutation>,
     pub(crate) clock: Clock,
@@ -38,14 +39,15 @@ pub(crate) struct Commit {
 
 /// The result of a commit.
 pub(crate) struct Done {
-    /// The store; `None` if it could not be opened again.
+    /// The store. `None` if it could not be opened again.
     pub(crate) store: Option<Store>,
     pub(crate) mutations: Vec<Mutation>,
     pub(crate) result: Result<(), StoreError>,
 }
 
 impl StoreWriter {
-    /// Starts the thread, which ends with this. `waker` is woken for each result.
+    /// Starts the thread, which ends when the `StoreWriter` is dropped. The thread wakes `waker` for each result.
+    ///
     pub(crate) fn start(waker: Arc<Waker>) -> io::Result<Self> {
         let worker = Worker::start("store", waker, Commit::run)?;
         Ok(Self { worker })
@@ -54,24 +56,24 @@ impl StoreWriter {
     /// Begins a commit.
     ///
     /// # Errors
-    /// If the thread has ended or has another commit.
+    /// Returns an error if the thread has ended, or has not finished the commit before.
     pub(crate) fn begin(&mut self, commit: Commit) -> Result<(), StoreError> {
         self.worker.begin(commit).map_err(|_| StoreError::Gone)
     }
 
-    /// Returns the result of the commit if it is done.
+    /// Returns the result of the commit in progress if it is done.
     ///
     /// # Errors
-    /// If the thread has ended.
+    /// Returns an error if the thread has ended.
     pub(crate) fn poll(&mut self) -> Result<Option<Done>, StoreError> {
         let done = self.worker.poll().transpose();
         done.map_err(|_| StoreError::Gone)
     }
 
-    /// Waits for the result of the commit for at most `timeout`.
+    /// Waits for the result of the commit in progress for at most `timeout`.
     ///
     /// # Errors
-    /// If the commit takes longer, or the thread has ended.
+    /// Returns an error if the commit takes longer, or the thread has ended.
     pub(crate) fn wait(&mut self, timeout: Duration) -> Result<Done, StoreError> {
         self.worker.wait(timeout).map_err(|error| match error {
             WorkerError::TimedOut => StoreError::TooSlow,
@@ -81,7 +83,7 @@ impl StoreWriter {
 }
 
 impl Commit {
-    /// Makes the commit.
+    /// Opens the store if that is necessary, and makes the commit.
     pub(crate) fn run(mut self) -> Done {
         let result = self.commit();
         Done {
@@ -102,7 +104,8 @@ impl Commit {
         }
     }
 
-    /// The file again, if there is some room beside it: opening it reads all of it.
+    /// Opens the store again after the disk was full. First writes a small file beside it, because opening the store
+    /// reads the whole file, which would be in vain while the disk is still full.
     fn reopen(&self) -> Result<Store, StoreError> {
         let probe = self.path.with_extension("room");
         let written = std::fs::write(&probe, [0; ROOM]);
