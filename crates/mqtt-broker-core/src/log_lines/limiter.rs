@@ -110,7 +110,6 @@ impl LogEvent {
     }
 
     /// Returns `true` if the logger writes lines of this level and target.
-    /// Returns `true` if the logger writes lines of this level and target.
     fn is_wanted(self) -> bool {
         let (level, target) = (self.level(), self.target());
         level <= log::max_level() && {
@@ -199,7 +198,6 @@ impl LogLimiter {
     }
 
     /// Removes the windows that have ended, and logs their numbers of omitted lines.
-    /// Removes the windows that have ended, and logs their numbers of omitted lines.
     fn remove_ended(&mut self, now: Instant) {
         self.windows.retain(|(event, key), window| {
             let has_ended = window.ends <= now;
@@ -244,7 +242,6 @@ fn without_port(peer: &str) -> &str {
     }
 }
 
-/// Cuts a key to `MAXIMUM_KEY` bytes, at a character boundary.
 /// Cuts a key to `MAXIMUM_KEY` bytes, at a character boundary.
 fn clipped(key: &str) -> &str {
     let end = (0..=MAXIMUM_KEY)

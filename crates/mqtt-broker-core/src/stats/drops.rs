@@ -45,7 +45,6 @@ impl Drops {
     }
 
     /// Returns the name and the count of each reason.
-    /// Returns the name and the count of each reason.
     pub(crate) fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
         NAMES.into_iter().zip(self.0)
     }

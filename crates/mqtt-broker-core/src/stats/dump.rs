@@ -43,7 +43,6 @@ pub(crate) fn poll_dump(sessions: &Sessions, topics: &Topics, dump: &mut Option<
 }
 
 /// Logs the next subscription, or advances to the next client, or from the last client to the retained messages.
-/// Logs the next subscription, or advances to the next client, or from the last client to the retained messages.
 fn dump_subscription(
     sessions: &Sessions,
     topics: &Topics,
@@ -84,7 +83,6 @@ fn dump_subscription(
     }
 }
 
-/// Logs the next retained message. Returns `None` if no message is left.
 /// Logs the next retained message. Returns `None` if no message is left.
 fn dump_retained(mut left: std::vec::IntoIter<Retained>) -> Option<Dump> {
     let Some(retained) = left.next() else {

@@ -156,7 +156,6 @@ impl<K: Ord, V> SmallMap<K, V> {
     }
 
     /// Inserts an entry whose key the map does not have.
-    /// Inserts an entry whose key the map does not have.
     fn insert_new(&mut self, key: K, value: V) {
         let mut few = match std::mem::take(self) {
             Self::Many(mut many) => {
@@ -195,7 +194,6 @@ impl<K: Ord, V> SmallMap<K, V> {
 
 type Parts<'a, K, V> = (&'a [(K, V)], Option<&'a BTreeMap<K, V>>);
 
-/// Returns the index of a key, or as an error the index at which it must be inserted.
 /// Returns the index of a key, or as an error the index at which it must be inserted.
 fn position<K: Borrow<Q>, Q: Ord + ?Sized, V>(few: &[(K, V)], key: &Q) -> Result<usize, usize> {
     few.binary_search_by(|(own, _)| own.borrow().cmp(key))

@@ -101,7 +101,6 @@ impl Work {
     }
 
     /// Returns the sum of m * t of all different parameters of argon2id.
-    /// Returns the sum of m * t of all different parameters of argon2id.
     fn argon2_work(&self) -> u64 {
         self.argon2.iter().map(|form| form.argon2_work()).sum()
     }
@@ -198,7 +197,6 @@ impl Passwords {
         self.verify_with(user_name, password, Form::hash)
     }
 
-    /// Does the work of `verify` with the function that hashes, which a test replaces.
     /// Does the work of `verify` with the function that hashes, which a test replaces.
     fn verify_with(
         &self,

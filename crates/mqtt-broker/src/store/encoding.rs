@@ -150,7 +150,6 @@ impl Writer {
     }
 
     /// Writes a message as a PUBLISH packet of 5.0.
-    /// Writes a message as a PUBLISH packet of 5.0.
     fn message(
         &mut self,
         message: &Message,
@@ -340,7 +339,6 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the next `N` bytes.
-    /// Reads the next `N` bytes.
     fn take<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
         let (first, rest) = self
             .bytes
@@ -351,14 +349,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a time.
-    /// Reads a time.
     fn time(&mut self) -> Result<Option<Instant>, StoreError> {
         let time = u64::from_be_bytes(self.take()?);
         let Times { timeline, now } = self.times;
         Ok((time > 0).then(|| timeline.instant_of(time, now)))
     }
 
-    /// Reads a message with its QoS, RETAIN and subscription identifiers from a PUBLISH packet.
     /// Reads a message with its QoS, RETAIN and subscription identifiers from a PUBLISH packet.
     fn message(&mut self) -> Result<(Message, QoS, bool, Vec<SubscriptionIdentifier>), StoreError> {
         let damaged = StoreError::Corrupt("a message is invalid");

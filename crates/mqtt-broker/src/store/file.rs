@@ -107,7 +107,6 @@ fn bytes_on_disk(file: &File) -> io::Result<u64> {
 }
 
 /// Returns the length of the file, because other systems do not report the bytes on the disk.
-/// Returns the length of the file, because other systems do not report the bytes on the disk.
 #[cfg(not(unix))]
 fn bytes_on_disk(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.len())

@@ -51,7 +51,6 @@ pub(super) fn load(transaction: &ReadTransaction, times: Times) -> Result<Snapsh
 }
 
 /// Returns the shared messages.
-/// Returns the shared messages.
 fn messages(transaction: &ReadTransaction, times: Times) -> Result<Messages, StoreError> {
     let mut messages = Messages::new();
     each(transaction, MESSAGES, None, |key, value| {
@@ -65,7 +64,6 @@ fn messages(transaction: &ReadTransaction, times: Times) -> Result<Messages, Sto
     Ok(messages)
 }
 
-/// Returns the subscriptions of a client.
 /// Returns the subscriptions of a client.
 fn subscriptions(
     transaction: &ReadTransaction,
@@ -100,7 +98,6 @@ fn replays(
 }
 
 /// Returns the deliveries of a client in the order of their numbers. A delivery has up to two entries in the table.
-/// Returns the deliveries of a client in the order of their numbers. A delivery has up to two entries in the table.
 fn deliveries(
     transaction: &ReadTransaction,
     client: &str,
@@ -131,7 +128,6 @@ fn deliveries(
     Ok(found.into_values().collect())
 }
 
-/// Returns the packet identifiers of the messages of QoS 2 for which the client has not sent PUBREL.
 /// Returns the packet identifiers of the messages of QoS 2 for which the client has not sent PUBREL.
 fn held(transaction: &ReadTransaction, client: &str) -> Result<Vec<PacketIdentifier>, StoreError> {
     let mut found = Vec::new();

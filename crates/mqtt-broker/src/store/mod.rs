@@ -127,7 +127,6 @@ impl Store {
     }
 
     /// Opens the database in the file.
-    /// Opens the database in the file.
     fn database(path: &Path, policy: SyncPolicy) -> Result<(Database, Size), StoreError> {
         let error =
             |error: DatabaseError| StoreError::Open(path.to_owned(), Box::new(error.into()));
@@ -154,8 +153,6 @@ impl Store {
         Self::new((database, size), SyncPolicy::Always, clock, None)
     }
 
-    /// Makes the store of a database: checks the format, continues the time, writes a new anchor and counts the
-    /// entries. `known` is the timeline of this run, if the store was open before.
     /// Makes the store of a database: checks the format, continues the time, writes a new anchor and counts the
     /// entries. `known` is the timeline of this run, if the store was open before.
     fn new(
@@ -217,7 +214,6 @@ impl Store {
     }
 
     /// Commits mutations, and renews the anchor if `renews_anchor` is set.
-    /// Commits mutations, and renews the anchor if `renews_anchor` is set.
     fn commit_with(
         &mut self,
         mutations: &[Mutation],
@@ -261,7 +257,6 @@ impl Store {
         result
     }
 
-    /// Does the work of `commit_with`.
     /// Does the work of `commit_with`.
     #[expect(clippy::result_large_err)] // boxed by its only caller
     fn write(

@@ -73,7 +73,6 @@ pub(super) struct Tables<'a> {
 #[expect(clippy::result_large_err)] // boxed where it leaves the store
 impl<'a> Tables<'a> {
     /// Opens the tables, and creates those that do not exist.
-    /// Opens the tables, and creates those that do not exist.
     pub(super) fn open(
         transaction: &'a WriteTransaction,
         summary: &'a mut Summary,
@@ -137,7 +136,6 @@ impl<'a> Tables<'a> {
             .try_for_each(|mutation| self.apply_one(mutation, &receivers, timeline))
     }
 
-    /// Applies one mutation.
     /// Applies one mutation.
     fn apply_one(
         &mut self,
@@ -272,7 +270,6 @@ impl<'a> Tables<'a> {
     }
 
     /// Removes the message of a delivery, but not its packet identifier.
-    /// Removes the message of a delivery, but not its packet identifier.
     fn remove_delivery(&mut self, client: &str, number: u64) -> Result<(), redb::Error> {
         let key = delivery_key(&mut self.key, client, number, MESSAGE);
         let before = self.deliveries.remove(key)?;
@@ -296,7 +293,6 @@ impl<'a> Tables<'a> {
         }
     }
 
-    /// Removes a client with all its entries.
     /// Removes a client with all its entries.
     fn remove_client(&mut self, client: &str) -> Result<(), redb::Error> {
         let range = range(client);
@@ -339,7 +335,6 @@ fn insert(
 }
 
 /// Removes an entry if it exists, and subtracts its bytes.
-/// Removes an entry if it exists, and subtracts its bytes.
 #[expect(clippy::result_large_err)] // boxed where it leaves the store
 fn remove(table: &mut Entries<'_>, bytes: &mut u64, key: &[u8]) -> Result<(), redb::Error> {
     let before = table.remove(key)?;
@@ -369,8 +364,6 @@ fn key<'a>(key: &'a mut Vec<u8>, client: &str, of_client: &[u8]) -> &'a [u8] {
     key
 }
 
-/// Makes the key of a part of a delivery in the buffer. The number is big endian, so that the order of the keys is the
-/// order of the messages.
 /// Makes the key of a part of a delivery in the buffer. The number is big endian, so that the order of the keys is the
 /// order of the messages.
 fn delivery_key<'a>(buffer: &'a mut Vec<u8>, client: &str, number: u64, part: u8) -> &'a [u8] {
