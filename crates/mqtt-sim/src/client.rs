@@ -19,9 +19,11 @@ use crate::wire::WirePacket;
 
 /// A simulated client.
 pub(crate) struct SimClient {
+    /// The number of the client.
+    pub(crate) index: usize,
     pub(crate) plan: ClientPlan,
     pub(crate) core: ClientCore,
-    /// The index of the newest link in `Simulation::links`, while the client has it open.
+    /// The index of the newest link in `Network::links`, while the client has it open.
     pub(crate) link: Option<usize>,
     /// The number of connections that the client has opened.
     pub(crate) connections: u32,
@@ -77,6 +79,7 @@ impl SimClient {
         let options = options(index, &plan);
         let session = plan.lasts.then(Session::without_state);
         Self {
+            index,
             core: ClientCore::new(options, session),
             plan,
             link: None,
@@ -114,9 +117,9 @@ impl SimClient {
     }
 
     /// Kills the process and starts it again without its state. Returns the messages that were not acknowledged.
-    pub(crate) fn crash(&mut self, index: usize) -> Vec<Key> {
+    pub(crate) fn crash(&mut self) -> Vec<Key> {
         let session = Session::without_state();
-        self.core = ClientCore::new(options(index, &self.plan), Some(session));
+        self.core = ClientCore::new(options(self.index, &self.plan), Some(session));
         self.input.clear();
         self.up.fault();
         self.down.fault();
