@@ -31,7 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let written = socket.write(core.output())?;
         core.consume_output(Instant::now(), written);
 
-        // Reads the bytes of the server and handles whole packets. An incomplete packet stays for the next turn.
+        // Reads the bytes of the server and handles whole packets. An incomplete packet stays in the buffer for the
+        // next turn.
         match socket.read(&mut block) {
             Ok(0) => core.handle_close(),
             Ok(length) => input.extend_from_slice(&block[..length]),

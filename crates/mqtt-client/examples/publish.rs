@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let client = Client::builder().url(&url)?.connect()?;
 
     // Each call returns when the message is in the outgoing queue. The client resends the message until the broker has
-    // it.
+    // acknowledged it.
     for reading in ["21.5", "21.7", "22.0"] {
         client.publish("kitchen/temperature", reading, QoS::AtLeastOnce)?;
     }

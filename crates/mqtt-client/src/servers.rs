@@ -136,12 +136,12 @@ impl Servers {
             }
             return !are_too_many;
         }
-        // After a drop the client first returns to the server that has its session.
+        // After the loss of a connection the client first returns to the server that has its session.
         let may_move = is_sent_away(error) || !was_accepted && is_of_this_server(error);
         if !may_move {
             return false;
         }
-        // Before the next wait each server is tried once.
+        // Each server is tried once before the client waits.
         self.failed += 1;
         // The failed server moves to the end of the ring.
         self.ring.rotate_left(usize::from(self.ring.len() > 1));

@@ -1,5 +1,5 @@
 //! Escaping of text from a peer, for terminals and for logs with one line per record. Without it a client could forge
-//! log lines, or send commands to the terminal of whoever reads them.
+//! log lines, or send commands to the terminal of the administrator who reads them.
 
 use std::fmt;
 

@@ -32,7 +32,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Restores a stored session. `sent` are the unfinished sent messages, oldest first; `None` is a released message.
+    /// Restores a stored session. `sent` are the unfinished sent messages, oldest first; `None` stands for a released message.
     /// `held` are the held identifiers of received messages.
     pub fn restore(
         sent: impl IntoIterator<Item = (PacketIdentifier, Option<OutboundMessage>)>,
@@ -74,7 +74,7 @@ impl Session {
             .unwrap_or_default()
     }
 
-    /// Returns the unfinished sent messages, oldest first. `None` is a released message.
+    /// Returns the unfinished sent messages, oldest first. `None` stands for a released message.
     pub fn sent(&self) -> impl Iterator<Item = (PacketIdentifier, Option<&OutboundMessage>)> {
         self.sender.exchanges()
     }

@@ -196,7 +196,7 @@ fn serve(settings: BrokerConfig, started: &Sender<Result<(SocketAddr, SocketAddr
     };
     match bind() {
         Ok((mut server, _stop, addresses)) => {
-            // If the test has panicked, the receiver is gone, and nobody could stop this broker.
+            // If the test has panicked, the receiver was dropped, and no caller could stop this broker.
             if started.send(Ok(addresses)).is_err() {
                 return;
             }

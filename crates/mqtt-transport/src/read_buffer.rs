@@ -50,7 +50,7 @@ impl ReadBuffer {
             .unwrap_or_default()
     }
 
-    /// Removes the first `count` unread bytes.
+    /// Removes the first `count` unread bytes. A later call of `fill` reuses their memory.
     pub fn consume(&self, count: usize) {
         self.start.set((self.start.get() + count).min(self.end));
     }
@@ -60,7 +60,7 @@ impl ReadBuffer {
         self.start.get() >= self.end
     }
 
-    /// Removes the first `count` unread bytes. Their memory is reused by a later call of `fill`.
+    /// Returns `true` if the buffer has allocated memory. A new buffer has not.
     pub fn is_allocated(&self) -> bool {
         !self.bytes.is_empty()
     }

@@ -35,7 +35,7 @@ pub enum ClientEvent {
         /// Reason code in SUBACK.
         reason_code: ReasonCode,
     },
-    /// The queue was full, and the oldest events were dropped. The next event is newer than they were.
+    /// The queue was full, and the oldest events were dropped. The next event is newer than the dropped events.
     Missed {
         /// Number of dropped events.
         count: u64,

@@ -40,7 +40,7 @@ impl Failures {
     /// Sets the error. If the token of the message was dropped, also stores the error for
     /// [`Client::disconnect`](crate::Client::disconnect).
     fn report(&self, slot: &PublishSlot, error: PublishError) {
-        // The other reference would be that of the token.
+        // The token has the second reference, so the count is 1 if the token was dropped.
         if Arc::strong_count(slot) == 1 {
             let mut unreported = lock(&self.unreported);
             let (count, _) = unreported.get_or_insert_with(|| (0, error.clone()));

@@ -344,8 +344,8 @@ impl Client {
     /// client.
     ///
     /// # Errors
-    /// Returns an error if the server has not acknowledged all messages before the timeout, or if messages failed whose
-    /// tokens were dropped.
+    /// Returns an error if the server has not acknowledged all messages before the timeout. Returns an error too if a
+    /// message failed whose token was dropped.
     pub fn disconnect(&self, timeout: Duration) -> Result<(), DisconnectError> {
         let shared = self.shared();
         let was_ended = shared.has_ended();

@@ -84,8 +84,8 @@ impl InFlight {
         failures.fail(&exchange.slot, error);
     }
 
-    /// Records that the streams of the client have accepted `written` bytes in total. Messages of QoS 0 up to there are
-    /// sent.
+    /// Records that the streams of the client have accepted `written` bytes in total. Messages of QoS 0 that are
+    /// completely among these bytes have been sent.
     pub(super) fn handle_written(&mut self, written: u64, failures: &Failures) {
         while let Some((end, _, _)) = self.unsent.front() {
             if *end > written {
@@ -191,7 +191,8 @@ impl InFlight {
     }
 }
 
-/// Returns the address of a message. The address identifies the message as long as both sides have an `Arc` of it.
+/// Returns the address of a message. The address identifies the message, because both the session and this module have
+/// an `Arc` of it.
 fn address(message: &Arc<Message>) -> usize {
     Arc::as_ptr(message).addr()
 }

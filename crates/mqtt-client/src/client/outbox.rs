@@ -206,7 +206,7 @@ impl Outbox {
             .sum();
         state.bytes -= taken;
         publications.extend(state.publications.drain(..count));
-        // All callers are woken, because the message of a single one may not fit into the room.
+        // All callers are woken: if only one caller were woken, its message could be larger than the room.
         if state.waiting > 0 && count > 0 {
             self.has_room.notify_all();
         }

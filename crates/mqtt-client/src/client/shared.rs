@@ -23,7 +23,7 @@ pub(super) struct Shared {
     status_changed: Condvar,
 }
 
-/// Progress of the client that callers wait for.
+/// State of the client for which callers wait.
 #[derive(Debug, Default)]
 struct Status {
     /// Set when the server has accepted the first connection.

@@ -61,7 +61,8 @@ impl Attempts {
 
     /// Records that a server has failed and that the next server is tried without a wait.
     pub(super) fn skip_wait(&mut self, error: &ClientError, is_referred: bool) {
-        // If this failure may be temporary, a wait makes sense even if the last server of the ring fails for good.
+        // If this failure may be temporary, the client waits and retries, even if the last server of the ring has
+        // rejected it permanently.
         self.round_may_pass |= is_referred || may_pass(error, true);
     }
 
@@ -118,7 +119,7 @@ impl Attempts {
     /// Returns the time limit of the attempts, or `None` if the user has set none.
     fn end(&self, options: &Options) -> Option<Instant> {
         let time = match (self.was_connected, options.reconnect) {
-            // The configuration of a server that was reached once is right, so the client continues without a limit.
+            // An address that was reached once is configured correctly, so the client retries without a limit.
             (false, Reconnect::Always) if self.was_reached => return None,
             // The user wants a single attempt. Only the timeouts of its steps limit it.
             (false, _) if options.wait_for_server.is_zero() => return None,
@@ -157,7 +158,7 @@ impl Attempts {
 }
 
 /// Returns `true` if the next attempt may succeed. A server that has rejected the client will reject it again. A server
-/// that is starting may be busy for a while; `busy_may_pass` tells whether this counts as temporary.
+/// that is starting may be busy for a while; If `busy_may_pass` is set, a busy server counts as temporary.
 fn may_pass(error: &ClientError, busy_may_pass: bool) -> bool {
     match error {
         ClientError::Connect(_) | ClientError::Lookup(_) => true,

@@ -128,7 +128,8 @@ impl ClientCore {
             return Ok(ControlFlow::Continue(()));
         };
         let mut flow = ControlFlow::Continue(());
-        // The session exists at the server while the server sends. Its expiry cannot have started before.
+        // While the server sends bytes, the session exists at the server. The time until its expiry starts after these
+        // bytes.
         if connection.is_connected() && !input.is_empty() {
             self.server_session.handle_bytes(now);
         }
@@ -146,8 +147,8 @@ impl ClientCore {
                             .client_identifier
                             .clone_from(identifier);
                     }
-                    // The session has just been lost. Its messages are older than those in the backlog, so they come
-                    // first.
+                    // The server has just lost the session. The messages of the session are older than those in the
+                    // backlog, so they come first.
                     for outgoing in unfinished.iter().rev() {
                         self.backlog.push_front(outgoing.clone());
                     }
@@ -374,7 +375,8 @@ impl ClientCore {
         let Some(session) = self.session.as_mut().filter(|_| is_another) else {
             return;
         };
-        // A session without state makes the other server release the packet identifiers of an earlier session.
+        // With a session without state, the connection sends PUBREL for all packet identifiers. The other server then
+        // releases those of an earlier session.
         let left = std::mem::replace(session, Session::without_state());
         let unfinished: Vec<_> = left
             .sent()
@@ -390,7 +392,7 @@ impl ClientCore {
         while let (Some(connection), Some(outgoing)) = (&mut self.connection, self.backlog.front())
         {
             match connection.publish(now, outgoing.clone()) {
-                // The rest of the backlog waits until acknowledgements make room in the window.
+                // The rest of the backlog waits until acknowledgements make room in flight.
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => break,
                 result => result?,
             };

@@ -173,7 +173,7 @@ fn a_reference_to_a_server_that_is_away_for_a_moment_ends_in_a_wait() {
     }
     errors.push(sent());
     assert_eq!(after(Reconnect::Always, &["a"], errors), Some(true));
-    // Without a reference the client has no other server.
+    // Without a Server Reference the client has no other server.
     let errors = vec![lost(), refused(ReasonCode::UseAnotherServer, None)];
     assert_eq!(after(Reconnect::Always, &["a"], errors), None);
 }

@@ -25,7 +25,7 @@ pub(super) fn close(
     let result = drain(core, stream, poller, timeout);
     if let Dialer::Connected(mut socket) = std::mem::replace(&mut stream.dialer, Dialer::Ended) {
         if !core.expects_messages() {
-            // The connection ends whether or not this succeeds. The closing messages of the layers only show the server
+            // The connection ends even if `say_goodbye` fails. The closing messages of the layers only show the server
             // that no data was cut off.
             let _ = socket.say_goodbye();
         } else if socket.shut_down_writing().is_ok() {

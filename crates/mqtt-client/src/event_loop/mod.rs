@@ -175,7 +175,7 @@ impl EventLoop {
         self.wait(deadline)?;
         let now = Instant::now();
         if self.is_paused() {
-            // The server is not silent: bytes of it, possibly a PINGRESP, may wait in the socket.
+            // Bytes of the server, possibly a PINGRESP, may wait in the socket, so the server does not count as silent.
             self.core.handle_unread(now);
             self.core.handle_timeout(now);
             return Ok(false);
@@ -300,7 +300,7 @@ impl EventLoop {
     }
 
     /// Drops the connection without DISCONNECT, and discards all bytes that wait for the socket. A program calls this
-    /// method if it cannot commit what the waiting acknowledgements promise.
+    /// method if it cannot store the messages that the waiting acknowledgements confirm.
     pub fn abandon(&mut self) {
         self.farewell.clear();
         self.stream.dialer = Dialer::Ended;

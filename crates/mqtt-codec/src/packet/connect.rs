@@ -188,7 +188,6 @@ impl Connect {
 
     pub(crate) fn encode(&self, out: &mut impl FieldWriter) {
         let version = self.protocol_version;
-        // The fields of the payload must have this order [MQTT-3.1.3-1].
         // MQTT 3.1 has a different protocol name.
         out.put_string(if version == ProtocolVersion::V3_1 {
             "MQIsdp"
@@ -201,6 +200,7 @@ impl Connect {
         if version == ProtocolVersion::V5_0 {
             table::encode(&self.properties, out);
         }
+        // The fields of the payload must have this order [MQTT-3.1.3-1].
         out.put_string(&self.client_identifier);
         if let Some(will) = &self.will {
             will.encode(version, out);

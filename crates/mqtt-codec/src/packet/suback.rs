@@ -77,7 +77,7 @@ impl Suback {
         }
         if suback.reason_codes.is_empty() {
             // A request has at least one topic filter, so its answer must have at least one reason code (statement
-            // U5-24 in docs/conformance.md).
+            // U5-24 in docs/generated/conformance.md).
             return Err(DecodeError::NothingListed);
         }
         Ok(suback)

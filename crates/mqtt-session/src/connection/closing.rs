@@ -113,7 +113,7 @@ impl Connection {
         if self.decoder.version() != Some(ProtocolVersion::V5_0) {
             return self.reject_version(now, reason);
         }
-        // The decoder has set the version, but `handle_connect` has not run, so the agreement still has the default.
+        // The decoder has set the version, but `handle_connect` has not run, so the agreement has the default version.
         self.agreement.version = ProtocolVersion::V5_0;
         let reason_code = self.allowed_in(PacketType::Connack, reason_code);
         self.reject(now, reason_code, ConnackProperties::default());

@@ -6,7 +6,7 @@ use mqtt_codec::{EncodeError, PacketRef, ProtocolVersion};
 /// memory for output.
 const KEPT_CAPACITY: usize = 4096;
 
-/// Encoded packets in the order in which they are sent.
+/// Output of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     /// Encoded packets. The first `written` bytes have been written to the socket.

@@ -32,7 +32,8 @@ impl Connection {
         {
             let violation =
                 "a reason string or user property, although Request Problem Information is 0";
-            // A server must send neither after Request Problem Information 0 [MQTT-3.1.2-29] (U5-23).
+            // After Request Problem Information 0 a server must not send reason strings or user properties in this
+            // packet [MQTT-3.1.2-29] (U5-23).
             return self.protocol_error(now, ReasonCode::ProtocolError, violation);
         }
         if self.is_connected() {

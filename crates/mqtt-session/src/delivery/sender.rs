@@ -41,7 +41,7 @@ pub(crate) enum Resend {
 }
 
 impl Sender {
-    /// Restores unfinished exchanges, oldest first. `None` is a message for which PUBREC was received.
+    /// Restores unfinished exchanges, oldest first. `None` stands for a message for which PUBREC was received.
     pub(crate) fn restore(
         sent: impl IntoIterator<Item = (PacketIdentifier, Option<OutboundMessage>)>,
     ) -> Self {
@@ -67,7 +67,7 @@ impl Sender {
         }
     }
 
-    /// Returns the unfinished exchanges, oldest first. `None` is a message for which PUBREC was received.
+    /// Returns the unfinished exchanges, oldest first. `None` stands for a message for which PUBREC was received.
     pub(crate) fn exchanges(
         &self,
     ) -> impl Iterator<Item = (PacketIdentifier, Option<&OutboundMessage>)> {

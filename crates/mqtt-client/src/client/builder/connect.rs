@@ -7,7 +7,8 @@ use mqtt_codec::{Connect, ProtocolVersion};
 use super::SessionRetention;
 use crate::client::error::ConnectError;
 
-/// Sets the keep alive. The field has two bytes, and 0 disables the keep alive, so 1 to 999 ms are an error.
+/// Sets the keep alive. 1 to 999 ms are an error: rounded down to seconds, they would be 0, which disables the keep
+/// alive.
 pub(super) fn set_keep_alive(
     connect: &mut Connect,
     keep_alive: Duration,

@@ -107,7 +107,8 @@ impl ClientBuilder {
         self.server(Server::network(host, port))
     }
 
-    /// Adds a broker. If several brokers were added, the client fails over to the next one if one cannot be reached.
+    /// Adds a broker. The client tries the brokers in the order in which they were added. If a broker cannot be reached
+    /// or is busy, the client tries the next one.
     #[doc(alias = "servers")]
     #[doc(alias = "server_uris")]
     pub fn server(mut self, server: Server) -> Self {
@@ -159,8 +160,8 @@ impl ClientBuilder {
     }
 
     /// Sets the keep alive. The client sends at least one packet within this time. If it does not, the server ends the
-    /// connection. The keep alive has whole seconds and is at most 65,535 seconds. Zero disables it. The default is 60
-    /// seconds.
+    /// connection. The keep alive is rounded down to whole seconds. Valid values are 1 to 65,535 seconds, and zero,
+    /// which disables the keep alive. The default is 60 seconds.
     #[doc(alias = "set_keep_alive")]
     #[doc(alias = "keepalive")]
     #[doc(alias = "keep_alive_interval")]

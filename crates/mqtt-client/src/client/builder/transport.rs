@@ -12,7 +12,7 @@ use super::url::TLS_PORT;
 use crate::client::error::ConnectError;
 use crate::servers::Server;
 
-/// TLS options. Without the feature `tls` they have no values.
+/// TLS options. Without the feature `tls` this type is empty.
 #[cfg(feature = "tls")]
 type TlsOptions = TlsClientOptions;
 #[cfg(not(feature = "tls"))]
@@ -21,7 +21,7 @@ type TlsOptions = ();
 /// Choice of TLS.
 #[derive(Debug, Clone, Default)]
 pub(super) enum TlsChoice {
-    /// The scheme of the URL and the port decide.
+    /// The scheme of the URL and the port determine whether the client uses TLS.
     #[default]
     Default,
     Never,
@@ -101,8 +101,8 @@ impl TransportChoice {
             // With WebSocket, only the scheme `wss` means TLS, and `set_scheme` has already applied it.
             TlsChoice::Default if has_websocket => None,
             TlsChoice::Default if at_tls_port == servers.len() => Some(Box::default()),
-            // All servers have the same layers. Without TLS the client would send its credentials in plain text to a
-            // TLS port.
+            // All servers have the same layers. With TLS the client could not connect to the other ports. Without TLS
+            // it would send its credentials in plain text to port 8883.
             TlsChoice::Default if at_tls_port > 0 => {
                 let text = "only some of the servers have port 8883 (call tls or without_tls to choose for all)";
                 return Err(ConnectError::invalid_option("TLS", text));

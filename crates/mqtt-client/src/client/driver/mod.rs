@@ -38,7 +38,8 @@ const SHORTEST_GOODBYE: Duration = Duration::from_millis(100);
 pub(super) struct Driver {
     event_loop: EventLoop,
     handler: Handler,
-    /// Messages that wait for a connection or for room in the window of the server. The first one is sent next.
+    /// Messages that wait for a connection or for room in flight (the Receive Maximum of the server). The first one is
+    /// sent next.
     publications: VecDeque<Publication>,
     /// Requests that wait for a connection.
     requests: VecDeque<Request>,
@@ -220,7 +221,7 @@ impl Driver {
         }
         if let Some(connack) = self.handler.connack.take() {
             self.handler.takes_rest = false;
-            // The outbox comes first, because a caller that learns of the connection may publish with QoS 0
+            // The outbox is changed first, because a caller that learns of the connection may publish with QoS 0
             // immediately.
             self.shared.outbox.set_connected(true);
             self.shared.events.add(ClientEvent::Connected { connack });
@@ -314,7 +315,8 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Only a panic leads here with an unfinished client. No caller may wait for a thread that has ended.
+        // The client has not ended here only if the thread has panicked. Callers that wait for the thread must then be
+        // woken.
         if !self.shared.has_ended() {
             self.end(Ending {
                 reason: ConnectError::Closed,

@@ -1,4 +1,4 @@
-//! [`DisconnectError`] is the reason why a client ended before all messages had certainly reached the server.
+//! [`DisconnectError`] is the reason why a client ended although some messages may not have reached the server.
 
 use std::fmt;
 
@@ -20,8 +20,8 @@ pub enum DisconnectError {
         /// Reason why the client has ended.
         reason: ConnectError,
     },
-    /// Messages failed whose [`PublishToken`](crate::PublishToken)s were dropped, so that no caller has received the
-    /// errors.
+    /// Messages failed. No caller has received the errors, because the [`PublishToken`](crate::PublishToken)s were
+    /// dropped.
     Undelivered {
         /// Number of these messages.
         count: u64,
