@@ -1,4 +1,4 @@
-//! Who may come in to rbroker, and what for: passwords and access control lists.
+//! Authentication and authorization in rbroker: passwords and access control lists, as an operator sets them up.
 #![cfg(unix)]
 
 use std::io::Write;
@@ -16,7 +16,7 @@ fn passwd(arguments: &[&str], file: &Path, rest: &[&str]) -> Program {
     rest.iter().fold(program, |program, word| program.arg(word))
 }
 
-/// A file with the user `me`, whose password is `secret`.
+/// Creates a password file with the user `me`, whose password is `secret`.
 fn users(folder: &Path) -> PathBuf {
     let file = folder.join("users");
     passwd(&["-c", "-b"], &file, &["me", "secret"])
@@ -33,7 +33,7 @@ fn publish(broker: &Broker, options: &str) -> Finished {
         .run()
 }
 
-/// A broker that asks for passwords.
+/// Starts a broker that requires a password.
 fn guarded(file: &Path, more: &str) -> Broker {
     Broker::start(&format!(
         "allow_anonymous false\npassword_file {}\n{more}",
@@ -93,7 +93,7 @@ fn password_files_are_made_changed_and_converted() {
     let file = users(folder.path());
     let read = || std::fs::read_to_string(&file).unwrap();
     let first = read();
-    // From standard input; the line of another user stays.
+    // The password comes from standard input. The line of the other user is preserved.
     passwd(&[], &file, &["you"])
         .input("typed\n")
         .run()
@@ -173,7 +173,7 @@ fn rights_hold_for_publishing_and_receiving() {
     let folder = tempfile::tempdir().unwrap();
     let list = folder.path().join("list");
     std::fs::write(&list, LIST).unwrap();
-    // Everyone may come in, and is known by the name.
+    // Every client may connect without a password. The user name alone selects the permissions.
     let broker = Broker::start(&format!("acl_file {}", list.display()));
     let subscriber = Program::new("rsub")
         .args(&broker.options())
@@ -200,7 +200,7 @@ fn rights_hold_for_publishing_and_receiving() {
     }
     assert_eq!(subscriber.wait().success().text(), "mine/a x\nmine/b x\n");
     broker.wait_for_log("Denied PUBLISH from id ('mine/not', 1 bytes)");
-    // 3.1.1 has no way to say so.
+    // In 3.1.1 a PUBACK cannot report the rejection.
     publish("-t mine/not -u me -V 311").success();
 }
 
@@ -236,7 +236,7 @@ fn rights_hold_for_wills_and_for_what_waits() {
         dying.kill();
         broker.wait_for_log(said);
     }
-    // Rights are those of the moment in which a message leaves.
+    // The broker checks the permission again when it sends a waiting message.
     let changed = LIST.replace(
         "user you\ntopic read mine/#",
         "user you\ntopic read mine/b\ntopic read mine/will",
@@ -317,7 +317,7 @@ fn who_guesses_does_not_hold_up_the_others() {
 fn an_account_with_an_empty_password_lets_nobody_in() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("users");
-    // As `mosquitto_passwd -b users me ""` writes it.
+    // The line that `mosquitto_passwd -b users me ""` writes.
     let line = "me:$7$101$+G1BqbtYEDCWggLR$U1G0uIFbCdsrM1tGY2bKzDXBe1yLy9emRl/EuBLwx5PVHhye+Uqxagdnd\
                 zyYNhDjULUuKsyEJlARYK1zqstfkw==\n";
     std::fs::write(&file, line).unwrap();
@@ -388,14 +388,14 @@ fn parameters_of_a_password_file_that_would_block_logins_are_an_error() {
 fn no_password_is_hashed_for_connections_that_are_closed_again() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("users");
-    // The password is "secret"; its hash takes long enough for all connections to be closed meanwhile.
+    // The password is "secret". Its hash takes so long that all connections are closed before it is computed.
     let line = "slow:$7$100000$AAECAwQFBgcICQoL$BXIv+r5aByv/Dsec03NyJX9XvGLB+rUzpsN78sFxES0\
                 gSeJ9kcOmLDqW3Tm3NbO2ZNh/JM8S8fKnxpEmmWKCUg==\n";
     std::fs::write(&file, line).unwrap();
     let broker = guarded(&file, "");
     // CONNECT of 3.1.1 with the user "slow" and the password "x".
     let connect = b"\x10\x15\x00\x04MQTT\x04\xC2\x00\x3C\x00\x00\x00\x04slow\x00\x01x";
-    // One half is closed immediately, the other one while it waits.
+    // One half of the connections is closed immediately, the other half while their passwords wait for the check.
     let mut waiting = Vec::new();
     for number in 0..100 {
         let mut stream = TcpStream::connect(broker.address()).unwrap();
@@ -427,7 +427,7 @@ fn a_session_is_kept_for_its_user_while_another_one_asks_for_its_identifier() {
     session("me", "-c -t secret/# -E").success();
     let publish = format!("{} -u me -P secret -q 1 -m x -t secret/a", broker.options());
     Program::new("rpub").args(&publish).run().success();
-    // The identifier is rejected in each version, and so is a client that wants a clean session.
+    // The client identifier is rejected in each version, with and without a clean start.
     for (more, status) in [("-c", 2), ("", 2), ("-V 5", 133)] {
         let refused = session("you", &format!("{more} -t mine -E"));
         assert_eq!(refused.status, status, "{more} {refused:?}");
@@ -435,7 +435,7 @@ fn a_session_is_kept_for_its_user_while_another_one_asks_for_its_identifier() {
     broker.wait_for_log(
         "Rejected client same: the session of this client identifier belongs to another user",
     );
-    // The message still waits for its user.
+    // The message still waits in the session of its user.
     assert_eq!(
         session("me", "-c -t secret/# -F %t -C 1").success().text(),
         "secret/a\n"

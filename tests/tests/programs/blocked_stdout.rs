@@ -1,5 +1,5 @@
-//! Readers of standard output and standard error that go away, or take nothing: the programs go on with
-//! all else, and nothing is acknowledged that was not written.
+//! Readers of standard output and standard error that end or stop reading. The programs still serve the network and
+//! signals, and acknowledge no message that was not written.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,7 +11,7 @@ use tests::{Broker, Kind, PATIENCE, Program, RawClient, programs};
 const CONNECT: usize = 14; // of a client without identifier, 3.1.1
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
 
-/// Starts rsub with its output in a pipe that the test does not read.
+/// Starts rsub with its standard output in a pipe that the test does not read.
 fn start_blocked(options: &str, arguments: &str) -> Child {
     Command::new(programs().join("rsub"))
         .args(options.split(' '))
@@ -33,7 +33,7 @@ fn a_reader_that_goes_away_ends_rsub_without_a_further_message() {
     broker.wait_for_log("Received DISCONNECT from r");
 }
 
-/// More retained messages than may wait for a client, and than the pipe takes.
+/// The retained messages are more than the queue of a client and the pipe have room for.
 #[test]
 fn a_reader_that_pauses_gets_what_was_published_meanwhile() {
     const PAYLOAD: usize = 1000;
@@ -69,7 +69,7 @@ fn a_reader_that_pauses_gets_what_was_published_meanwhile() {
     assert_eq!(is_there, Ok(true));
 }
 
-/// A server that sends as much as the client takes, and remembers what the client says.
+/// A server that sends messages as fast as the client reads.
 struct Blaster {
     stream: TcpStream,
     sent: usize,
@@ -87,7 +87,7 @@ impl Blaster {
         Self { stream, sent: 0 }
     }
 
-    /// Sends packets until the socket takes no more for a second, or all are sent.
+    /// Sends packets until all are sent, or the socket accepts no bytes for a second.
     fn blast(&mut self, packets: &[u8]) {
         let second = std::time::Duration::from_secs(1);
         self.stream.set_write_timeout(Some(second)).unwrap();
@@ -99,7 +99,7 @@ impl Blaster {
         }
     }
 
-    /// All that the client says until it closes, or until it has said this.
+    /// Returns the bytes that the client sends, up to `end` or until it closes the connection.
     fn read_until(&mut self, end: &[u8]) -> Vec<u8> {
         let mut said = Vec::new();
         let mut block = [0; 4096];
@@ -123,14 +123,14 @@ fn a_reader_that_takes_nothing_stops_the_flow_but_not_the_pings() {
         "-t a -k 5 -C 60000 -q 1",
     );
     let mut server = Blaster::accept(&listener);
-    // 60000 messages of QoS 0, a kilobyte each.
+    // 60,000 messages of QoS 0 with a kilobyte each.
     let mut packet = b"\x30\xEB\x07\x00\x01a".to_vec();
     packet.resize(6 + 1000, b'x');
     let packets = packet.repeat(60_000);
     server.blast(&packets);
     assert!(server.sent < 40_000_000, "the client stops reading");
-    // It is silent but for PINGREQ, every five seconds, and does not miss the answers that it has no
-    // room for.
+    // The client only sends PINGREQ every five seconds. It reads no PINGRESP, because it does not read at all, and must
+    // not take that for a failure.
     for _ in 0..2 {
         assert_eq!(server.read_until(&[0xC0, 0]), [0xC0, 0]);
     }
@@ -141,7 +141,7 @@ fn a_reader_that_takes_nothing_stops_the_flow_but_not_the_pings() {
         .unwrap();
     let kilobytes: u32 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(kilobytes < 24_000, "{kilobytes} kB");
-    // And when it is read again nothing is missing.
+    // When standard output is read again, no message is missing.
     let mut stdout = child.stdout.take().unwrap();
     let reader = std::thread::spawn(move || {
         let mut output = Vec::new();
@@ -165,7 +165,7 @@ fn nothing_is_acknowledged_that_was_not_written() {
     stream.write_all(ACCEPT).unwrap();
     stream.read_exact(&mut [0; 8]).unwrap();
     stream.write_all(b"\x90\x03\x00\x01\x01").unwrap();
-    // 400 kB in 100 messages; a pipe holds 64 kB of them.
+    // 100 messages have 400 kB. The pipe has room for 64 kB.
     for identifier in 1..=100_u8 {
         let mut packet = b"\x32\xA5\x1F\x00\x01a\x00".to_vec();
         packet.push(identifier);
@@ -239,7 +239,7 @@ fn a_trace_that_nobody_reads_stops_neither_messages_nor_signals() {
     while server.sent < packets.len() {
         server.blast(&packets);
     }
-    // All was read, and is answered.
+    // rsub has read all messages, and still acknowledges the next one.
     server
         .stream
         .write_all(b"\x32\x06\x00\x01a\x00\x01x")

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use tests::{Broker, Certificates, Kind, Program, Running, Validity, has_mosquitto};
 
-/// The versions, with the number that the log shows for them.
+/// The values of `bridge_protocol_version`, with the number in the log of the remote broker.
 const VERSIONS: [(&str, u8); 3] = [("", 4), ("mqttv31", 3), ("mqttv50", 5)];
 
 /// Starts a mosquitto whose bridge `cloud` connects to this broker.
@@ -48,7 +48,7 @@ fn a_bridge_with_default_settings_is_accepted_at_its_first_connection() {
             &remote,
             &format!("topic # both 2\n{}", version_line(version)),
         );
-        // 3.1 and 3.1.1 are marked as a bridge, 5.0 is not.
+        // mosquitto marks a bridge in the protocol level of 3.1 and 3.1.1, but not in 5.0.
         let kind = if number == 5 { "client" } else { "bridge" };
         let log = remote.wait_for_log("as edge.cloud (");
         assert!(log.contains(&format!("New {kind} connected from")), "{log}");
@@ -80,7 +80,7 @@ fn messages_cross_a_bridge_once_in_both_directions_with_retain_as_published() {
         at_remote.wait_for_output("x/up one\n");
         publish(&remote, "-t x/down -m two -r");
         at_local.wait_for_output("x/down two\n");
-        // An echo would have come before these.
+        // An echo of the first messages would arrive before these messages.
         publish(&local, "-t x/last -m up");
         publish(&remote, "-t x/last -m down");
         for running in [&at_remote, &at_local] {
@@ -195,7 +195,7 @@ fn a_bridge_over_tls_has_the_permissions_of_its_user() {
     let (port, _) = port.split_once('.').unwrap();
     let states = subscribe(&remote, "$SYS/broker/connection/#", "");
     let at_remote = subscribe(&remote, "#", "");
-    // mosquitto reads it as another user if root has started it.
+    // mosquitto reads the files as another user if root has started it.
     let folder = certificates.folder();
     let everybody = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(folder, everybody).unwrap();

@@ -1,5 +1,5 @@
-//! Mistakes that operators of `rbroker` make on the command line, in its configuration and with its files: the error
-//! says which one it is and what to write. Mistakes with the client programs are in `mistakes.rs`.
+//! Mistakes of operators of `rbroker` on the command line, in the configuration and with files. The error names the
+//! mistake and says what to write. `mistakes.rs` has mistakes with the client programs.
 #![cfg(unix)]
 
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn error_of(words: &[&str], status: i32) -> String {
     finished.errors
 }
 
-/// Slides and text processors replace hyphens.
+/// Text processors replace hyphens by dashes.
 #[test]
 fn an_option_with_another_dash_than_a_hyphen_names_the_character() {
     for (word, hint) in [
@@ -103,7 +103,7 @@ impl Folder {
     }
 }
 
-/// Waits until the broker serves, or has ended.
+/// Waits until the broker is ready or has ended. Returns `true` if it is ready.
 fn has_started(running: &mut Running) -> bool {
     let start = std::time::Instant::now();
     while !running.has_ended() {
@@ -120,7 +120,7 @@ fn has_started(running: &mut Running) -> bool {
     false
 }
 
-/// The check finds what would prevent the start, and says so in the same words. Nothing starts in a check.
+/// A check reports the errors that would prevent the start, with the same words. It starts nothing.
 #[test]
 fn a_check_finds_what_prevents_the_start() {
     for (configuration, error) in [
@@ -187,7 +187,7 @@ fn a_check_finds_what_prevents_the_start() {
     }
 }
 
-/// A log that cannot be opened does not prevent the start, because a full or read-only disk must not.
+/// A full or read-only disk must not prevent the start, so only the check reports a log that cannot be opened.
 #[test]
 fn a_check_finds_a_log_that_cannot_be_opened() {
     let folder = Folder::new("listener 0 127.0.0.1\nlog_dest file {}/missing/log\n");
@@ -203,7 +203,7 @@ fn a_check_finds_a_log_that_cannot_be_opened() {
     );
 }
 
-/// A check creates nothing, and does not disturb a broker that serves with the same configuration.
+/// A check creates no file, and does not disturb a broker that runs with the same configuration.
 #[test]
 fn a_check_leaves_everything_unchanged() {
     let broker = Broker::start("");
@@ -310,7 +310,7 @@ fn secrets_never_appear_in_an_error_of_the_broker() {
         assert!(text.starts_with("Error: "), "{text}");
         assert!(text.lines().count() <= 2, "{text}");
     }
-    // In a file that passwd or the broker reads.
+    // Invalid lines in the password file, which `passwd` and the broker read.
     for content in [
         "me:SECRET\n",
         "me:$7$SECRET$x\n",

@@ -1,4 +1,4 @@
-//! MQTT.js in a page of a browser against rbroker, over WebSocket.
+//! MQTT.js in a page of a browser exchanges messages with rbroker over WebSocket.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
-//! A machine whose wall clock is wrong at first and is set later: lifetimes of an hour are not affected. The wall
-//! clock is that of libfaketime, where it is installed; monotonic time stays the system's.
+//! A machine whose wall clock is wrong at first and is set later. Expiry intervals of an hour must not be affected.
+//! libfaketime, if it is installed, sets the wall clock. The monotonic clock is that of the system.
 #![cfg(target_os = "linux")]
 
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ fn libfaketime() -> Option<PathBuf> {
     folders.flatten().map(of_folder).find(|file| file.is_file())
 }
 
-/// Starts rbroker with the wall clock that the file says; also gives its port.
+/// Starts rbroker with the wall clock of the file. Returns the port, too.
 fn start(library: &Path, folder: &Path) -> (Running, String) {
     let config = folder.join("rbroker.conf");
     let location = folder.display();
@@ -37,7 +37,7 @@ fn start(library: &Path, folder: &Path) -> (Running, String) {
     (running, options)
 }
 
-/// The file with the deviation of the wall clock.
+/// Returns the path of the file with the deviation of the wall clock.
 fn clock(folder: &Path) -> PathBuf {
     folder.join("clock")
 }
@@ -58,7 +58,7 @@ fn a_wall_clock_that_is_set_ends_neither_sessions_nor_retained_messages() {
             rsub().args(&options).arg("-E").run().success();
             let retained = "-t kept -m retained -r -D publish message-expiry-interval 3600";
             rpub(&options).args(retained).run().success();
-            // Somebody sets the clock.
+            // The wall clock is set to the right time.
             std::fs::write(clock(folder), "+0").unwrap();
             rpub(&options).args("-t q/1 -m waiting").run().success();
             if is_killed {

@@ -1,15 +1,16 @@
-//! Configuration files as they are found in practice: accepted, or refused by line. What the lines do is
-//! tested elsewhere, mostly in `limits.rs` and `access.rs`.
+//! Configuration files as users have them: rbroker accepts them or rejects a line. `limits.rs` and `access.rs` test the
+//! effects of most directives.
 #![cfg(unix)]
 
 use std::path::Path;
 
 use tests::{Broker, Certificates, Program, Validity};
 
-/// Accepted, or refused at this line with these words.
+/// The expected result: `None` if the file is accepted, otherwise the number of the rejected line and the words of the
+/// error.
 type Verdict = Option<(usize, &'static str)>;
 
-/// `{}` is a folder that has what the lines name.
+/// The name, the text and the expected result of each file. `{}` is a folder with the files that the lines name.
 const FILES: &[(&str, &str, Verdict)] = &[
     (
         "Debian's own",
@@ -222,7 +223,7 @@ fn included_files_are_read_in_order_and_named_in_errors() {
     write("d/not.txt", "nonsense\n");
     let main = folder.path().join("main.conf");
     let broker = Program::new("rbroker").arg("-c").arg(&main).start();
-    // b.conf is the last one.
+    // b.conf is read after a.conf, so its `allow_anonymous` applies.
     broker.wait_for_error("Every program on this machine can use the broker without a password.\n");
     write("d/c.conf", "\nnonsense 1\n");
     let finished = check(&main);
@@ -284,7 +285,8 @@ fn who_starts_a_broker_in_the_background_is_told_that_its_port_is_in_use() {
     assert!(refused.errors.contains(&words), "{refused:?}");
 }
 
-/// What is read and written later is read and written at the start as the same user.
+/// The broker opens these files at the start as the configured user, because it opens them as this user at a reload,
+/// too.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_broker_that_root_starts_becomes_the_user_before_it_opens_its_files() {
@@ -314,7 +316,7 @@ fn a_broker_that_root_starts_becomes_the_user_before_it_opens_its_files() {
     assert_ne!(store.uid(), 0);
     broker.running.signal("HUP");
     broker.wait_for_log("Config reloaded.");
-    // What the user may not read keeps the broker from starting, not from reloading.
+    // A password file that the user may not read prevents the start.
     std::fs::set_permissions(&users, std::fs::Permissions::from_mode(0o600)).unwrap();
     let conf = folder.path().join("broker.conf");
     std::fs::write(
@@ -350,7 +352,7 @@ fn the_store_has_the_name_of_the_persistence_file_and_a_suffix() {
     let place = folder.path().display();
     let store = format!("persistence true\npersistence_location {place}\n");
     let named = |name: &str| format!("{store}persistence_file {name}");
-    // mosquitto's own file is left alone.
+    // The broker does not change the file of mosquitto.
     std::fs::write(folder.path().join("second.db"), "theirs").unwrap();
     let brokers = [named("second.db"), named("mosquitto.db")].map(|lines| Broker::start(&lines));
     for broker in &brokers {

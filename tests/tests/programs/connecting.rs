@@ -1,10 +1,10 @@
-//! What the options say to the broker: CONNECT, byte for byte, and how much is under way.
+//! The effect of options on the broker: CONNECT byte for byte, and the number of messages in flight.
 
 use tests::{Broker, FakeServer, Program};
 
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
 
-/// The CONNECT packet that a program sends, but for its fixed header.
+/// Returns the CONNECT packet that a program sends, without its fixed header.
 fn connect(program: &str, arguments: &str, length: usize) -> Vec<u8> {
     let server = FakeServer::start(&[&[(length, &[0x20, 2, 0, 5])]], false);
     let finished = Program::new(program)
@@ -46,16 +46,16 @@ fn each_option_of_the_connection_is_in_connect() {
             assert_eq!(sent, *expected, "{program} {arguments}");
         }
     }
-    // With -C the broker is asked for no more than will be printed.
+    // With -C the Receive Maximum is the number of messages to print.
     let sent = connect("rsub", "-i me -V 5 -t a -C 3", 20);
     assert_eq!(sent[11..14], *b"\x21\x00\x03");
-    // A prefix, and the process number behind it.
+    // The client identifier is the prefix followed by the process number.
     let sent = connect("rpub", "-I pre -t a -m x", 18);
     assert_eq!(sent[12..15], *b"pre");
     assert!(sent[15..].iter().all(u8::is_ascii_digit));
 }
 
-/// Publishes 30 lines to a server that acknowledges nothing; how many of them it gets.
+/// Publishes 30 lines to a server that acknowledges nothing. Returns the number of messages that the server gets.
 fn under_way(arguments: &str, connect_length: usize, connack: &[u8]) -> usize {
     let message = 9 + usize::from(arguments.contains("-V 5"));
     let server = FakeServer::start(&[&[(connect_length, connack)]], false);
@@ -68,7 +68,7 @@ fn under_way(arguments: &str, connect_length: usize, connack: &[u8]) -> usize {
     publisher.wait_for_error("PINGREQ");
     drop(publisher);
     let received = server.received().remove(0);
-    // The ping behind them, if it has left, is shorter than a message.
+    // A PINGREQ after the messages is shorter than a message, so the division drops it.
     (received.len() - connect_length) / message
 }
 
@@ -82,7 +82,7 @@ fn at_most_20_messages_are_under_way_unless_something_else_is_said() {
         ("-q 1 -V 5", 18, with_maximum, 7), // the broker's Receive Maximum
         ("-q 1 -V 5", 18, without, 30),
     ];
-    // Each waits for a ping, which takes five seconds.
+    // Each case takes five seconds until a PINGREQ, so all cases run at the same time.
     std::thread::scope(|scope| {
         for (arguments, connect_length, connack, expected) in table {
             scope.spawn(move || {
@@ -96,8 +96,8 @@ fn at_most_20_messages_are_under_way_unless_something_else_is_said() {
     });
 }
 
-/// Accepting is no progress: a server that closes for what comes next is asked less and less often,
-/// and in the end not at all.
+/// An accepted connection alone is no progress. A client must wait longer after each connection that the server closes,
+/// and give up in the end.
 #[test]
 fn a_server_that_closes_after_each_connack_is_asked_less_often() {
     let script: tests::Script<'_> = &[(14, ACCEPT), (8, b"")];
@@ -108,7 +108,7 @@ fn a_server_that_closes_after_each_connack_is_asked_less_often() {
         .input("1\n");
     let publisher = publisher.start();
     server.received(); // both connections are over
-    // Nobody listens any more: the third wait has begun when it is told of that.
+    // The server has ended. When "Connection refused" is printed, the third wait has begun.
     let said = publisher.wait_for_error("Connection refused");
     let waits = said.split("Trying again in ").skip(1);
     let waits: Vec<f64> = waits
@@ -155,7 +155,7 @@ fn a_link_local_address_works_for_both_ends_and_in_a_url() {
     }
 }
 
-/// The C library is what the mosquitto tools ask for the time.
+/// The mosquitto tools format times with the C library, so this test compares with the C library.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_time_zone_without_a_rule_is_that_of_the_c_library() {

@@ -1,6 +1,7 @@
-//! The broker is killed again and again under load: what was acknowledged is delivered, QoS 2 once.
+//! Kills the broker again and again under load. Every acknowledged message must be delivered, and every message of QoS
+//! 2 exactly once.
 //!
-//! For a few seconds in each run of the tests; `RPUBSUB_CRASH_SECONDS` says how long (`cargo xtask crash`).
+//! The test takes a few seconds in each test run. `RPUBSUB_CRASH_SECONDS` sets another time (`cargo xtask crash`).
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tests::{Broker, Program, Running};
 
-/// What each publisher sends, and how each subscriber is: nothing of it ends with the broker.
+/// The options of all publishers and subscribers, whose sessions outlive the crashes of the broker.
 const FOR_EVER: &str = "-c --wait 60 --reconnect-max 60";
 
 /// A program that publishes numbered lines, and the thread that writes them.
@@ -18,7 +19,7 @@ struct Publisher {
     name: &'static str,
     qos: u8,
     running: Running,
-    /// Gives how many there were, when `go_on` is gone.
+    /// The thread that writes the lines. It ends when `go_on` is dropped, and returns the number of lines.
     feeder: JoinHandle<u64>,
     go_on: Sender<()>,
 }
@@ -33,7 +34,7 @@ impl Publisher {
         let feeder = thread::spawn(move || {
             let mut count = 0;
             let pace = Duration::from_millis(4);
-            // A steady load, which ends when the other end of the channel goes.
+            // A steady load, until `go_on` is dropped.
             while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(pace) {
                 writeln!(stdin, "{name} {count}").expect("it reads");
                 count += 1;
@@ -50,7 +51,7 @@ impl Publisher {
     }
 }
 
-/// How often each line came.
+/// Returns how often each line was received.
 fn count(lines: &str) -> HashMap<&str, u32> {
     let mut counts = HashMap::new();
     for line in lines.lines() {
@@ -64,7 +65,7 @@ fn seconds() -> u64 {
     told.and_then(|text| text.parse().ok()).unwrap_or(8)
 }
 
-/// Pseudo-random milliseconds until the next crash: 300 to 2000.
+/// Returns a pseudo-random time until the next crash: 300 to 2000 milliseconds.
 fn pause(seed: &mut u64) -> Duration {
     *seed = seed
         .wrapping_mul(6364136223846793005)
@@ -92,7 +93,7 @@ fn what_was_acknowledged_is_delivered_however_often_the_broker_is_killed() {
                 .start()
         })
         .collect();
-    // They are there when the topic that they wait for comes.
+    // A subscriber has subscribed when it has received the message "ready".
     for subscriber in &subscribers {
         let options = broker.options();
         while !subscriber.has_printed("ready\n") {
@@ -107,7 +108,7 @@ fn what_was_acknowledged_is_delivered_however_often_the_broker_is_killed() {
     let end = Instant::now() + Duration::from_secs(seconds());
     let (mut seed, mut crashes, mut starts) = (seconds(), 0, Vec::new());
     while Instant::now() < end {
-        // The time until the next crash is what is tested: nothing is waited for.
+        // This sleep is the time until the next crash and does not wait for any event.
         thread::sleep(pause(&mut seed));
         let start = Instant::now();
         broker = broker.restart();

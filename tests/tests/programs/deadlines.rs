@@ -1,4 +1,4 @@
-//! How long the programs wait, compared with what the user has asked for.
+//! The time that the programs wait, compared with the time that the user has set.
 #![cfg(unix)]
 
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ fn a_subscriber_reconnects_if_a_later_answer_is_missing() {
     subscriber.wait().success();
 }
 
-/// Runs a program that was asked to give up after this time; returns its status.
+/// Runs a program that must give up after this time. Returns its status.
 fn status_after(asked: Duration, command: Program) -> i32 {
     let start = Instant::now();
     let finished = command.run();
@@ -69,7 +69,7 @@ fn programs_give_up_after_the_time_that_was_asked_for() {
         let command = Program::new(program).args("-h 127.0.0.1 -p 1 -t a");
         assert_eq!(status_after(asked, command.args(arguments)), 1);
     }
-    // The broker accepts connections, and does not answer.
+    // The broker accepts TCP connections and sends nothing.
     for (arguments, status) in [("--wait 3s", 7), ("--connect-timeout 3s", 7), ("-W 3", 27)] {
         let server = FakeServer::start(&[&[]], false);
         let command = Program::new("rrr").args(&server.options());
@@ -93,8 +93,8 @@ const DEADLINE: Duration = Duration::from_millis(600);
 /// Maximum time that a program may take beyond its deadline.
 const OVERRUN: Duration = Duration::from_millis(200);
 
-/// Runs a program with `-W` that cannot finish, and checks that it ends in time with this status. The input of the
-/// program stays open. A machine that is busy may delay one run, but not three in a row.
+/// Runs a program with `-W` that cannot finish, and checks that it ends in time with this status. The standard input of
+/// the program stays open. A busy machine may delay one run, but not three runs in a row.
 fn ends_at_the_deadline(step: &str, status: i32, command: impl Fn() -> Program) {
     let mut late = Vec::new();
     while late.len() < 3 {
@@ -196,7 +196,7 @@ fn the_deadline_holds_while_answers_are_missing() {
             27,
             &[(CONNECT, ACCEPT)],
         ),
-        // The message is printed, which was the task; only the end of its exchange is missing.
+        // rsub has printed the message, which was its task. Only the end of the exchange is missing.
         (
             "PUBREL",
             "rsub -t a -q 2 -C 1",
@@ -220,7 +220,7 @@ fn the_deadline_holds_while_bytes_do_not_move() {
     let folder = tempfile::tempdir().unwrap();
     let large = folder.path().join("large");
     std::fs::write(&large, vec![b'x'; 64 << 20]).unwrap();
-    // The server reads CONNECT and then nothing more.
+    // The server reads CONNECT and then reads nothing.
     let (listener, port) = stalled_server();
     ends_at_the_deadline("publishing", 27, || {
         let options = format!("-h 127.0.0.1 -p {port} -t a -f {}", large.display());
@@ -253,7 +253,7 @@ fn the_deadline_holds_while_the_client_reconnects() {
                 .args(arguments)
         });
     }
-    // Before the first connection.
+    // The deadline passes before the first connection.
     ends_at_the_deadline("--wait", 27, || {
         Program::new("rpub").args("-p 1 -t a -m x --wait 1m")
     });
@@ -270,7 +270,7 @@ fn a_server_that_answers_pings_and_never_acknowledges_does_not_hold_rpub() {
     assert!(start.elapsed() < Duration::from_secs(7));
 }
 
-/// A listener whose queue of connections is full, so that the system answers no further one.
+/// A listener whose queue of connections is full, so that the system does not answer further connections.
 struct FullQueue(socket2::Socket, #[allow(dead_code)] Vec<socket2::Socket>);
 
 impl FullQueue {
@@ -282,7 +282,8 @@ impl FullQueue {
             .unwrap();
         listener.listen(0).unwrap();
         let address = listener.local_addr().unwrap();
-        // The system may accept some more than it was asked for, so they are made until one is not answered.
+        // The system may accept more connections than `listen` asked for, so connections are opened until one is not
+        // answered.
         let mut fillers = Vec::new();
         loop {
             let filler =
@@ -300,7 +301,7 @@ impl FullQueue {
     }
 }
 
-/// Starts a server that accepts every client and then reads nothing more.
+/// Starts a server that accepts every client and then stops reading.
 fn stalled_server() -> (std::net::TcpListener, u16) {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

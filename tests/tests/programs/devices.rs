@@ -1,11 +1,11 @@
-//! Devices and servers that are not quite as the standard wants, and details that people compare: whole programs.
+//! Devices and servers that deviate from the standard, and details in which brokers differ. Whole programs are tested.
 
 use tests::{Broker, FakeServer, Program, RawClient, Script};
 
-/// The length of the CONNECT of `-i i`.
+/// The length of the CONNECT of `-i i`, and the version for `-V`.
 const CONNECT: [(usize, &str); 2] = [(15, "311"), (19, "5")];
 
-/// Runs rsub against a server that sends these bytes after CONNECT and SUBSCRIBE (of `a` and `b`).
+/// Runs rsub with the filters `a` and `b` against a server that answers CONNECT and SUBSCRIBE with these bytes.
 fn subscribe_to(version: usize, connack: &[u8], answer: &[u8]) -> (i32, String, String) {
     let (connect, name) = CONNECT[version];
     let script: Script<'_> = &[(connect, connack), (12 + version, answer)];
@@ -88,7 +88,7 @@ fn rbroker_says_what_is_wrong_with_a_connect_of_5_0() {
         let connack = device.read_to_end();
         assert_eq!(connack[..4], [0x20, connack.len() as u8 - 2, 0, code]);
     }
-    // MQTT 3.1.1 has no return code for it.
+    // MQTT 3.1.1 has no return code for a malformed packet, so the connection is closed without CONNACK.
     let mut device = RawClient::open(broker.address());
     device.send(b"\x10\x0D\x00\x04MQTT\x04\x03\x00\x3C\x00\x01c");
     assert_eq!(device.read_to_end(), b"");
@@ -110,7 +110,7 @@ fn topics_of_200_slashes_go_through() {
 fn rsub_prints_topic_aliases() {
     let named = b"\x30\x08\x00\x01a\x03\x23\x00\x05x";
     let alone = b"\x30\x07\x00\x00\x03\x23\x00\x05x";
-    // CONNECT has Topic Alias Maximum besides.
+    // CONNECT also has a Topic Alias Maximum.
     let answer = [b"\x90\x04\x00\x01\x00\x00", &named[..], alone].concat();
     let script: Script<'_> = &[(22, b"\x20\x03\x00\x00\x00"), (9, &answer)];
     let server = FakeServer::start(&[script], false);

@@ -1,5 +1,5 @@
-//! A disk without room: nothing is acknowledged that is not stored, the rest goes on, and when there is
-//! room again everything does. It needs a small file system, which only root can mount.
+//! A full disk. The broker acknowledges no message that it has not stored, serves all other requests, and stores again
+//! when the disk has room. The test mounts a small file system, which only root can do.
 #![cfg(target_os = "linux")]
 
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tests::{Broker, Finished, Program, skip};
 
-/// A file system of 8 MiB, which goes with it.
+/// A file system of 8 MiB. Dropping this value unmounts it.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
@@ -27,7 +27,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: the broker may be about to end.
+        // The unmount is lazy, because the broker may still be ending.
         let _ = Command::new("umount").arg("-l").arg(self.path()).status();
     }
 }
@@ -57,7 +57,7 @@ fn a_full_disk_refuses_what_must_be_stored_and_is_used_again_when_there_is_room(
         let ballast = disk.path().join("ballast");
         let used = std::fs::metadata(&store).unwrap().len();
         std::fs::write(&ballast, vec![0; 6 * 1024 * 1024 - used as usize]).unwrap();
-        // Until there is no room, and then the refusal has a reason.
+        // Messages are published until the disk is full. The rejection then has a reason code.
         let payload = "x".repeat(60_000);
         let mut acknowledged = Vec::new();
         let refused = (0..200).find_map(|number| {
@@ -74,7 +74,7 @@ fn a_full_disk_refuses_what_must_be_stored_and_is_used_again_when_there_is_room(
         assert!(refused.errors.contains("Quota exceeded"), "{refused:?}");
         broker.wait_for_log("The disk has no room for ");
         assert!(!acknowledged.is_empty());
-        // A client of 3.1.1 cannot be told; it is not told that all is well either.
+        // A client of 3.1.1 gets no reason code. The broker disconnects it and sends no acknowledgement.
         let untold = publish(&broker, "-V 311 -q 2 -t t/untold -m x");
         assert_eq!(untold.status, 7, "{untold:?}");
         let options = broker.options();
@@ -85,7 +85,7 @@ fn a_full_disk_refuses_what_must_be_stored_and_is_used_again_when_there_is_room(
         broker.wait_for_log("Sending SUBACK to watch");
         publish(&broker, "-t now -m goes-on").success();
         assert_eq!(watcher.wait().success().text(), "goes-on\n");
-        // There is room again, and the broker finds it by itself.
+        // After the disk has room again, the broker notices that without a signal.
         std::fs::remove_file(&ballast).unwrap();
         broker.wait_for_log("The disk has room for the store again");
         let end = || publish(&broker, "-V 311 -q 2 -t t/end -m x").status;
@@ -104,7 +104,7 @@ fn a_full_disk_refuses_what_must_be_stored_and_is_used_again_when_there_is_room(
                 "{policy} {line}: {text}"
             );
         }
-        // With an interval what came last may be lost.
+        // With `sync interval` the last messages may be lost.
         assert!(policy != "always" || text.ends_with("t/end\n"), "{text}");
     }
 }

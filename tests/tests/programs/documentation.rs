@@ -1,9 +1,9 @@
-//! Manual pages and completions, as the programs print them: with groff and with the shells that are there.
+//! Manual pages and completions as the programs print them, tested with groff and with the installed shells.
 #![cfg(unix)]
 
 use tests::{Broker, Program, find, programs, skip};
 
-/// Each program, and the words that print a manual page.
+/// The programs, and the arguments that print their manual pages.
 const PAGES: [(&str, &str); 7] = [
     ("rpub", "man"),
     ("rsub", "man"),
@@ -24,7 +24,7 @@ fn manual_pages_are_valid_roff_without_warnings() {
         let groff = Program::new("groff").args("-man -Tutf8 -ww");
         let rendered = groff.input(page.output).run().success();
         assert_eq!(rendered.errors, "", "{program} {words}");
-        // The words of a heading are in bold, with escape sequences between the letters on some systems.
+        // Headings are bold. On some systems escape sequences separate their letters.
         let section = match words {
             "man conf" => "File Formats",
             _ => "User Commands",
@@ -49,12 +49,13 @@ fn an_unknown_page_or_shell_is_an_error_that_names_the_known_ones() {
     );
 }
 
-/// Runs a script in a shell that has the completions of a program. Returns `None` if the shell is not installed.
+/// Runs a script in a shell that has loaded the completions of a program. Returns the completions, or `None` if the
+/// shell is not installed.
 fn complete(shell: &str, program: &str, script: &str) -> Option<Vec<String>> {
     complete_after(shell, program, "", script)
 }
 
-/// The same with definitions before the completions are read.
+/// Does the same with definitions that the shell reads before the completions.
 fn complete_after(
     shell: &str,
     program: &str,
@@ -140,7 +141,7 @@ fn fish_completes_options() {
     }
 }
 
-/// zsh completes only in its line editor, which needs a terminal, so only the syntax is checked.
+/// zsh completes only in its line editor, which needs a terminal. So the test only checks the syntax.
 #[test]
 fn zsh_reads_the_completions() {
     for program in ["rpub", "rsub", "rrr", "rbroker"] {

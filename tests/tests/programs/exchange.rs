@@ -1,4 +1,4 @@
-//! Messages from program to program: ours and mosquitto's tools, through ours and mosquitto.
+//! Exchanges messages between programs: our programs and the mosquitto tools, through rbroker and mosquitto.
 
 use tests::{Broker, Kind, Program, has_mosquitto};
 
@@ -18,7 +18,7 @@ const THEIRS: Tools = Tools {
     subscribe: "mosquitto_sub",
 };
 
-/// Runs a test with our programs and broker, and with each of them replaced by mosquitto's.
+/// Runs a test with our programs and broker, and again with each of them replaced by the one of mosquitto.
 fn with_each(test: &str, settings: &str, check: impl Fn(&Broker, Tools)) {
     check(&Broker::start(settings), OURS);
     if has_mosquitto(test) {
@@ -34,7 +34,7 @@ impl Tools {
             .args(arguments)
     }
 
-    /// Starts a subscriber with this identifier and waits until its subscription works.
+    /// Starts a subscriber with this client identifier and waits until its subscription works.
     fn subscribe(self, broker: &Broker, identifier: &str, arguments: &str) -> tests::Running {
         let running = Program::new(self.subscribe)
             .args(&broker.options())
@@ -128,11 +128,11 @@ fn retained_messages_are_kept_replaced_and_removed() {
                 };
                 assert_eq!(read(2), ["r/a 2", "r/b 3"], "{tools:?}");
                 tools.publish(broker, "-t r/b -n -r -q 1").run().success();
-                // The third comes behind where the second was: that one is really gone.
+                // r/c is published after the removal of r/b. If r/b were still retained, it would be read before r/c.
                 tools.publish(broker, "-t r/c -m 5 -r -q 1").run().success();
                 assert_eq!(read(2), ["r/a 2", "r/c 5"], "{tools:?}");
                 tools.publish(broker, "-t r/c -n -r -q 1").run().success();
-                // To a subscription that was there before, a message is not a retained one.
+                // A subscription that exists already gets the message with RETAIN 0.
                 let name = format!("live{version}");
                 let arguments = format!("-t r/a -R -C 1 -V {version}");
                 let subscriber = tools.subscribe(broker, &name, &arguments);
@@ -204,8 +204,8 @@ fn a_session_keeps_messages_while_its_client_is_away() {
                     lines,
                     "{tools:?} {name}"
                 );
-                // All were acknowledged: none comes again. (mosquitto_sub 2.0 with -C acknowledges only
-                // some of what it printed, to any broker.)
+                // All messages were acknowledged, so none is sent again. mosquitto_sub 2.0 with -C acknowledges only
+                // some of the messages that it printed.
                 if tools.subscribe != OURS.subscribe {
                     continue;
                 }
@@ -258,7 +258,7 @@ fn a_clean_start_ends_the_session() {
     assert_eq!((finished.status, finished.text().as_str()), (27, ""));
 }
 
-/// `rpub -l` keeps every byte, and counts a last line without newline.
+/// `rpub -l` preserves every byte, and publishes a last line without newline.
 #[test]
 fn lines_pass_with_every_byte() {
     let broker = Broker::start("");
@@ -318,15 +318,15 @@ fn files_and_standard_input_are_one_message() {
     }
 }
 
-/// More lines than there are packet identifiers. The queue of the broker has no limit here, so that
-/// it is the flow control of the client that is tested.
+/// The lines are more than there are packet identifiers. The queue of the broker has no limit, so the test depends on
+/// the flow control of the client.
 #[test]
 fn a_hundred_thousand_lines_arrive_once_and_in_order() {
     let lines: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
     let settings = "max_queued_messages 0";
     let check = |broker: &Broker| {
         for qos in [1, 2] {
-            // The retained message tells when the subscription works.
+            // The subscription works when the retained message arrives.
             let publish =
                 |rest: &str| OURS.publish(broker, &format!("-t many{qos} -q {qos} {rest}"));
             publish("-m ready -r").run().success();
@@ -341,7 +341,7 @@ fn a_hundred_thousand_lines_arrive_once_and_in_order() {
             assert!(printed == format!("ready\n{lines}"), "QoS {qos}");
         }
     };
-    // Without -v: a line for each packet would be all that is tested.
+    // The broker runs without -v, because a log line for each packet would dominate the test.
     check(&Broker::start_silent(Kind::Rbroker, settings));
     if has_mosquitto("a_hundred_thousand_lines_arrive_once_and_in_order") {
         check(&Broker::start_silent(Kind::Mosquitto, settings));

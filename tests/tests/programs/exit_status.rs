@@ -1,4 +1,5 @@
-//! How the programs end: signals, input that does not end, brokers that come late or not at all. Each ending has its status, and none hangs.
+//! The ends of the programs: signals, input that does not end, and brokers that start late or never. Each end has its
+//! exit status, and no program hangs.
 #![cfg(unix)]
 
 use std::io::{Read, Write};
@@ -144,7 +145,7 @@ fn a_broker_that_comes_up_late_is_waited_for() {
     let broker = Program::new("rbroker").arg("-p").arg(&port).start();
     broker.wait_for_error("running.");
     publisher.wait().success();
-    // Not for ever.
+    // `--wait` ends in any case.
     let nobody = "-h 127.0.0.1 -p 1 -t x -m y --wait 200ms";
     let finished = Program::new("rpub").args(nobody).run();
     assert_eq!(finished.status, 1, "{finished:?}");
@@ -309,7 +310,7 @@ fn a_message_of_qos_0_is_done_when_it_is_written() {
 #[test]
 fn what_the_broker_does_not_take_is_not_sent_and_told() {
     for (connack, arguments, text) in [
-        // Maximum Packet Size 10, Maximum QoS 0, Retain Available 0
+        // CONNACK with Maximum Packet Size 10, Maximum QoS 0 or Retain Available 0.
         (
             &b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x0A"[..],
             "-m 0123456789",
@@ -374,7 +375,7 @@ fn other_signals_end_rsub_as_the_system_does() {
     assert_eq!(subscriber.wait().status, 142);
 }
 
-/// CONNACK and SUBACK of 5.0 for one subscription with a name of one letter.
+/// CONNACK and SUBACK of 5.0, for one subscription to a filter of one letter.
 const ACCEPT_5: &[u8] = b"\x20\x03\x00\x00\x00";
 const SUBACK_5: &[u8] = b"\x90\x04\x00\x01\x00\x00";
 
@@ -447,7 +448,7 @@ fn a_signal_while_a_lost_connection_is_made_again_ends_rsub_well() {
     server.received();
 }
 
-/// Accepts a client and reads all it says, in a thread.
+/// Accepts a client and reads everything that it sends, in a thread.
 fn swallow() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -499,7 +500,7 @@ fn a_signal_ends_a_large_message_that_nobody_takes() {
     );
 }
 
-/// Hundredths of a second that a process has worked.
+/// Returns the CPU time of a process in hundredths of a second.
 #[cfg(target_os = "linux")]
 fn ticks(id: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
@@ -547,8 +548,8 @@ fn times_without_end_are_as_good_as_a_century() {
     }
 }
 
-/// Closing a socket with unread bytes resets the connection. A server that notices the reset before it has
-/// read the last acknowledgements and DISCONNECT loses them.
+/// A socket that is closed with unread bytes resets the connection. If the server notices the reset before it has read
+/// the last acknowledgements and DISCONNECT, they are lost.
 #[test]
 fn closes_without_reset_while_messages_keep_coming() {
     let mut answer = vec![0x90, 3, 0, 1, 1];

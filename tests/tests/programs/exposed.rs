@@ -1,4 +1,4 @@
-//! Files with secrets that every user of the machine can read draw one warning.
+//! A file with secrets that every user of the machine can read causes one warning.
 #![cfg(unix)]
 
 use std::fs::{Permissions, set_permissions};
@@ -48,6 +48,6 @@ fn password_and_options_files_of_clients_draw_a_warning() {
         assert_eq!(told.matches(WARNING).count(), 1, "{told}");
         assert_eq!(errors(content, 0o600, option), "");
     }
-    // Nothing in this one is a secret.
+    // This file contains no secret.
     assert_eq!(errors("-q 1\n", 0o644, "-o"), "");
 }

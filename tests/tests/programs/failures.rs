@@ -1,5 +1,5 @@
-//! What goes wrong on the way: refusals, lost connections, brokers that come back. Scripts must not
-//! hang, and must see the status.
+//! Failures on the way to the broker: rejections, lost connections, and brokers that are started again. Scripts must
+//! not hang, and must see the exit status.
 
 use tests::{Broker, FakeServer, Program};
 
@@ -123,14 +123,14 @@ fn rpub_with_one_message_fails_when_the_connection_is_lost() {
             "{finished:?}"
         );
     }
-    // The server did not answer at all: `-l` does not try for ever either.
+    // The server does not answer at all. `-l` does not try for ever either.
     let server = FakeServer::start(&[&[(CONNECT, b"")]], true);
     assert_eq!(run("rpub", &server, "-t a -l").status, 7);
 }
 
 #[test]
 fn lines_are_sent_again_when_the_connection_breaks() {
-    // The first connection breaks with both lines on their way, the second takes them.
+    // The first connection is lost while both lines are in flight. The second connection acknowledges them.
     let second: tests::Script<'_> = &[(CONNECT, ACCEPT), (16, b"\x40\x02\x00\x01\x40\x02\x00\x02")];
     let server = FakeServer::start(&[&[(CONNECT, ACCEPT), (16, b"")], second], true);
     let finished = Program::new("rpub")
@@ -145,7 +145,7 @@ fn lines_are_sent_again_when_the_connection_breaks() {
             .contains("Resending 2 unacknowledged messages.")
     );
     let received = server.received();
-    // New messages for a server without a session: DUP is not set.
+    // The server has no session, so the messages are sent as new ones with DUP 0.
     assert_eq!(
         received[1][CONNECT..],
         *b"\x32\x06\x00\x01a\x00\x011\x32\x06\x00\x01a\x00\x022"
@@ -154,7 +154,8 @@ fn lines_are_sent_again_when_the_connection_breaks() {
 
 #[test]
 fn a_session_is_gone_on_with_when_the_connection_breaks() {
-    // With a session the same identifier and DUP; after PUBREC not the message but PUBREL.
+    // With a session the message is resent with the same packet identifier and DUP 1. After PUBREC, PUBREL is resent
+    // instead of the message.
     let first: tests::Script<'_> = &[(15, ACCEPT), (16, b"\x50\x02\x00\x01")];
     let rest = b"\x70\x02\x00\x01\x50\x02\x00\x02\x70\x02\x00\x02";
     let second: tests::Script<'_> = &[(15, &[0x20, 2, 1, 0]), (12, rest)];
@@ -170,7 +171,7 @@ fn a_session_is_gone_on_with_when_the_connection_breaks() {
     );
 }
 
-/// The broker dies in the middle of the input and comes back.
+/// The broker is killed in the middle of the input and started again.
 #[test]
 fn lines_survive_a_broker_that_is_killed_and_started_again() {
     let broker = Broker::start("max_queued_messages 0");
@@ -234,7 +235,7 @@ fn a_time_limit_ends_rsub_wherever_it_is() {
         (finished.status, finished.errors.as_str()),
         (27, "Timed out\n")
     );
-    // Before the server has answered.
+    // The time is over before the server has answered.
     let server = FakeServer::start(&[&[]], false);
     assert_eq!(run("rsub", &server, "-t x -W 500ms --quiet").status, 27);
 }
@@ -316,7 +317,8 @@ fn a_server_that_breaks_the_rules_is_left() {
     }
 }
 
-/// The message came with the packet that ended the connection; it was not printed.
+/// The message arrives together with the packet that ends the connection. It cannot be printed, because standard output
+/// is full.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_message_that_cannot_be_printed_is_not_acknowledged() {
@@ -362,8 +364,8 @@ fn output_that_cannot_be_written_fails_and_a_closed_pipe_does_not() {
             }
         };
         broker.wait_for_log("Sending SUBACK to o");
-        // Both subscribers have the same name; the second one's SUBACK is waited for by publishing
-        // until it ends.
+        // The subscriber has the name of the one before, so its SUBACK cannot be seen in the log. Messages are
+        // published until it ends.
         while child.try_wait().unwrap().is_none() {
             Program::new("rpub")
                 .args(&broker.options())
@@ -375,7 +377,7 @@ fn output_that_cannot_be_written_fails_and_a_closed_pipe_does_not() {
     }
 }
 
-/// The reason codes of CONNACK, and the words that people search for.
+/// The reason codes of CONNACK, and the words of mosquitto for which people search.
 const REASONS: &[(u8, &str)] = &[
     (128, "Unspecified error"),
     (129, "Malformed Packet"),
@@ -419,7 +421,7 @@ fn each_reason_of_5_0_is_told_in_mosquittos_words_and_is_the_status() {
     }
 }
 
-/// The words of all other codes, as a broker gives them at the end.
+/// The words for all other reason codes, which a broker sends with DISCONNECT.
 #[test]
 fn each_reason_of_disconnect_is_told_in_mosquittos_words() {
     for (code, text) in [

@@ -1,4 +1,4 @@
-//! The log and the file of the process number: who opens them, with which mode, and which links are followed.
+//! The log file and the pid_file: the user who opens them, their modes, and the links that are followed.
 #![cfg(target_os = "linux")]
 
 use std::fs::{self, Permissions};
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tests::{Broker, Program, RawClient, skip};
 
-/// A folder that everybody may write.
+/// Creates a folder in which every user may write.
 fn open_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
@@ -18,7 +18,7 @@ fn is_root(folder: &Path) -> bool {
     fs::metadata(folder).unwrap().uid() == 0
 }
 
-/// Both files in this folder, beside the standard log.
+/// Returns the lines of configuration for both files in this folder.
 fn files_in(folder: &Path, more: &str) -> String {
     let folder = folder.display();
     format!("log_dest stderr\nlog_dest file {folder}/log\npid_file {folder}/pid\n{more}")
@@ -39,7 +39,7 @@ fn log_and_pid_file_of_a_broker_that_root_starts_belong_to_its_user() {
         (nobody.uid(), nobody.uid())
     );
     assert_eq!(of("log").mode() & 0o777, 0o600);
-    // Lines from before it was opened are there too.
+    // The log file also has the lines from before it was opened.
     let number = fs::read_to_string(folder.path().join("pid")).unwrap();
     assert_eq!(number, format!("{}\n", broker.running.id()));
     broker.running.signal("TERM");
@@ -71,7 +71,7 @@ fn links_that_somebody_else_may_have_made_are_not_followed() {
             let running = Program::new("rbroker").arg("-c").arg(&config).start();
             running.wait_for_error("it is a symbolic link");
             match name {
-                // Without its log the broker serves all the same.
+                // The broker also runs without its log file.
                 "log" => drop(running.wait_for_error(" running.")),
                 _ => assert_ne!(running.wait().status, 0, "{user}"),
             }

@@ -1,4 +1,4 @@
-//! What fails before MQTT begins: proxies, TLS and WebSocket each have their own words.
+//! Failures before MQTT begins. The errors of proxies, TLS and WebSocket have different words.
 
 use tests::{FakeServer, HttpProxy, Program, SocksProxy};
 
@@ -64,7 +64,7 @@ fn a_failure_is_one_of_the_layer_that_was_shaking_hands() {
         ("--tls-use-os-certs", "A TLS error occurred"),
         ("--tls-use-os-certs --ws", "A TLS error occurred"),
     ] {
-        // It closes as soon as something has come, or is silent.
+        // The server closes the connection when it has received a byte, or sends nothing.
         for (closes, words) in [
             (true, closed),
             (false, "the handshake did not finish in time"),

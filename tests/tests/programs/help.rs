@@ -1,10 +1,11 @@
-//! The help of all programs: each text is in `help/`, so that a change of an option shows what a user will read.
+//! Compares the help of all programs with the texts in `help/`, so that a change of an option shows the text that users
+//! will read.
 
 use std::path::{Path, PathBuf};
 
 use tests::Program;
 
-/// The words of each command line that prints help, and the file with the expected text.
+/// The command lines that print help, and the files with the expected texts.
 const TEXTS: &[(&str, &str)] = &[
     ("rpub --help", "rpub.txt"),
     ("rpub --help-all", "rpub-all.txt"),
@@ -21,7 +22,7 @@ const TEXTS: &[(&str, &str)] = &[
 /// The variable that lets this test write the files instead of comparing them.
 const UPDATE: &str = "UPDATE_HELP";
 
-/// The most lines of the short help: two screens.
+/// The maximum number of lines of the short help: two screens.
 const SHORT: usize = 80;
 
 fn file(name: &str) -> PathBuf {
@@ -85,7 +86,7 @@ fn short_help_fits_on_two_screens_and_names_the_full_help() {
     }
 }
 
-/// An exit status that names an option the program rejects would mislead its user.
+/// An exit status that mentions an option must only mention options of this program.
 #[test]
 fn full_help_names_only_options_that_the_program_has() {
     for program in ["rpub", "rsub", "rrr", "rbroker"] {
@@ -109,7 +110,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     words.map(|word| word.trim_matches(['.', ',', ';', ':', '(', ')', '\'']))
 }
 
-/// Runs a command line that is wrong, and returns its errors.
+/// Runs an invalid command line and returns its errors.
 fn errors(command_line: &str, status: i32) -> String {
     let (program, arguments) = command_line.split_once(' ').unwrap();
     let finished = Program::new(program).args(arguments).run();

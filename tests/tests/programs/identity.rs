@@ -1,4 +1,4 @@
-//! Clients that are known to rbroker by their certificates.
+//! Clients whose certificate gives them their user name in rbroker.
 
 use tests::{Broker, Certificates, Program, Validity};
 
@@ -43,7 +43,7 @@ fn the_user_name_comes_from_the_certificate_whatever_connect_says() {
             .success();
         let log = broker.wait_for_log("New client connected");
         assert!(log.contains(user_name), "{log}");
-        // Without one there is no name.
+        // A client without a certificate has no user name.
         let nameless = publish().run();
         assert_eq!(nameless.status, 4, "{nameless:?}");
     }

@@ -1,7 +1,7 @@
-//! Subscribers that leave while messages keep coming: the broker gets their last acknowledgements and the DISCONNECT,
-//! so that nothing comes again and no will is published.
+//! Subscribers that disconnect while messages keep arriving. The broker must get their last acknowledgements and the
+//! DISCONNECT, so that it resends no message and publishes no will.
 //!
-//! The number of runs of each kind is 3, or that of the environment variable `LEAVING_RUNS`.
+//! Each kind runs three times, or as often as the environment variable `LEAVING_RUNS` says.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -45,7 +45,7 @@ fn transports(certificates: &Certificates) -> [Transport; 3] {
     ]
 }
 
-/// Publishes numbers until it is told to stop.
+/// Publishes numbers until `stop` is set.
 fn flood(publisher: Program, stop: Arc<AtomicBool>) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         let (publisher, mut input) = publisher.start_with_input();
@@ -56,7 +56,7 @@ fn flood(publisher: Program, stop: Arc<AtomicBool>) -> thread::JoinHandle<()> {
             if input.write_all(lines.as_bytes()).is_err() {
                 break;
             }
-            // The rate of the flood, so that it leaves the machine to others.
+            // This sleep limits the rate, so that other processes get CPU time.
             thread::sleep(Duration::from_millis(2));
         }
         drop(input);
@@ -64,8 +64,8 @@ fn flood(publisher: Program, stop: Arc<AtomicBool>) -> thread::JoinHandle<()> {
     })
 }
 
-/// Runs `rsub -c -C 3` again and again. Returns how many messages it printed more than once, and how many wills the
-/// broker published.
+/// Runs `rsub -c -C 3` again and again. Returns the number of messages that were printed more than once, and the number
+/// of wills that the broker published.
 fn leave(kind: Kind, transport: &Transport, qos: u8, runs: usize) -> Option<(usize, usize)> {
     let broker = Broker::try_start(kind, &transport.settings)?;
     let options = format!("{} {}", broker.options(), transport.options);
@@ -118,7 +118,7 @@ fn check(qos: u8) {
                 "{kind:?}, {}, QoS {qos}, {runs} runs: {result:?}",
                 transport.name
             );
-            // Not every mosquitto has WebSocket.
+            // Some builds of mosquitto have no WebSocket.
             assert!(
                 matches!(result, Some((0, 0)) | None),
                 "{}: {result:?}",

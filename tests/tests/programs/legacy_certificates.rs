@@ -1,7 +1,8 @@
-//! The certificates that users of OpenSSL have: X.509 version 1, the host in the common name, `CA:TRUE` in a leaf.
+//! Certificates of old forms, as users of OpenSSL have them: X.509 version 1, the host in the common name, `CA:TRUE` in
+//! a leaf.
 //!
-//! No outcome is written down here: Debian's mosquitto and its tools, which use openssl, decide, and ours must decide
-//! the same for each certificate, in each direction.
+//! The tests contain no expected results. Debian's mosquitto and its tools, which use openssl, decide about each
+//! certificate, and our programs must decide the same, as client and as server.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ const RSA: &str = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048";
 const ECDSA: &str = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256";
 const ED25519: &str = "-algorithm ED25519";
 
-/// The kinds of certificate: a name, and the extensions; `HOST` stands for the host.
+/// The kinds of certificates: a name and the extensions. `HOST` is replaced by the host.
 const KINDS: [(&str, &str); 5] = [
     ("version 1", ""),
     ("common name", "basicConstraints=CA:FALSE"),
@@ -26,18 +27,18 @@ const KINDS: [(&str, &str); 5] = [
     ),
 ];
 
-/// What is wrong with a certificate.
+/// The fault of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
     Expired,
-    /// Another authority of the same name has signed it.
+    /// Another authority with the same name has signed the certificate.
     Foreign,
     WrongHost,
     Revoked,
 }
 
-/// Publishes with a program, and returns how that ended.
+/// Publishes with a program. Returns its result.
 fn publish(program: &str, port: u16, authority: &OpenSsl, more: &str) -> Finished {
     Program::new(program)
         .args(&format!("-h localhost -p {port} -t a -m x -q 1 --cafile"))
@@ -46,7 +47,7 @@ fn publish(program: &str, port: u16, authority: &OpenSsl, more: &str) -> Finishe
         .run()
 }
 
-/// Makes a certificate of a kind with a fault; returns its path without `.crt` and `.key`.
+/// Creates a certificate of a kind with a fault. Returns its path without `.crt` and `.key`.
 fn make(
     authority: &OpenSsl,
     impostor: &OpenSsl,
@@ -77,7 +78,7 @@ fn make(
     issuer.path(name).display().to_string()
 }
 
-/// Starts a broker of each kind whose certificate has this fault, and compares what clients decide.
+/// Starts a broker of each kind with a certificate that has a fault, and compares the decisions of the clients.
 fn compare_servers(test: &str, key: &str) {
     if !has_mosquitto(test) {
         return;
@@ -122,7 +123,7 @@ fn compare_servers(test: &str, key: &str) {
     );
 }
 
-/// The line of a client names the fault; a warning, what is old about the certificate.
+/// Asserts that the error of a client names the fault, and that a warning names the old form of the certificate.
 fn explains(result: &Finished, kind: &str, fault: Fault) {
     let words = match fault {
         Fault::None if kind == "version 1" => "of X.509 version 1",
@@ -146,7 +147,7 @@ fn explains(result: &Finished, kind: &str, fault: Fault) {
     );
 }
 
-/// Shows certificates with faults to a broker of each kind, and compares what the brokers decide.
+/// Sends client certificates with faults to a broker of each kind, and compares the decisions of the brokers.
 fn compare_clients(test: &str, key: &str) {
     if !has_mosquitto(test) {
         return;
@@ -400,7 +401,7 @@ fn legacy_certificates_may_be_signed_by_an_intermediate_authority() {
         return;
     };
     let between = root.intermediate("between");
-    // The same certificates as authorities: those that are none may not sign.
+    // The same certificates now try to sign other certificates. Those without `CA:TRUE` may not do so.
     let pretender = root.impostor();
     std::fs::copy(pretender.path("ca.key"), between.path("pretender.key")).unwrap();
     for (kind, extensions) in KINDS {

@@ -1,19 +1,19 @@
-//! Client libraries that people have in their devices and programs, against rbroker: each major version of MQTT.js and
-//! of paho-mqtt, in each protocol version, over TCP and WebSocket. They exchange messages with rpub and rsub.
+//! Client libraries that devices and programs use, against rbroker: each major version of MQTT.js and of paho-mqtt, in
+//! each protocol version, over TCP and WebSocket. They exchange messages with rpub and rsub.
 
 use std::path::Path;
 
 use tests::{Broker, Program, mqtt_js, paho_1_6, paho_python};
 
-/// The transports: the name that the scripts know, the settings of the broker, and the options of rpub and rsub.
+/// The transports: the name in the scripts, the settings of the broker, and the options of rpub and rsub.
 const TRANSPORTS: [(&str, &str, &str); 2] =
     [("tcp", "", ""), ("ws", "protocol websockets", "--ws")];
 
-/// The names of a protocol version at a library, and at rpub and rsub.
+/// The names of a protocol version in a library, and in rpub and rsub.
 type Version = (&'static str, &'static str);
 
 /// Runs the exchange in each version over each transport. `library` returns the script of the library, which gets port,
-/// transport, version and prefix as arguments.
+/// transport, version and topic prefix as arguments.
 fn exchange_each(versions: [Version; 3], library: impl Fn() -> Program) {
     for (transport, settings, options) in TRANSPORTS {
         let broker = Broker::start(settings);

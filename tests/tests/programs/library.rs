@@ -1,4 +1,4 @@
-//! `mqtt-client` as a library, against rbroker.
+//! Tests the library `mqtt-client` against rbroker.
 
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -46,7 +46,8 @@ fn messages_are_published_and_received() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A message in the hands of a program that fails is not acknowledged, and comes again.
+/// A message is acknowledged when the program receives the next one. If the program fails before, the broker resends
+/// the message.
 #[test]
 fn a_message_is_acknowledged_when_the_next_is_asked_for() -> Result<(), Box<dyn Error>> {
     let broker = Broker::start("");
@@ -104,7 +105,7 @@ fn a_server_that_is_not_there_is_an_error_at_once() {
     assert!(start.elapsed() < PATIENCE / 4);
 }
 
-/// After the last error nothing waits for what cannot come.
+/// After the connection has ended for good, each call returns the error immediately.
 #[test]
 fn a_client_whose_connection_is_gone_for_good_says_so_each_time() {
     let broker = Broker::start("");
@@ -130,7 +131,7 @@ fn a_client_whose_connection_is_gone_for_good_says_so_each_time() {
     ));
 }
 
-/// Events of a socket that comes up are not repeated, and a turn of a pause takes them.
+/// mio reports a new connection once. A turn of the loop during a pause must not lose this event.
 #[test]
 fn a_pause_while_the_connection_comes_up_does_not_delay_it() -> Result<(), ClientError> {
     let broker = Broker::start("");

@@ -1,4 +1,5 @@
-//! `mqtt-client` as a library, while its broker comes and goes: no message that it has accepted is lost silently.
+//! Tests the library `mqtt-client` while its broker is killed and started again. No message that the library has
+//! accepted is lost without an event.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -17,7 +18,7 @@ fn options(port: u16, identifier: &str, keeps_session: bool) -> Options {
     options
 }
 
-/// Receives until there is a message for each of `expected`.
+/// Receives messages until each of `expected` has arrived.
 fn receive_all(messages: &mut Messages, mut expected: BTreeSet<String>) -> Vec<String> {
     let mut all = Vec::new();
     while !expected.is_empty() {
@@ -30,7 +31,7 @@ fn receive_all(messages: &mut Messages, mut expected: BTreeSet<String>) -> Vec<S
     all
 }
 
-/// A loop that publishes and pauses, while its broker is killed and comes back after two seconds.
+/// Publishes and pauses in a loop, while the broker is killed and started again after two seconds.
 fn published_in_a_loop(qos: QoS, rounds: usize) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let location = folder.path().display();
@@ -42,7 +43,7 @@ fn published_in_a_loop(qos: QoS, rounds: usize) -> Result<(), Box<dyn Error>> {
     subscriber.subscribe("d/#", QoS::ExactlyOnce)?;
     let publisher = Client::connect(options(broker.port, "pub", false))?;
     let restarted = thread::spawn(move || {
-        // The pauses are the test: a program with a sleep between its messages.
+        // This sleep is a pause of the tested program and does not wait for any event.
         thread::sleep(Duration::from_secs(1));
         let port = broker.port;
         let stopped = broker.stop();
@@ -77,7 +78,7 @@ fn published_in_a_loop(qos: QoS, rounds: usize) -> Result<(), Box<dyn Error>> {
         QoS::AtMostOnce => assert!(errors > 0, "the broker was away"),
         _ => assert_eq!((lost.len(), errors), (0, 0)),
     }
-    // The messages of QoS 0 that were sent in the moment in which the broker was stopped are the subscriber's to miss.
+    // Messages of QoS 0 that were sent when the broker was stopped may be lost.
     if qos != QoS::AtMostOnce {
         let all = receive_all(&mut messages, accepted.clone());
         if qos == QoS::ExactlyOnce {
@@ -114,18 +115,19 @@ fn a_pause_of_twice_the_keep_alive_does_not_end_the_connection() -> Result<(), B
     assert!(matches!(connected, Some(ClientEvent::Connected { .. })));
     for _ in 0..2 {
         client.publish_and_wait("a", "x", QoS::AtLeastOnce, PATIENCE)?;
-        // No event means no lost connection.
+        // Without an event no connection was lost.
         assert!(events.receive(Duration::from_secs(2)).is_none());
     }
     client.disconnect(PATIENCE)?;
     Ok(())
 }
 
-/// The acknowledgement of a message that is given after its connection was lost answers the message when it is resent.
+/// If the application acknowledges a message after its connection was lost, the acknowledgement answers the resent
+/// message.
 #[test]
 fn a_message_is_acknowledged_after_its_connection_was_lost() -> Result<(), Box<dyn Error>> {
-    // Each case has connections of its own: a second cut could lose acknowledgements of the first case in transit, and
-    // the server would rightly resend its messages.
+    // Each case has its own connections. A second cut could lose acknowledgements of the first case in transit, and the
+    // server would rightly resend its messages.
     acknowledged_after_a_cut("1", QoS::AtLeastOnce)?;
     acknowledged_after_a_cut("2", QoS::ExactlyOnce)
 }
@@ -149,7 +151,7 @@ fn acknowledged_after_a_cut(payload: &'static str, qos: QoS) -> Result<(), Box<d
     assert!(events.any(|event| matches!(event, ClientEvent::Disconnected { .. })));
     assert!(events.any(is_connected));
     worker.acknowledge(&before);
-    // The next message is another one: the resent one was a duplicate.
+    // The next message is the new one, because the resent message was a duplicate.
     publisher.publish("jobs", "next", qos)?;
     let next = receive(&mut jobs)?;
     assert_eq!(next.payload, "next");
@@ -162,7 +164,7 @@ fn acknowledged_after_a_cut(payload: &'static str, qos: QoS) -> Result<(), Box<d
     Ok(())
 }
 
-/// Two threads publish while a third reads, and the connections are cut again and again.
+/// Two threads publish and a third receives, while the connections are cut again and again.
 #[test]
 fn two_threads_publish_while_a_third_reads_under_cuts() -> Result<(), Box<dyn Error>> {
     let each: usize = match std::env::var("MESSAGES") {
@@ -209,7 +211,7 @@ fn two_threads_publish_while_a_third_reads_under_cuts() -> Result<(), Box<dyn Er
     Ok(())
 }
 
-/// Neither messages that nobody reads nor a full queue end the connection or stop acknowledgements.
+/// Messages that the program does not receive, and a full queue, neither end the connection nor stop acknowledgements.
 #[test]
 fn a_client_without_a_reader_publishes_and_stays_connected() -> Result<(), Box<dyn Error>> {
     let broker = Broker::start_silent(tests::Kind::Rbroker, "");
@@ -225,7 +227,7 @@ fn a_client_without_a_reader_publishes_and_stays_connected() -> Result<(), Box<d
     Ok(())
 }
 
-/// A reader that does not keep up slows the broker down, and loses nothing.
+/// A slow reader slows the broker down, and no message is lost.
 #[test]
 fn a_slow_reader_holds_messages_back() -> Result<(), Box<dyn Error>> {
     let broker = Broker::start_silent(tests::Kind::Rbroker, "max_queued_messages 0\n");

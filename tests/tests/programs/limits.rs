@@ -1,4 +1,4 @@
-//! Lines of the configuration that limit clients, or change what is done with messages.
+//! Directives that limit clients or change how messages are handled.
 
 use std::thread;
 
@@ -13,7 +13,7 @@ fn publish(broker: &Broker, options: &str) -> Finished {
         .run()
 }
 
-/// What a subscriber prints of what is published after it has subscribed.
+/// Returns the output of a subscriber for the messages that are published after it has subscribed.
 fn receive(broker: &Broker, options: &str, published: &[&str]) -> String {
     let subscriber = Program::new("rsub")
         .args(&broker.options())
@@ -48,7 +48,7 @@ fn a_keep_alive_that_is_too_long_is_shortened_or_refused() {
 fn the_highest_qos_is_told_granted_and_enforced() {
     let broker = Broker::start("max_qos 1");
     assert_eq!(receive(&broker, "-t a -q 2 -C 1 -F %q", &["-q 1"]), "1\n");
-    // One that does not know it is cut off.
+    // A client of 3.1.1 does not know the limit, so its connection is closed.
     assert_eq!(publish(&broker, "-q 2").status, 7);
     let told = publish(&broker, "-q 2 -V 5");
     assert!(told.errors.contains("QoS not supported"), "{told:?}");
@@ -105,7 +105,7 @@ fn a_mount_point_stands_before_the_topics_of_its_clients() {
         "a x\na x\n"
     );
     assert_eq!(receive(&mounted, "-t a -v -C 1", &[]), "a x\n");
-    // Another listener of the same broker sees all of it.
+    // Another listener of the same broker has no mount point and sees all topics.
     let both = Broker::start("mount_point house/\nlistener 0 127.0.0.2");
     let log = both.wait_for_log("Listening on 127.0.0.2:");
     let other = log.split("Listening on 127.0.0.2:").nth(1).unwrap();
@@ -209,7 +209,7 @@ fn sessions_without_end_get_one() {
             .args("-t a -q 1 -c -i away")
     };
     away().args("-E").run().success();
-    // While it is there, there is no room for another client.
+    // While this session exists, no other client may connect.
     let start = std::time::Instant::now();
     while publish(&broker, "-q 1").status != 0 {
         assert!(start.elapsed() < tests::PATIENCE);
@@ -219,7 +219,7 @@ fn sessions_without_end_get_one() {
     assert_eq!(again.read(4), [0x20, 2, 0, 0]); // no session
 }
 
-/// One message under way to the subscriber, twenty from the publisher: it would be quicker by far.
+/// One message may be in flight to the subscriber and twenty from the publisher, so the publisher would be much faster.
 #[test]
 fn a_publisher_waits_for_a_subscriber_who_keeps_up_so_that_its_queue_does_not_overflow() {
     const MESSAGES: usize = 6000;

@@ -1,4 +1,4 @@
-//! The log of the broker: where it goes, who gets it, and the words that other programs match.
+//! The log of the broker: its destinations, its subscribers, and the words on which other programs match.
 #![cfg(unix)]
 
 use std::path::Path;
@@ -43,7 +43,7 @@ fn a_log_without_a_place_goes_to_standard_error() {
     let said = broker.wait_for_log(" running.");
     let words = format!("Unable to open log file {} for writing", missing.display());
     assert_eq!(said.matches(&words).count(), 1, "{said}");
-    // With several such lines, and standard error itself, each line comes once.
+    // With several destinations, each destination gets each line once.
     let broker = Broker::start(&format!(
         "{file}\nlog_dest stderr\n{file}2\nlog_dest syslog"
     ));
@@ -76,11 +76,11 @@ fn the_log_is_published_to_subscribers() {
     };
     assert_eq!(topic_of(" as writer ("), "$SYS/broker/log/N");
     assert_eq!(topic_of("Reloading config."), "$SYS/broker/log/I");
-    // Details of packets would cause more of themselves.
+    // Log lines about packets would cause further packets, so topics do not get them.
     assert!(!output.contains("Sending PUBLISH"), "{output}");
 }
 
-/// Filters of fail2ban match these lines: the address, and the words behind it.
+/// Filters of fail2ban match the address and the words after it in these lines.
 #[test]
 fn refused_logins_and_lost_clients_have_the_words_of_mosquitto_in_the_log() {
     let folder = tempfile::tempdir().unwrap();

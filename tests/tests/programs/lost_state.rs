@@ -1,14 +1,13 @@
-//! A publisher with a session that is killed with messages in flight, and its next run, which has nothing but the
-//! client identifier.
+//! A publisher with a session is killed with messages in flight. Its next run has only the client identifier.
 
 use std::collections::BTreeMap;
 
 use tests::{Broker, Kind, Program, RawClient, has_mosquitto};
 
-/// The number of messages that the broker holds for the run that was killed.
+/// The number of packet identifiers that the broker holds for the run that was killed.
 const HELD: u16 = 20;
 
-/// Lines of the next run: the packet identifiers of a client with a session come round more than once.
+/// Number of lines of the next run, so many that a client with a session uses each packet identifier more than once.
 const LINES: usize = 600;
 
 /// Connects as the client `x`, without a clean start.
@@ -16,7 +15,7 @@ fn connect(broker: &Broker, version: u8) -> RawClient {
     let mut client = RawClient::open(broker.address());
     let connack = match version {
         5 => {
-            // The session lasts for an hour.
+            // The Session Expiry Interval is an hour.
             client.send(b"\x10\x13\0\x04MQTT\x05\0\0\x3C\x05\x11\0\0\x0E\x10\0\x01x");
             let header = client.read(2);
             client.read(header[1].into());
@@ -31,8 +30,8 @@ fn connect(broker: &Broker, version: u8) -> RawClient {
     client
 }
 
-/// Leaves a session with a subscription and with messages of QoS 2 for which PUBREL did not come, as a process does
-/// that is killed.
+/// Leaves a session with a subscription, and with QoS 2 messages for which no PUBREL was sent, like a process that is
+/// killed.
 fn leave_held(broker: &Broker, version: u8) {
     let mut client = connect(broker, version);
     let no_properties: &[u8] = if version == 5 { b"\0" } else { b"" };
@@ -53,7 +52,7 @@ fn leave_held(broker: &Broker, version: u8) {
     }
 }
 
-/// Returns how often each payload is among these lines.
+/// Returns how often each payload occurs in these lines.
 fn counted(lines: &str) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
     for line in lines.lines() {
@@ -83,7 +82,7 @@ fn check(kind: Kind, version: u8, qos: u8) {
     let finished = publisher.input(lines.clone()).run().success();
     assert!(finished.errors.is_empty(), "{finished:?}");
 
-    // rbroker has delivered the held messages before, when they came; mosquitto delivers them at PUBREL.
+    // rbroker delivers a message at PUBLISH, so it has delivered these before. mosquitto delivers a message at PUBREL.
     let printed = match kind {
         Kind::Mosquitto => subscriber.wait().success().text(),
         Kind::Rbroker => {
@@ -101,7 +100,7 @@ fn check(kind: Kind, version: u8, qos: u8) {
     }
     assert_eq!(counted(&printed), expected, "MQTT {version}, QoS {qos}");
 
-    // The session is still there, with the message that waits for its subscription.
+    // The session still exists, with the message that waits for its subscription.
     let mut client = connect(broker, version);
     let publish = client.read(14 + usize::from(version == 5));
     assert!(publish.ends_with(b"waiting"), "{publish:?}");

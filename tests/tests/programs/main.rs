@@ -1,5 +1,5 @@
-//! The tests of whole programs, in one binary, so that the programs' helpers are linked once. A module has the name of
-//! its subject; `cargo test -p tests --test programs transports::` runs one of them.
+//! The tests of whole programs, in one binary, so that their helpers are linked once. Each module is named after its
+//! subject; `cargo test -p tests --test programs transports::` runs one module.
 
 mod access;
 mod blocked_stdout;

@@ -1,8 +1,8 @@
-//! Bytes that break the rules end their own connection, with the reason, and nothing else.
+//! Malformed packets end their own connection, with the reason, and affect no other client.
 
 use tests::{Broker, Program, RawClient};
 
-/// A client that lives through everything.
+/// Connects a client that must survive every case.
 fn bystander(broker: &Broker) -> RawClient {
     RawClient::connect(broker.address(), 4, "bystander")
 }
@@ -29,7 +29,7 @@ fn malformed_packets_end_their_connection_with_a_reason_and_no_other() {
         if reason == 0x94 {
             continue; // 3.1.1 has no topic aliases: these bytes are a payload there
         }
-        // 3.1.1 knows no reason: the connection is just closed.
+        // In 3.1.1 the connection is closed without a reason.
         let mut client = RawClient::connect(broker.address(), 4, "bad");
         client.send(bytes);
         assert_eq!(client.read_to_end(), [], "{bytes:x?}");
@@ -58,7 +58,7 @@ fn what_is_no_connect_is_closed_without_a_word() {
 fn packets_that_are_too_large_are_refused_at_their_first_bytes() {
     let broker = Broker::start("max_packet_size 1000");
     let mut bystander = bystander(&broker);
-    // 5.0 was told the limit in CONNACK and gets the reason.
+    // A client of 5.0 knows the limit from CONNACK, and gets the reason.
     let mut client = RawClient::connect(broker.address(), 5, "large");
     client.send(&[0x30, 0xE5, 0x07]); // 1000 bytes: in the limit, not complete
     let mut body = b"\x00\x01a\x00".to_vec();
@@ -70,7 +70,7 @@ fn packets_that_are_too_large_are_refused_at_their_first_bytes() {
     bystander.ping();
 }
 
-/// What is announced costs nothing: only what arrives does.
+/// Announced bytes use no memory. Only bytes that arrive do.
 #[test]
 #[cfg(target_os = "linux")]
 fn memory_does_not_follow_announced_lengths() {
@@ -93,7 +93,7 @@ fn memory_does_not_follow_announced_lengths() {
             client
         })
         .collect();
-    // A first packet may not even announce as much.
+    // Before CONNECT, a packet may not even announce this length.
     let mut first = RawClient::open(broker.address());
     first.send(&[0x10, 0xFF, 0xFF, 0xFF, 0x7F]);
     assert_eq!(first.read_to_end(), []);
@@ -144,7 +144,7 @@ fn anonymous_clients_are_refused_unless_they_are_allowed() {
     }
 }
 
-/// A client that does not read gets no more than fits, and holds nobody up.
+/// A client that does not read gets only the messages that fit into its queue, and does not delay others.
 #[test]
 fn a_client_that_does_not_read_loses_only_its_own_messages() {
     let broker = Broker::start_silent(tests::Kind::Rbroker, "max_queued_messages 10");

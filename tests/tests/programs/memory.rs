@@ -1,4 +1,4 @@
-//! The resident memory of a broker: what a burst has taken comes back.
+//! The resident memory of a broker must be returned to the system after a burst.
 #![cfg(target_os = "linux")]
 
 use std::thread;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tests::{Broker, Kind, RawClient};
 
-/// Time within which memory comes back after a burst.
+/// Maximum time until the memory is returned after a burst.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Returns the resident memory of the broker in bytes.
@@ -18,7 +18,7 @@ fn resident(broker: &Broker) -> u64 {
     kilobytes.parse::<u64>().unwrap() * 1024
 }
 
-/// Returns the start of a PUBLISH with this first byte, before a body of `length` bytes.
+/// Returns the fixed header of a PUBLISH with this first byte and a body of `length` bytes.
 fn head(first: u8, mut length: usize) -> Vec<u8> {
     let mut bytes = vec![first];
     loop {
@@ -37,7 +37,7 @@ fn wait_until_memory_is_back(broker: &Broker, before: u64) {
     while resident(broker) > before * 3 / 2 + 4_000_000 {
         let now = resident(broker);
         assert!(start.elapsed() < DEADLINE, "{now} bytes, {before} before");
-        // The broker must stay idle: nothing but its allocator may have to act.
+        // The broker must stay idle, so that only its allocator returns memory.
         thread::park_timeout(Duration::from_millis(50));
     }
 }
@@ -52,7 +52,7 @@ fn memory_of_incomplete_packets_comes_back() {
     bystander.ping();
     let before = resident(&broker);
     let mut clients: Vec<_> = (0..500).map(|n| connect(&format!("c{n}"))).collect();
-    // The buffers grow in turns, and clients that stay take small blocks between and above them.
+    // The buffers grow in turns, and clients that stay connected allocate small blocks between and above them.
     let mut staying = Vec::new();
     for round in 0..SIZE / PIECE {
         for client in &mut clients {
@@ -106,8 +106,8 @@ fn memory_of_removed_retained_messages_comes_back() {
 #[test]
 fn a_flood_stays_below_memory_limit_and_the_broker_recovers() {
     const LIMIT: u64 = 20_000_000;
-    // What the limit does not count: free memory that is not returned yet, at most as much again, the pages of the
-    // program, and what is read between two measurements.
+    // Memory that the limit does not count: as much free memory again that is not returned yet, the pages of the
+    // program, and bytes that are read between two measurements.
     const MARGIN: u64 = LIMIT + 20_000_000;
     let settings = format!("memory_limit {LIMIT}\nmax_queued_messages 0");
     let broker = Broker::start_silent(Kind::Rbroker, &settings);
@@ -115,7 +115,7 @@ fn a_flood_stays_below_memory_limit_and_the_broker_recovers() {
     let mut bystander = connect("bystander");
     let mut publisher = connect("publisher");
     let mut half: Vec<_> = (0..100).map(|n| connect(&format!("c{n}"))).collect();
-    // Incomplete packets of 100 MB in all.
+    // The incomplete packets have 100 MB in total.
     for round in 0..100 {
         for client in &mut half {
             if round == 0 {
@@ -130,7 +130,7 @@ fn a_flood_stays_below_memory_limit_and_the_broker_recovers() {
     broker.wait_for_log("The memory in use exceeds memory_limit");
     drop(half);
     broker.wait_for_log("The memory in use is below memory_limit again");
-    // Retained messages of 120 MB in all.
+    // The retained messages have 120 MB in total.
     let mut is_refused = false;
     for number in 0..2000_u16 {
         let topic_name = format!("{number:04}");
@@ -146,7 +146,7 @@ fn a_flood_stays_below_memory_limit_and_the_broker_recovers() {
     }
     assert!(is_refused);
     bystander.ping();
-    // Removing them gives the memory back.
+    // After their removal the memory is below the limit, and the broker accepts messages again.
     for number in 0..2000_u16 {
         let topic_name = format!("{number:04}");
         let body = [&[0, 4], topic_name.as_bytes(), &[0, 1, 0]].concat();

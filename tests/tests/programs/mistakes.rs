@@ -1,11 +1,11 @@
-//! Mistakes that people make on the command line and in options files: the error says which one it is and what to write.
+//! Mistakes on the command line and in options files. The error names the mistake and says what to write.
 #![cfg(unix)]
 
 use std::path::Path;
 
 use tests::{Broker, Finished, Program};
 
-/// Runs a program with these words, and returns what it printed to standard error. It must fail before it connects.
+/// Runs a program with these words, and returns its standard error. The program must fail before it connects.
 fn error_of(program: &str, words: &[&str]) -> String {
     let command = words.iter().fold(Program::new(program), Program::arg);
     failed(command.run())
@@ -28,7 +28,7 @@ fn usage(program: &str) -> String {
     format!("Use '{program} --help' to see usage.\n")
 }
 
-/// A shell drops everything from a word that starts with `#` on.
+/// A shell ignores the rest of the line from a word that starts with `#`.
 #[test]
 fn says_that_a_shell_takes_an_unquoted_hash_as_a_comment() {
     for (program, words, option, noun) in [
@@ -114,7 +114,7 @@ fn says_that_a_host_has_no_port_and_is_no_url() {
             )
         };
         assert_eq!(error_of("rsub", &["-h", host, "-t", "a"]), expected("rsub"));
-        // Also of a fallback host, and where the host is a domain.
+        // The mistake is also found in a fallback host, and if the host is a domain.
         let words = ["-h", "localhost", "-h", host, "-t", "a", "-m", "x"];
         assert_eq!(error_of("rpub", &words), expected("rpub"));
         let words = ["-S", "-h", host, "-t", "a", "-e", "b", "-m", "x"];
@@ -173,7 +173,7 @@ fn names_file_and_line_of_a_mistake_in_an_options_file() {
         );
         assert_eq!(error_of_file(&path, content), expected, "{content}");
     }
-    // A shell does not replace '~' behind '=' either, and a missing value is none of its own.
+    // A shell does not replace '~' after '=' either. The error of -o also names the '~'.
     let command = Program::new("rpub").env("HOME", "/home/me");
     let text = failed(command.args("-t a -n --cafile=~/ca.crt").run());
     assert!(
@@ -188,7 +188,7 @@ fn names_file_and_line_of_a_mistake_in_an_options_file() {
     );
 }
 
-/// Texts that contain the name of an option, and two flags on a line, which mosquitto's tools accept.
+/// The tools of mosquitto accept a text that contains the name of an option, and two flags on one line.
 #[test]
 fn accepts_a_text_that_contains_the_name_of_an_option() {
     let broker = Broker::start("");
@@ -245,7 +245,7 @@ fn secrets_never_appear_in_an_error() {
         let text = failed(command.run());
         assert!(!text.contains("SECRET"), "{words:?}: {text}");
         assert!(text.starts_with("Error: "), "{words:?}: {text}");
-        // In an options file it is the same, with the place.
+        // The error for a line of an options file also names the line.
         let [option, value] = words else { continue };
         if !value.contains(['\r', '\n']) {
             let text = error_of_file(&options, &format!("{option} {value}\n-t t\n-m m\n"));
@@ -256,7 +256,7 @@ fn secrets_never_appear_in_an_error() {
     }
 }
 
-/// An error of the system is explained by its cause, not by a question about the broker.
+/// An error of the system is explained by its cause. Only "connection refused" asks if a broker runs there.
 #[test]
 fn says_why_a_socket_cannot_be_connected() {
     let folder = tempfile::tempdir().unwrap();

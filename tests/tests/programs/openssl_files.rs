@@ -1,5 +1,5 @@
-//! The files and settings of TLS as users of OpenSSL have them. They work with ours, or one line names the file that is
-//! at fault and what to do. Debian's mosquitto runs beside ours where it can tell what is right.
+//! Files and settings of TLS as users of OpenSSL have them. Our programs accept them, or print one line that names the
+//! faulty file and says what to do. Debian's mosquitto runs beside ours where it can decide about a case.
 
 use std::io::Write;
 use std::process::Command;
@@ -18,7 +18,7 @@ const CLIENT: Issue<'_> = Issue {
     has_expired: false,
 };
 
-/// The brokers that are there.
+/// Returns the brokers that are installed.
 fn kinds() -> Vec<Kind> {
     let mosquitto = find("mosquitto").map(|_| Kind::Mosquitto);
     [Kind::Rbroker].into_iter().chain(mosquitto).collect()
@@ -29,7 +29,7 @@ fn publish(port: u16, more: &str) -> Finished {
     Program::new("rpub").args(&options).args(more).run()
 }
 
-/// Starts rbroker with a listener of these lines, which must fail, and returns the line.
+/// Starts rbroker with a listener that must fail. Returns the line of the error.
 fn refuse(authority: &OpenSsl, lines: &str) -> String {
     authority.write("conf", &format!("listener 0 127.0.0.1\n{lines}\n"));
     let program = Program::new("rbroker").arg("-c");
@@ -82,7 +82,7 @@ fn completes_the_chain_of_a_server() {
             );
         }
     }
-    // Nothing is added that does not lead to the authority.
+    // The root alone does not complete the chain, because the intermediate certificate is missing.
     let settings = format!(
         "certfile {own}/server.crt\nkeyfile {own}/server.key\ncafile {}",
         root.path("ca.crt").display()
@@ -113,7 +113,7 @@ fn completes_the_chain_of_a_client() {
             )
         };
         assert_eq!(with(&format!("{own}/both.pem")).status, 0, "{kind:?}");
-        // What is missing is nowhere.
+        // Here the intermediate certificate is in no file.
         assert_ne!(with(&format!("{folder}/ca.crt")).status, 0, "{kind:?}");
     }
 }
@@ -123,7 +123,7 @@ fn chooses_the_issuer_whose_key_has_signed() {
     let Some(root) = OpenSsl::new("chooses_the_issuer_whose_key_has_signed", ECDSA) else {
         return;
     };
-    // An authority that was renewed: the same name with two keys.
+    // The authority was renewed: two certificates have the same name and different keys.
     let (old, new) = (root.intermediate("between"), root.intermediate("between"));
     new.issue("server", SERVER);
     new.write(
@@ -160,7 +160,7 @@ fn reads_the_forms_of_certificate_files_that_openssl_reads() {
     );
     let settings = format!("certfile {folder}/server.crt\nkeyfile {folder}/server.key");
     let broker = Broker::start(&settings);
-    // A byte order mark in the middle, from files that were joined, is ours alone.
+    // Only our programs accept a byte order mark in the middle, which comes from files that were joined.
     for (name, is_theirs) in [
         ("bom.pem", true),
         ("dos.pem", true),
@@ -181,7 +181,7 @@ fn reads_the_forms_of_certificate_files_that_openssl_reads() {
             assert_eq!(theirs.status, 0, "{name}: {theirs:?}");
         }
     }
-    // A certificate that is trusted for some uses is not trusted for all.
+    // A certificate that is trusted for some uses only must not be trusted for all uses.
     for limit in ["-addtrust emailProtection", "-addreject serverAuth"] {
         root.run(&format!("x509 -in ca.crt {limit} -out limited.pem"));
         let finished = publish(broker.port, &format!("--cafile {folder}/limited.pem"));
@@ -341,7 +341,7 @@ fn legacy_certificates_work_with_tls_1_2() {
         broker.wait_for_log("old.crt' is of X.509 version 1, has its host in the common name only");
         let own =
             format!("-tls1_2 -cert {folder}/old.crt -key {folder}/old.key -CAfile {folder}/ca.crt");
-        // openssl as a client of version 1.2, which sends CONNECT.
+        // openssl is a client of TLS 1.2 and sends CONNECT.
         let (client, mut input) = Program::new("openssl")
             .args(&format!(
                 "s_client -quiet {own} -connect 127.0.0.1:{} -verify_return_error",
@@ -353,7 +353,7 @@ fn legacy_certificates_work_with_tls_1_2() {
             .unwrap();
         broker.wait_for_log(" as o (");
         drop((input, client));
-        // openssl as a server of version 1.2, which verifies the client and knows no MQTT.
+        // openssl is a server of TLS 1.2. It verifies the client, and sends no MQTT.
         let port = free_port();
         let (server, input) = Program::new("openssl")
             .args(&format!(
@@ -476,7 +476,7 @@ fn verifies_signatures_on_all_curves_of_openssl_with_each_hash() {
             own.write("cnf", &hashed);
             own.make_key_with("server.key", ECDSA);
             own.issue("server", SERVER);
-            // Keys on P-521 are supported in certificates of peers.
+            // Certificates of peers may have keys on P-521.
             own.issue("client", CLIENT);
         }
         let folder = authority.folder().display();
@@ -488,7 +488,7 @@ fn verifies_signatures_on_all_curves_of_openssl_with_each_hash() {
         let own = |name: &str| format!("--cert {folder}/{name}.crt --key {folder}/{name}.key");
         let trust = format!("--cafile {folder}/ca.crt");
         let finished = publish(broker.port, &format!("{trust} {}", own("server")));
-        // The certificate is one for servers and clients.
+        // This certificate is valid for servers and clients.
         assert_eq!(finished.status, 0, "{curve} {hash}: {finished:?}");
         let other = impostor.folder().display();
         let foreign = format!("{trust} --cert {other}/server.crt --key {other}/server.key");

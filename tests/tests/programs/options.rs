@@ -1,11 +1,10 @@
-//! What is wrong on a command line is told in one line that names it, with mosquitto's status, and
-//! before any connection is made.
+//! A wrong command line is reported in one line, with the status of the mosquitto tools, before the program connects.
 
 use std::net::TcpListener;
 
 use tests::Program;
 
-/// Runs a program against a listener that must not see a connection.
+/// Runs a program against a listener that must not get a connection.
 fn refused(program: &str, arguments: &[&str], status: i32, expected: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -247,7 +246,7 @@ fn a_full_or_closed_output_changes_no_status_and_is_no_panic() {
         .status()
         .unwrap();
     assert_eq!(help.code(), Some(0));
-    // A time beyond all clocks is no limit.
+    // A time longer than a century has no effect.
     let arguments = "-h 127.0.0.1 -p 1 -t a -W 1e19";
     assert_eq!(Program::new("rsub").args(arguments).run().status, 1);
 }
@@ -288,7 +287,8 @@ fn options_of_transports_that_are_not_there_are_known_and_refused_by_name() {
     }
 }
 
-/// Brokers disconnect for such a character, after the message was accepted or again and again.
+/// Brokers end the connection because of such a character: some after they have accepted the message, others at each
+/// attempt.
 #[test]
 fn rejects_control_characters_before_connecting() {
     for (program, option, more) in [

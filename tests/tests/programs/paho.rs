@@ -1,4 +1,4 @@
-//! paho-mqtt against rbroker: a client that is not ours in anything.
+//! Tests paho-mqtt, a client that shares no code with ours, against rbroker.
 
 use std::path::Path;
 
@@ -49,7 +49,8 @@ fn paho_exchanges_messages_over_tls_and_websocket() {
     exchange(test, &format!("{websocket}{tls}"), "wss", &certificates);
 }
 
-/// What rbroker does otherwise than mosquitto, and why. `docs/differences.md` tells users.
+/// The observations that differ between rbroker and mosquitto, with the reason. `docs/differences.md` describes them to
+/// users.
 const DIFFERENCES: [(&str, &str); 5] = [
     (
         "connack",
@@ -73,7 +74,7 @@ const DIFFERENCES: [(&str, &str); 5] = [
     ),
 ];
 
-/// What paho sees of each feature of 5.0.
+/// Returns the observations of paho for each feature of 5.0.
 fn observe(python: &Path, kind: Kind) -> Vec<(String, String)> {
     let broker = Broker::start_silent(kind, "max_keepalive 1000\nsys_interval 1");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("paho/features.py");

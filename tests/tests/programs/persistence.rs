@@ -1,8 +1,8 @@
-//! `persistence true`: what survives the broker, killed with -9.
+//! The state that survives with `persistence true` when the broker is killed with SIGKILL.
 
 use tests::{Broker, Program, RawClient};
 
-/// A broker with a store in a folder of its own.
+/// Starts a broker with a store in this folder.
 fn start(folder: &tempfile::TempDir) -> Broker {
     let location = folder.path().display();
     Broker::start(&format!(
@@ -19,7 +19,7 @@ fn publish(broker: &Broker, arguments: &str) {
         .success();
 }
 
-/// What `rsub` prints until it has so many messages.
+/// Returns the output of `rsub` with these arguments.
 fn receive(broker: &Broker, arguments: &str) -> String {
     let options = broker.options();
     let rsub = Program::new("rsub").args(&options).args(arguments);
@@ -33,7 +33,7 @@ fn sessions_messages_and_retained_messages_survive_a_kill() {
     publish(&broker, "-t kept -m retained -q 1 -r");
     publish(&broker, "-t gone -m retained -r");
     publish(&broker, "-t gone -n -r");
-    // A session that waits.
+    // A session waits for messages while its client is away.
     let mut session = RawClient::open(broker.address());
     session.send(b"\x10\x13\x00\x04MQTT\x04\x00\x00\x00\x00\x07waiting");
     assert_eq!(session.read(4), [0x20, 2, 0, 0]);
@@ -51,7 +51,7 @@ fn sessions_messages_and_retained_messages_survive_a_kill() {
     let received = receive(&broker, "-i waiting -c -t a/# -q 2 -C 3");
     assert_eq!(received, "a/b one\na/b two\na/b three\n");
     assert_eq!(receive(&broker, "-t # -C 1 -q 1"), "kept retained\n");
-    // And what was received does not come again after another kill.
+    // After another kill, the broker does not send the received messages again.
     let broker = broker.restart();
     publish(&broker, "-t a/b -m four -q 1");
     let received = receive(&broker, "-i waiting -c -t a/# -q 2 -C 1");
@@ -92,7 +92,7 @@ fn two_brokers_cannot_have_one_store_and_a_foreign_file_is_left_alone() {
     );
 }
 
-/// What `rbroker` makes of this file, or folder, as its store.
+/// Starts `rbroker` with this file or folder as its store. Returns its result.
 fn start_with(store: impl FnOnce(&std::path::Path)) -> tests::Finished {
     let folder = tempfile::tempdir().unwrap();
     store(&folder.path().join("rbroker.db"));
@@ -120,7 +120,7 @@ fn what_is_no_store_or_a_damaged_one_is_refused_and_an_empty_file_is_a_new_one()
         broker.running.signal("TERM");
         assert_eq!(broker.running.wait().status, 0);
         let mut bytes = std::fs::read(store.path().join("rbroker.db")).unwrap();
-        // The last copy is the one that counts.
+        // The bit is changed in every copy of the payload, because only one copy is in use.
         let positions = bytes.windows(8).enumerate();
         let found: Vec<_> = positions.filter(|(_, part)| part == b"retained").collect();
         let positions: Vec<_> = found.iter().map(|(position, _)| *position).collect();
@@ -138,7 +138,7 @@ fn what_is_no_store_or_a_damaged_one_is_refused_and_an_empty_file_is_a_new_one()
     }
 }
 
-/// Nobody could have subscribed to it, but the file says so.
+/// No client can subscribe to this topic, but the file contains it.
 #[test]
 fn a_store_with_a_topic_of_60000_levels_ends_no_broker() {
     use mqtt_broker::{Clock, Store, SyncPolicy};
@@ -193,7 +193,7 @@ fn a_store_with_a_topic_of_60000_levels_ends_no_broker() {
     broker.wait_for_log("4 retained messages, subscriptions and wills are removed from the store");
     publish(&broker, "-t a/b -m x -q 1");
     assert_eq!(receive(&broker, "-i deep -c -t a/# -q 1 -C 1"), "a/b x\n");
-    // The session is removed, and the tree with it.
+    // The session is removed, together with its nodes in the topic tree.
     let options = broker.options();
     let clean = Program::new("rsub").args(&options).args("-i deep -t x -E");
     clean.run().success();

@@ -1,9 +1,9 @@
-//! Messages that a broker rejects: the others are sent nevertheless.
+//! A broker rejects some messages. The programs still send all others.
 
 use tests::{Broker, FakeServer, Kind, Program, has_mosquitto};
 
-/// A broker that has not announced how large a packet may be answers or ends the connection. The lines after a line that
-/// is too large are sent nevertheless.
+/// A broker that has not announced its Maximum Packet Size rejects a large message or closes the connection. rpub still
+/// sends the lines after it.
 #[test]
 fn lines_after_one_that_is_too_large_are_sent() {
     for (kind, settings) in [
@@ -33,8 +33,8 @@ fn lines_after_one_that_is_too_large_are_sent() {
             let publisher = publisher.args(&format!("-t a -l -V {version} -q {qos}"));
             let large = "x".repeat(5000);
             let finished = publisher.input(format!("1\n2\n{large}\n3\n4\n")).run();
-            // The message after all others ends the subscriber: a count would also count duplicates, which QoS 1
-            // permits when the publisher reconnects after the rejected message.
+            // The subscriber ends at the last message and not after a count: QoS 1 permits duplicates when the
+            // publisher reconnects after the rejected message.
             let last = Program::new("rpub").args(&broker.options());
             last.args("-t a -q 2 -m end").run().success();
             subscriber.wait_for_output("end");
@@ -51,7 +51,7 @@ fn lines_after_one_that_is_too_large_are_sent() {
             if settings.starts_with("message_size_limit") && version == "311" {
                 continue;
             }
-            // 0x95, or 0x97 of rbroker's `message_size_limit`.
+            // The reason code is 0x95, or 0x97 for the `message_size_limit` of rbroker.
             assert!([149, 151].contains(&finished.status), "{what} {finished:?}");
             let count = "The broker rejected 1 of 5 messages.";
             assert!(finished.errors.contains(count), "{what} {finished:?}");
@@ -59,8 +59,8 @@ fn lines_after_one_that_is_too_large_are_sent() {
     }
 }
 
-/// Servers use reason codes that the standard does not list for the packet; here 0x95 and, for the fifth line, a value
-/// that it does not define.
+/// Some servers use reason codes that the standard does not list for the packet: here 0x95, and for the fifth line a
+/// value that the standard does not define.
 #[test]
 fn a_message_that_is_rejected_with_an_unexpected_code_is_the_only_one() {
     for qos in [1, 2] {
@@ -76,7 +76,7 @@ fn a_message_that_is_rejected_with_an_unexpected_code_is_the_only_one() {
                 answers.push((4, vec![second, 2, 0, identifier]));
             }
         }
-        // One message at a time, so that the server can follow a script.
+        // The Receive Maximum is 1, so that the server can follow a script.
         let connack: (usize, Vec<u8>) = (18, vec![0x20, 6, 0, 0, 3, 0x21, 0, 1]);
         let script: Vec<(usize, &[u8])> = std::iter::once(&connack)
             .chain(&answers)

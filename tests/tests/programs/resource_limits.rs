@@ -1,5 +1,5 @@
-//! Floods, storms and odd clients: each costs what it may, and nobody else more. `docs/faults.md` says which
-//! test shows which fault.
+//! Floods of connections, packets and messages. Each may use the resources of its limit, and must not affect other
+//! clients. `docs/faults.md` names the test for each fault.
 
 use std::net::TcpStream;
 
@@ -9,7 +9,7 @@ fn bystander(broker: &Broker) -> RawClient {
     RawClient::connect(broker.address(), 4, "bystander")
 }
 
-/// Memory of the broker, in kB.
+/// Returns the resident memory of the broker in kB.
 #[cfg(target_os = "linux")]
 fn resident(broker: &Broker) -> u64 {
     let path = format!("/proc/{}/status", broker.running.id());
@@ -19,7 +19,7 @@ fn resident(broker: &Broker) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// A packet with its length in front.
+/// Returns a packet with its Remaining Length.
 fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     let mut length = body.len();
@@ -81,8 +81,8 @@ fn a_storm_of_connections_is_served() {
     }
 }
 
-/// Connections beyond what the system allows wait; those that are there are served, and when some go the
-/// others get their place.
+/// Connections beyond the limit of file descriptors wait. The broker serves the connected clients, and accepts the
+/// waiting ones when descriptors become free.
 #[test]
 #[cfg(target_os = "linux")]
 fn without_free_descriptors_nobody_is_hurt_and_the_broker_does_not_spin() {
@@ -133,7 +133,7 @@ fn thousands_of_overlapping_filters_give_one_message() {
         )
         .collect();
     client.send(&packet(0x82, &[&[0, 1][..], &filters].concat()));
-    // 10003 codes and the packet identifier.
+    // SUBACK has 10,003 reason codes and a packet identifier.
     let header = client.read(3);
     assert_eq!(header, [0x90, 0x95, 0x4E]);
     let codes = client.read(2 + 10_003);
@@ -173,7 +173,8 @@ fn retained_messages_are_limited_and_their_memory_comes_back() {
     let statuses = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1"), ("a", "2")];
     let statuses = statuses.map(|(topic, payload)| publish(topic, payload));
     assert_eq!(statuses, [0, 0, 0, 0x97, 0]);
-    // A client of 3.1.1 is not told that all is well; what promises nothing is delivered.
+    // A client of 3.1.1 gets no acknowledgement and is disconnected. A message of QoS 0 needs no acknowledgement and is
+    // delivered.
     assert_eq!(publish_as("-V 311 -q 2", "d", "1"), 7);
     let watcher = Program::new("rsub").args(&broker.options());
     let watcher = watcher.args("-i watch -t d -C 1 -F %r%p").start();
@@ -187,7 +188,7 @@ fn retained_messages_are_limited_and_their_memory_comes_back() {
     assert_eq!(publish("d", &"x".repeat(15_000)), 0);
 }
 
-/// Sessions, filters and client identifiers that come and go leave nothing.
+/// Sessions, subscriptions and client identifiers that begin and end leave no memory in use.
 #[test]
 #[cfg(target_os = "linux")]
 fn churn_costs_no_memory() {
@@ -202,7 +203,7 @@ fn churn_costs_no_memory() {
             let retained = [&text(&format!("r/{name}"))[..], b"payload"].concat();
             let cleared = text(&format!("r/{name}"));
             let ping = [0xC0, 0].to_vec();
-            // In one piece: small ones wait for each other.
+            // The packets are written in one piece, because small writes wait for each other's acknowledgement.
             client.send(&[packet(0x31, &retained), packet(0x31, &cleared), ping].concat());
             assert_eq!(client.read(2), [0xD0, 0]);
         }
@@ -233,7 +234,8 @@ fn thousands_of_properties_are_passed_on_or_refused_and_cost_little() {
     client.ping();
 }
 
-/// Whoever gets what it sends: window and queue hold, the rest is dropped and told.
+/// The client subscribes to its own messages. Its window and its queue have limits, and the broker drops and logs
+/// further messages.
 #[test]
 fn a_client_that_floods_itself_is_bounded() {
     let broker = Broker::start_silent(tests::Kind::Rbroker, "max_queued_messages 10");
@@ -246,7 +248,7 @@ fn a_client_that_floods_itself_is_bounded() {
         client.send(&packet(0x32, &[&text("l")[..], &identifier, b"x"].concat()));
     }
     broker.wait_for_log("Outgoing messages are being dropped for client loop.");
-    // 100 acknowledgements and the window: 20 messages, in some order.
+    // 100 PUBACK packets and the 20 messages of the window arrive, in any order.
     client.read(100 * 4 + 20 * 8);
     client.ping();
     other.ping();
@@ -259,7 +261,7 @@ fn payloads_of_all_kinds_arrive_as_they_are() {
     client.send(&packet(0x82, &[&[0, 1, 0][..], &text("p"), &[0]].concat()));
     client.read(6);
     let large = vec![0xA5; 8_000_000];
-    // Empty; binary; text that is said to be UTF-8 and is not; large.
+    // The payloads: empty, binary, marked as UTF-8 without being UTF-8, and large.
     for (properties, payload) in [
         (&[0][..], &b""[..]),
         (&[0], b"\x00\xFF\xC3("),
@@ -272,7 +274,7 @@ fn payloads_of_all_kinds_arrive_as_they_are() {
     }
 }
 
-/// A peer decides how many lines it causes and how long its names are.
+/// A peer could otherwise cause any number of log lines with names of any length.
 #[test]
 fn a_flood_of_connects_makes_a_log_that_is_smaller_than_the_flood() {
     let broker = Broker::start_silent(tests::Kind::Rbroker, "");
@@ -296,7 +298,7 @@ fn a_flood_of_connects_makes_a_log_that_is_smaller_than_the_flood() {
     assert!(log.contains("as short (p4, c1, k0)."), "{log}");
 }
 
-/// One line for each message would let a client fill the disk with the log.
+/// One log line for each message would let a client fill the disk.
 #[test]
 fn repeated_refusals_are_logged_once_a_second_with_a_count() {
     let acl = tempfile::NamedTempFile::new().unwrap();
@@ -311,11 +313,11 @@ fn repeated_refusals_are_logged_once_a_second_with_a_count() {
     let lines = log
         .matches("Denied PUBLISH from denied ('t', 1 bytes)")
         .count();
-    // All 1000 are handled within few seconds, each with one line and a count.
+    // All 1000 messages are handled within a few seconds, each of which has one line and a count.
     assert!((1..30).contains(&lines), "{lines} lines");
 }
 
-/// An administrator needs descriptors too: for the configuration, the log, and the answer to `rbroker status`.
+/// Reading the configuration, opening a new log and answering `rbroker status` need file descriptors, too.
 #[test]
 #[cfg(target_os = "linux")]
 fn without_free_descriptors_reload_status_and_log_rotation_work() {
@@ -356,7 +358,7 @@ fn without_free_descriptors_reload_status_and_log_rotation_work() {
     RawClient::connect(address, 4, "later").ping();
 }
 
-/// Runs an attack, and returns the number of pings that were answered to a bystander before its end.
+/// Runs an attack. Returns the number of pings of another client that were answered before the end of the attack.
 fn pings_during(broker: &Broker, attack: impl FnOnce() + Send + 'static) -> usize {
     let mut other = bystander(broker);
     let attack = std::thread::spawn(attack);
@@ -369,7 +371,7 @@ fn pings_during(broker: &Broker, attack: impl FnOnce() + Send + 'static) -> usiz
     pings
 }
 
-/// The broker handles an attack in many pieces, and answers others between them.
+/// The broker must handle an attack in many pieces, and answer others between them.
 const PIECES: usize = 20;
 
 fn subscribe(filters: impl Iterator<Item = String>) -> Vec<u8> {
@@ -377,7 +379,7 @@ fn subscribe(filters: impl Iterator<Item = String>) -> Vec<u8> {
     packet(0x82, &[vec![0, 1], filters.collect()].concat())
 }
 
-/// Reads a SUBACK with this number of reason codes, whose length takes three bytes.
+/// Reads a SUBACK with this number of reason codes. Its fixed header has three bytes of length.
 fn read_suback(client: &mut RawClient, count: usize) {
     assert_eq!(client.read(count + 6)[0], 0x90);
 }
@@ -396,7 +398,7 @@ fn others_are_served_during_a_subscribe_that_repeats_a_filter() {
         let count = 400_000;
         client.send(&subscribe((0..count).map(|_| "#".to_owned())));
         read_suback(&mut client, count);
-        // Each retained message comes once.
+        // Each retained message is sent once.
         let messages = (0..1000).map(|n| 5 + format!("r/{n}").len()).sum();
         client.read(messages);
         client.ping();
@@ -414,7 +416,7 @@ fn others_are_served_during_many_shared_subscriptions_and_their_end() {
         read_suback(&mut client, count);
     });
     assert!(pings > PIECES, "{pings}");
-    // The session has ended with the connection.
+    // The session of this client ended with its connection.
     let address = broker.address();
     let pings = pings_during(&broker, move || {
         (0..PIECES).for_each(|number| RawClient::connect(address, 4, &format!("{number}")).ping());

@@ -1,9 +1,9 @@
-//! Messages that `rrr` takes for the response, and those that it does not.
+//! The messages that `rrr` accepts as the response, and those that it ignores.
 
 use tests::{FakeServer, Program, Script};
 
-/// A retained message at the response topic is there before the request. Its QoS 2 costs no time either: the server here
-/// never answers a PUBREC.
+/// A retained message on the response topic is older than the request. `rrr` does not wait for the end of its QoS 2
+/// exchange: this server never answers PUBREC.
 #[test]
 fn an_old_retained_message_is_not_the_response() {
     for (version, accept, suback, publish) in [
@@ -22,7 +22,7 @@ fn an_old_retained_message_is_not_the_response() {
         };
         let old = [suback, &message(0x35, 7, b"old")].concat();
         let response = message(0x34, 8, b"new");
-        // CONNECT, SUBSCRIBE, and the request with the PUBREC of the old message.
+        // The lengths of CONNECT, SUBSCRIBE, and the request with the PUBREC for the old message.
         let counts = if version == "5" {
             [18, 9, 11 + 4]
         } else {

@@ -1,4 +1,4 @@
-//! Which server a client turns to: several hosts, references, service records.
+//! The server that a client connects to: several hosts, Server References and service records.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::thread;
 
 use tests::{Broker, Certificates, FakeServer, Program, SocksProxy, TlsFront, Validity};
 
-/// Another address of this machine, where the brokers of the tests do not listen.
+/// Another address of this machine, at which the brokers of the tests do not listen.
 const OTHER: &str = "127.0.0.2";
 
 fn other(port: u16) -> SocketAddr {
@@ -51,7 +51,7 @@ fn a_refusal_that_is_about_the_client_is_not_taken_elsewhere() {
 
 #[test]
 fn all_hosts_are_named_when_none_can_be_reached() {
-    // A port that was free a moment ago may be that of another test's server now. Nobody serves tcpmux.
+    // A free port may be taken by another test at any time. Port 1 (tcpmux) is never in use.
     let port = 1;
     let finished = Program::new("rpub")
         .args(&format!("-h 127.0.0.1 -h {OTHER} -p {port} -t a -m x"))
@@ -95,13 +95,13 @@ fn what_is_typed_replaces_the_hosts_of_the_options_file() {
             .run()
     };
     assert_eq!(publish("-h 127.0.0.1").success().errors, "");
-    // A URL replaces what stands before it, and what stands behind it replaces the URL.
+    // A URL replaces earlier options, and later options replace parts of the URL.
     let url = format!("-L mqtt://127.0.0.9:{}/a", broker.port);
     assert_eq!(publish(&format!("{url} -h 127.0.0.1")).success().errors, "");
     assert!(publish("").errors.contains("127.0.0.8"));
 }
 
-/// A CONNACK, or a DISCONNECT, of 5.0 with a Server Reference.
+/// Returns a CONNACK or DISCONNECT of 5.0 with a Server Reference.
 fn referring(first: &[u8], reason_code: u8, reference: &str) -> Vec<u8> {
     let property = [&[0x1C, 0, reference.len() as u8], reference.as_bytes()].concat();
     let mut rest = first[1..].to_vec();
@@ -126,7 +126,7 @@ fn a_server_reference_is_followed() {
         assert!(finished.errors.contains(&expected), "{finished:?}");
     }
     broker.wait_for_log("Sending PUBCOMP to me");
-    // With DISCONNECT, in the middle of a connection.
+    // The broker sends the Server Reference with DISCONNECT during a connection.
     let retained = format!("{} -t a -m kept -r -q 1", broker.options());
     Program::new("rpub").args(&retained).run().success();
     let disconnect = referring(&[0xE0], 0x9C, &broker.address().to_string());
@@ -169,7 +169,7 @@ fn a_server_reference_is_named_and_not_followed_unless_the_user_allows_it() {
 
 #[test]
 fn servers_that_refer_to_each_other_are_left_in_the_end() {
-    // It refers to another name of its own, each time.
+    // Each CONNACK of the server refers to another address of the same machine.
     let server = FakeServer::start(&[], true);
     let address = server.address;
     drop(server.received());
@@ -224,15 +224,15 @@ fn a_server_reference_is_followed_by_the_same_road() {
     broker.wait_for_log("Sending PUBACK to me");
 }
 
-/// A name server that knows services of `example.test`, all at the same port of this machine.
+/// A name server for services of `example.test`, all of which are at one port of this machine.
 struct NameServer {
     address: SocketAddr,
-    /// How often it was asked.
+    /// The number of queries so far.
     asked: Arc<AtomicUsize>,
 }
 
 impl NameServer {
-    /// It knows the service `known`, after it has denied it `denials` times.
+    /// Starts a name server that has the service `known`, but first denies it `denials` times.
     fn start(known: &'static str, port: u16, denials: usize) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
@@ -278,7 +278,7 @@ fn service_records_say_where_the_servers_are() {
     let names = NameServer::start("_mqtt._tcp.example.test", broker.port, 0);
     names.publish("-h example.test").run().success();
     broker.wait_for_log("Sending PUBACK to me");
-    // A domain without servers is passed over.
+    // The client skips a domain without servers.
     let other = names.publish("-h nothing.test -h example.test").run();
     let expected = "Warning: Unable to connect (Lookup error). Cannot find the service \
                     _mqtt._tcp.nothing.test: the DNS has no SRV records of this name. Trying the service \
@@ -289,7 +289,7 @@ fn service_records_say_where_the_servers_are() {
         errors.ends_with(&format!(":{}.\n", broker.port)),
         "{errors}"
     );
-    // With TLS the service is another one, which this name server does not know.
+    // With TLS the service has another name, which this name server does not have.
     for tls in ["--tls-use-os-certs", "-p 8883"] {
         let finished = names.publish("-h example.test").args(tls).run();
         assert_eq!(finished.status, 1);
@@ -356,7 +356,7 @@ fn the_system_asks_for_the_peer_if_it_is_told_to() {
             .args(option)
             .start();
         broker.wait_for_log("Sending SUBACK to me");
-        // Established, to this port; 02 is the timer of a keep alive.
+        // The state of an established connection to this port; 02 is the timer of TCP keepalive.
         let peer = format!("0100007F:{:04X} 01 ", broker.port);
         let has_timer = || {
             let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -364,7 +364,7 @@ fn the_system_asks_for_the_peer_if_it_is_told_to() {
             line.split_whitespace().nth(5).unwrap().starts_with("02:")
         };
         if expected {
-            // Another timer may run first, until the last bytes are acknowledged.
+            // Another timer may run until the last bytes are acknowledged.
             let start = std::time::Instant::now();
             while !has_timer() {
                 assert!(start.elapsed() < tests::PATIENCE);

@@ -1,4 +1,4 @@
-//! Signals: what an administrator may ask for, and what must not end the broker.
+//! The signals of an administrator, and signals that must not end the broker.
 #![cfg(unix)]
 
 use tests::{Broker, Kind, Program, RawClient};
@@ -16,7 +16,7 @@ fn usr1_writes_the_store_whatever_the_interval_says() {
     broker.running.signal("USR1");
     broker.wait_for_log("Saving the store to ");
     broker.wait_for_log("The store is saved.");
-    // Without persistence there is nothing to do, and nothing happens.
+    // Without persistence the signal has no effect.
     let broker = Broker::start("");
     broker.running.signal("USR1");
     broker.wait_for_log("Nothing to save");
@@ -33,7 +33,7 @@ fn usr2_logs_subscriptions_and_retained_messages() {
     subscriber.read(5);
     let publish = Program::new("rpub").args(&broker.options());
     publish.args("-q 1 -r -t b/c -m four").run().success();
-    // More signals than a pipe has room for.
+    // The signals are more than the pipe has room for.
     (0..400).for_each(|_| broker.running.signal("USR2"));
     let log = broker.wait_for_log("End of subscription tree and retained messages.");
     for line in [
@@ -48,7 +48,7 @@ fn usr2_logs_subscriptions_and_retained_messages() {
     publish_and_dump(&broker);
 }
 
-/// The signal works after any number of signals.
+/// The signal still works after any number of signals.
 fn publish_and_dump(broker: &Broker) {
     let publish = Program::new("rpub").args(&broker.options());
     publish.args("-q 1 -r -t late -m x").run().success();

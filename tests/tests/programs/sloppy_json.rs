@@ -1,4 +1,4 @@
-//! `%J` of payloads that are JSON for mosquitto_sub and not for the standard.
+//! `%J` with payloads that mosquitto_sub accepts as JSON although they violate the standard.
 
 use tests::{Broker, Program, has_mosquitto};
 
@@ -28,7 +28,7 @@ const PAYLOADS: &[&[u8]] = &[
     b"\"\0\"",
 ];
 
-/// Returns the payloads as this program prints them, or nothing where it does not.
+/// Returns the payloads as this program prints them; empty for payloads that it does not print.
 fn printed(program: &str, broker: &Broker) -> Vec<String> {
     let subscriber = Program::new(program).args(&broker.options());
     let count = format!("-t j/# -C {}", PAYLOADS.len());

@@ -1,21 +1,21 @@
-//! Links that carry less than what is sent over them: a client that reads slowly, or pauses, gets its messages and is
-//! not taken for dead.
+//! Links that are slower than the messages sent over them. A client that reads slowly or pauses must get its messages,
+//! and must not be disconnected as dead.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use tests::{Broker, Program, Proxy, RawClient};
 
-/// The bytes that the links carry in a second.
+/// The rate of the links in bytes per second.
 const RATE: usize = 3_000_000;
 
-/// The bytes of a message. Each takes longer than the keep alive of the client allows for silence, and all of them
-/// are more than the buffers of the system hold.
+/// The size of a message in bytes. One message takes longer than the keep alive of the client, and all messages
+/// together exceed the buffers of the system.
 const SIZE: usize = 3_000_000;
 
 const COUNT: usize = 4;
 
-/// A client of 5.0 gets a keep alive of one second from it.
+/// Starts a broker that sets the keep alive of clients of 5.0 to one second.
 fn broker() -> Broker {
     let settings = "max_packet_size 10000000\nmax_keepalive 1";
     Broker::start_silent(tests::Kind::Rbroker, settings)
@@ -31,7 +31,7 @@ fn file(byte: u8) -> tempfile::NamedTempFile {
     file
 }
 
-/// The publisher has a fast link, the subscriber a slow one with a keep alive of a second.
+/// The publisher has a fast link. The subscriber has a slow link and a keep alive of one second.
 fn subscriber_on_a_slow_link_gets_large_messages(qos: u8) {
     let broker = broker();
     let proxy = Proxy::start_slow(broker.address(), RATE);
@@ -85,7 +85,7 @@ fn publisher_on_a_slow_link_sends_large_messages_of_each_qos() {
     assert_eq!(proxy.sent().len(), 3, "one connection for each was enough");
 }
 
-/// The client pings in time and reads nothing for several keep alives, while more is sent to it than fits.
+/// The client sends its pings in time but reads nothing for several keep alives, while it is sent more than fits.
 #[test]
 fn subscriber_that_pauses_and_pings_stays_connected() {
     let broker = broker();

@@ -1,4 +1,4 @@
-//! Publishers on links that are so slow that a message takes several keep alives, and a ping waits behind it.
+//! Publishers on links that are so slow that a message takes several keep alives, and a PINGREQ waits after it.
 
 use std::io::Write;
 
@@ -7,10 +7,10 @@ use tests::{Broker, Certificates, Kind, Program, SlowLink, Validity};
 
 const SETTINGS: &str = "max_packet_size 10000000";
 
-/// The rates of the links in KiB per second, and the sizes of the messages in KiB: about 13 seconds each.
+/// The rates of the links in KiB per second, and the sizes of the messages in KiB. Each message takes about 13 seconds.
 const LINKS: [(u32, usize); 3] = [(64, 800), (32, 400), (8, 100)];
 
-/// Publishes messages with a keep alive of five seconds over all links at a time.
+/// Publishes messages with a keep alive of five seconds over all links at the same time.
 fn publish(broker: &Broker, arguments: &str) {
     let mut running = Vec::new();
     for (rate, size) in LINKS {

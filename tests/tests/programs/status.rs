@@ -1,4 +1,4 @@
-//! "Is it working?": the topics below `$SYS/broker`, and `rbroker status`.
+//! The state of a running broker: the topics below `$SYS/broker`, and `rbroker status`.
 #![cfg(unix)]
 
 use tests::{Broker, Finished, Kind, Program, has_mosquitto};
@@ -36,7 +36,7 @@ fn the_topics_of_the_broker_are_there_at_once_and_renewed() {
     subscriber.wait_for_output("5\n");
     publish(&broker, "-t a -m 1234567 -q 2");
     assert_eq!(subscriber.wait().success().text(), "5\n12\n");
-    // Wildcards at the first level do not match them, and clients cannot write them.
+    // Wildcards at the first level do not match these topics, and clients cannot publish to them.
     publish(&broker, "-t $SYS/broker/version -r -m forged -q 1");
     assert_eq!(
         subscribe(&broker, "-t $SYS/broker/version -C 1 -F %r%q%p -q 2"),
@@ -54,7 +54,7 @@ fn the_topics_can_be_switched_off() {
     assert_eq!(subscribe(&broker, all), "end\n");
 }
 
-/// What there is in mosquitto there is here, with the same words. What differs is in `docs/differences.md`.
+/// rbroker has the topics of mosquitto. `docs/differences.md` lists the differences.
 #[test]
 fn the_topics_are_those_of_mosquitto() {
     if !has_mosquitto("the_topics_are_those_of_mosquitto") {
@@ -62,7 +62,7 @@ fn the_topics_are_those_of_mosquitto() {
     }
     let names = |kind| {
         let broker = Broker::start_kind(kind, "sys_interval 1");
-        // Some come with the first traffic, some with the second interval.
+        // Some topics appear with the first traffic, some with the second interval.
         publish(&broker, "-t a -m x -q 1");
         let options = "-t $SYS/broker/# -F %t -W 4";
         let finished = Program::new("rsub")
@@ -120,7 +120,7 @@ fn the_status_tells_of_clients_and_what_waits_for_them() {
     ] {
         assert!(json.contains(part), "{part}: {json}");
     }
-    // Nobody else may ask, and the socket goes with the broker.
+    // No other user may open the socket, and the broker removes it at its end.
     use std::os::unix::fs::PermissionsExt;
     let permissions = std::fs::metadata(&socket).unwrap().permissions();
     assert_eq!(permissions.mode() & 0o777, 0o600);

@@ -1,4 +1,4 @@
-//! The size of the store: it has a limit, and it shrinks again.
+//! The size of the store: its limit, and how it shrinks.
 #![cfg(unix)]
 
 use std::os::unix::fs::MetadataExt;
@@ -17,7 +17,7 @@ fn start(folder: &Path, settings: &str) -> Broker {
     )
 }
 
-/// What the store takes on the disk. The file is longer, but has no blocks where nothing was written.
+/// Returns the size of the store on the disk. The file is longer, but has no blocks where nothing was written.
 fn size(folder: &Path) -> u64 {
     let data = std::fs::metadata(folder.join("rbroker.db")).unwrap();
     data.blocks() * 512
@@ -50,7 +50,7 @@ fn above_its_limit_the_store_takes_nothing_until_it_has_shrunk() {
     assert_eq!(refused.status, 0x97, "{refused:?}");
     broker.wait_for_log("The store exceeds max_store_bytes");
     assert!(size(folder) < LIMIT + 4 * 1024 * 1024, "{}", size(folder));
-    // A client of 3.1.1 is disconnected, and no session is made that would be stored.
+    // A client of 3.1.1 is disconnected, and the broker creates no session that it would have to store.
     let untold = run("rpub", &broker, "-V 311 -q 1 -t t/a -m x --wait 1");
     assert_ne!(untold.status, 0);
     let session = run(
@@ -59,9 +59,9 @@ fn above_its_limit_the_store_takes_nothing_until_it_has_shrunk() {
         "-V 5 -i new -c -x 1000 -q 1 -t t/# -E --wait 1",
     );
     assert_eq!(session.status, 0x97, "{session:?}");
-    // Others are served.
+    // Other clients are served.
     run("rpub", &broker, "-q 0 -t t/b -m x").success();
-    // The session gets its messages, and then there is room again.
+    // The session gets its messages, which makes room in the store.
     let messages = run("rsub", &broker, &format!("{SESSION} -C {accepted} -F %l"));
     assert_eq!(messages.success().text(), "100000\n".repeat(accepted));
     broker.wait_for_log("The store is below max_store_bytes again");

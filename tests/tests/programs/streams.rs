@@ -1,4 +1,4 @@
-//! Standard streams in non-blocking mode, as a parent leaves them that shares them.
+//! Standard streams in non-blocking mode, which a parent process that shares them may have set.
 #![cfg(unix)]
 
 use std::io::{Read, Write};
@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use tests::{Broker, Program};
 
-/// Returns a stream for a program, in non-blocking mode, and its other end. The system holds a few kilobytes of it, so
-/// that a program that does not wait finds it empty or full many times.
+/// Returns a stream in non-blocking mode for a program, and its other end. The system buffers a few kilobytes, so a
+/// program that does not wait finds the stream empty or full many times.
 fn stream() -> (Stdio, UnixStream) {
     let (theirs, ours) = UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
@@ -22,7 +22,7 @@ fn stream() -> (Stdio, UnixStream) {
     (OwnedFd::from(theirs).into(), ours)
 }
 
-/// Starts a program with one of its streams replaced. This end has no copy of it then, so that its end is seen.
+/// Starts a program with one of its streams replaced. The test keeps no copy of the stream, so that it notices its end.
 fn start(
     program: &str,
     broker: &Broker,
@@ -75,7 +75,7 @@ fn rpub_waits_for_a_payload_on_a_non_blocking_standard_input() {
     assert_eq!(subscriber.wait().success().text(), "late\n");
 }
 
-/// Waits until a program waits for something, or has ended.
+/// Waits until a program sleeps in a system call, or has ended.
 #[cfg(target_os = "linux")]
 fn wait_until_it_sleeps(child: &Child) {
     let start = std::time::Instant::now();
@@ -102,7 +102,7 @@ fn rsub_prints_everything_to_a_non_blocking_standard_output() {
     let lines = format!("{}\n", "x".repeat(100)).repeat(COUNT);
     let publisher = publisher.args("-t a -q 1 -l").input(lines.clone());
     publisher.run().success();
-    // Nothing was read yet, and the system does not hold that much.
+    // The test has read nothing yet, and the buffers of the system are smaller than the output.
     let mut printed = String::new();
     ours.read_to_string(&mut printed).unwrap();
     assert_eq!(printed.len(), lines.len());

@@ -1,11 +1,11 @@
-//! Mistakes with TLS: each has a line that says what is wrong, and an exit status.
+//! Mistakes with TLS: each has an error line that names the mistake, and an exit status.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 
 use tests::{Broker, Certificates, FakeServer, Finished, Kind, Program, Proxy, Validity};
 
-/// A broker with this certificate, and further lines for its listener.
+/// Starts a broker with this certificate and further lines for its listener.
 fn broker(certificates: &Certificates, name: &str, more: &str) -> Broker {
     let file = |name: String| certificates.path(&name).display().to_string();
     let (certificate, key) = (file(format!("{name}.crt")), file(format!("{name}.key")));
@@ -21,7 +21,7 @@ fn publish(options: &str, certificates: &Certificates, more: &str) -> Finished {
         .run()
 }
 
-/// The line begins as the mosquitto tools' does, and goes on with this.
+/// Asserts that the error line begins like that of the mosquitto tools and contains this text.
 fn fails(finished: &Finished, status: i32, text: &str) {
     println!("{}: {}", finished.status, finished.errors.trim_end());
     assert_eq!(finished.status, status, "{finished:?}");
@@ -56,7 +56,7 @@ fn a_wrong_server_certificate_is_described() {
         fails(&publish(&broker.options(), &certificates, TRUST), 1, text);
         broker.wait_for_log("failed: the peer ended the handshake");
     }
-    // Another authority's certificate.
+    // The certificate is signed by another authority.
     let others = Certificates::new();
     others.server("server", hosts, Validity::Now);
     let stranger = broker(&others, "server", "");
@@ -121,8 +121,8 @@ fn a_client_certificate_that_is_missing_wrong_or_revoked_is_told() {
     broker.wait_for_log("add its authority to cafile or capath");
 }
 
-/// A client certificate, the lists of `crlfile`, the end of the line in the log of rbroker (empty: the client comes in),
-/// and if mosquitto lets the client in.
+/// A case: the client certificate, the lists of `crlfile`, the end of the line in the log of rbroker (empty if the
+/// client is accepted), and `true` if mosquitto accepts the client.
 type Revocation<'a> = (&'a str, Vec<String>, &'a str, bool);
 
 #[test]
@@ -154,9 +154,9 @@ fn revocation_lists_fail_closed() {
         ("good", vec![foreign], uncovered, false),
         ("good", vec![of_between()], uncovered, false),
         ("deep", vec![of_root(&[])], uncovered, false),
-        // The list of the root is not needed for its clients, as with mosquitto …
+        // The list of the root is not required for clients of the intermediate authority, as in mosquitto.
         ("deep", vec![of_between()], "", true),
-        // … but it counts if it is there, which mosquitto does not see.
+        // If it is present, rbroker checks it. mosquitto does not.
         (
             "deep",
             vec![of_root(&["between"]), of_between()],
@@ -225,7 +225,7 @@ fn the_wrong_port_is_told_in_both_directions() {
     let certificates = Certificates::new();
     certificates.server("server", &["127.0.0.1"], Validity::Now);
     let secret = broker(&certificates, "server", "");
-    // Nothing is wrong with TLS: the client does not use it.
+    // The client does not use TLS.
     let finished = publish(&secret.options(), &certificates, "");
     let expected = format!(
         "Unable to connect. {}: the server speaks TLS on this port (use --cafile or --tls-use-os-certs).\n",
@@ -266,7 +266,7 @@ fn a_version_that_is_too_old_is_refused_on_both_sides() {
     let server = FakeServer::start(&[&[(5, b"\x15\x03\x03\x00\x02\x02\x46")]], false);
     let text = "it supports none of the TLS versions of this side";
     fails(&publish(&server.options(), &certificates, TRUST), 1, text);
-    // A ClientHello of TLS 1.0, with one cipher suite and nothing else.
+    // A ClientHello of TLS 1.0 with one cipher suite and without extensions.
     let broker = broker(&certificates, "server", "");
     let hello = [
         &[0x16, 3, 1, 0, 45, 1, 0, 0, 41, 3, 1][..],
@@ -341,8 +341,8 @@ fn secrets_are_logged_and_ciphers_and_versions_chosen() {
     certificates.server("server", &["127.0.0.1"], Validity::Now);
     let broker = broker(&certificates, "server", "tls_version tlsv1.2");
     let has = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
-    // In ClientHello: suites of TLS 1.2 with AES-128 and AES-256, the name of a protocol, and
-    // TLS 1.2 as well as 1.3 among the supported versions.
+    // Parts of ClientHello: cipher suites of TLS 1.2 with AES-128 and AES-256, the name of an ALPN protocol, and TLS
+    // 1.3 and 1.2 among the supported versions.
     let parts: [&[u8]; 4] = [b"\xC0\x2B", b"\xC0\x2C", b"\x04mqtt", b"\x03\x04\x03\x03"];
     for (more, expected) in [
         ("", [true, true, false, true]),
@@ -369,7 +369,7 @@ fn secrets_are_logged_and_ciphers_and_versions_chosen() {
         }
         let sent = proxy.sent();
         let record = 5 + usize::from(u16::from_be_bytes([sent[0][3], sent[0][4]]));
-        // 76 bytes of header, random and session identifier stand before the suites.
+        // The cipher suites follow 76 bytes of header, random and session identifier.
         let hello = &sent[0][76..record];
         let found = parts.map(|part| has(hello, part));
         assert_eq!(found, expected, "{more} {hello:?}");
@@ -411,7 +411,7 @@ fn certificates_are_read_again_and_connections_stay() {
         .arg(certificates.path("ca.crt"))
         .start();
     broker.wait_for_log("Sending SUBACK to s");
-    // A file that is no certificate changes nothing.
+    // After a reload with an invalid file, the old certificate stays in use.
     std::fs::write(certificates.path("server.crt"), "nonsense").unwrap();
     broker.running.signal("HUP");
     broker.wait_for_log("Cannot reload the configuration, which is unchanged: ");
@@ -468,7 +468,7 @@ fn authorities_of_the_system_are_trusted_if_no_other_is_named_or_they_are_asked_
     publish("--tls-use-os-certs", &certificates).success();
     let text = "not signed by a trusted authority";
     fails(&publish("--tls-use-os-certs", &others), 1, text);
-    // Beside others that are named.
+    // Other authorities are named, too.
     let named = format!("--cafile {}", others.path("ca.crt").display());
     fails(&publish(&named, &certificates), 1, text);
     publish(&format!("{named} --tls-use-os-certs"), &certificates).success();

@@ -1,5 +1,5 @@
-//! What a person sees: traces, terminals, retained messages, rates; and how secrets and options reach
-//! the programs.
+//! The output for people: traces, terminals, retained messages and rates. Also tests how secrets and options reach the
+//! programs.
 #![cfg(unix)]
 
 use std::io::Write;
@@ -15,7 +15,7 @@ fn run(broker: &Broker, program: &str, arguments: &str) -> Finished {
         .success()
 }
 
-/// Names of packets with their direction, as a ladder shows them.
+/// Returns the names of packets with their direction, as the ladder of `--trace` shows them.
 fn rungs(errors: &str) -> Vec<String> {
     let rung = |line: &str| {
         let arrow = if line.contains('▶') { ">" } else { "<" };
@@ -105,7 +105,8 @@ fn the_broker_and_the_other_clients_trace_too() {
     assert!(log.contains("sub ◀─── PUBLISH ──── rbroker"), "{log}");
 }
 
-/// A publisher and a subscriber of each version, at a broker that traces: a packet shows the fields of its version only.
+/// A publisher and a subscriber of each version use a broker that traces. A packet must show only the fields of its
+/// version.
 #[test]
 fn a_trace_shows_properties_to_peers_of_5_0_only() {
     let broker = Program::new("rbroker").args("-p 0 --trace=json").start();
@@ -184,7 +185,7 @@ fn a_trace_fits_a_narrow_terminal() {
         assert_eq!(rungs, 5, "{shown}");
         for line in shown.lines() {
             assert!(line.chars().count() <= columns, "{line}");
-            // The line after a rung holds its fields.
+            // The line after an arrow has its fields.
             assert!(
                 line.contains('─') || line.starts_with("           "),
                 "{line}"
@@ -195,7 +196,7 @@ fn a_trace_fits_a_narrow_terminal() {
     }
 }
 
-/// Returns the text without the sequences that change its colour.
+/// Returns the text without the escape sequences of colours.
 fn without_colors(text: &str) -> String {
     let mut parts = text.split("\u{1b}[");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -291,7 +292,7 @@ fn a_program_reads_its_own_options_file_and_falls_back_to_mosquittos() {
     let text =
         format!("Error: --help and --version have no effect in an options file ({place}:1).\n");
     assert!(finished.errors.starts_with(&text), "{finished:?}");
-    // With -o only that file is read.
+    // With -o only this options file is read.
     let finished = Program::new("rpub")
         .env("HOME", &folder.path().to_string_lossy())
         .args(&broker.options())
@@ -301,7 +302,7 @@ fn a_program_reads_its_own_options_file_and_falls_back_to_mosquittos() {
     finished.success();
 }
 
-/// Runs a program with its output, or its errors, at a terminal of its own; gives what it shows.
+/// Runs a program with its standard output or standard error on a new terminal. Returns the text on the terminal.
 fn at_terminal(command: &str) -> Option<String> {
     let script = find("script")?;
     let finished = Program::at(script)
@@ -347,7 +348,7 @@ fn long_work_shows_its_progress_on_a_terminal_only() {
         );
         let quiet = at_terminal(&format!("{command} --quiet")).unwrap();
         assert_eq!(quiet, "");
-        // Nothing is acknowledged in QoS 0.
+        // Messages of QoS 0 are not acknowledged.
         let shown = at_terminal(&command.replace("-q 1", "-q 0 --repeat-delay 0.3")).unwrap();
         assert!(shown.contains(" messages, "), "{shown:?}");
         assert!(!shown.contains("acknowledged"), "{shown:?}");
@@ -355,7 +356,7 @@ fn long_work_shows_its_progress_on_a_terminal_only() {
     assert_eq!(run(&broker, "rpub", options).errors, "");
 }
 
-/// A person ends rsub with Ctrl-C. Only if it was to end by itself there is something to say.
+/// A person ends rsub with Ctrl-C. A line is printed only if rsub would have ended by itself.
 #[test]
 fn a_signal_is_the_normal_end_of_rsub_on_a_terminal() {
     let broker = Broker::start("");
@@ -388,7 +389,7 @@ fn watching_subscribes_immediately_and_gives_each_topic_a_row_of_the_terminal() 
     }
     let rsub = tests::programs().join("rsub");
     let command = format!("{} {} -t '#' -w -v -W 5", rsub.display(), broker.options());
-    // It took 11 seconds and longer, until something else woke the program.
+    // `rsub -w -E` once took 11 seconds and more, until another event woke the program.
     for _ in 0..3 {
         let Some(shown) = at_terminal(&format!("{command} -E && echo subscribed")) else {
             return;
@@ -455,7 +456,7 @@ fn retained_messages_are_removed_and_the_program_ends() {
     for topic in ["r/4", "r/5", "r/6"] {
         run(&broker, "rpub", &format!("-t {topic} -m x -r -q 1"));
     }
-    // No more than were asked for.
+    // rsub removes no more messages than -C permits.
     let removed = run(&broker, "rsub", "-t r/# -T r/2 --remove-retained -C 2 -v");
     assert_eq!(removed.text(), "r/1 x\nr/3 x\n");
     let left = || {
@@ -465,7 +466,7 @@ fn retained_messages_are_removed_and_the_program_ends() {
         left.text()
     };
     assert_eq!(left(), "r/2 x\nr/4 x\nr/5 x\nr/6 x\n");
-    // What removes comes back, marked as retained, and is not removed again.
+    // With --retain-as-published the removal itself is sent back to rsub with RETAIN 1. rsub must not remove it again.
     let command = Program::new("rsub").args(&broker.options());
     let arguments = "-V 5 -t r/4 --remove-retained --retain-as-published -W 500ms -v";
     let removed = command.args(arguments).run();

@@ -1,4 +1,4 @@
-//! Every transport to rbroker and mosquitto: each program, each QoS, real processes.
+//! Every transport to rbroker and mosquitto, with each program and each QoS.
 #![cfg(unix)]
 
 use std::os::unix::fs::PermissionsExt;
@@ -74,7 +74,7 @@ fn transports(certificates: &Certificates) -> Vec<Transport> {
     ]
 }
 
-/// Messages of each QoS from rpub to rsub, and a request with its response.
+/// Exchanges messages of each QoS from rpub to rsub, and a request with its response.
 fn exchange_messages(transport: &Transport, broker: &Broker, kind: Kind) {
     let place = format!("{} to {kind:?}", transport.name);
     println!("{place}"); // shown if it fails
@@ -131,7 +131,8 @@ fn every_program_takes_every_road_to_mosquitto() {
     for transport in transports(&certificates) {
         match Broker::try_start(Kind::Mosquitto, &transport.settings) {
             Some(broker) => exchange_messages(&transport, &broker, Kind::Mosquitto),
-            // Debian's cannot everywhere: its library for WebSocket wants more of the system.
+            // Debian's mosquitto may fail to start with WebSocket, because its library needs features that some systems
+            // lack.
             None => {
                 assert!(
                     transport.settings.contains("websockets"),

@@ -1,4 +1,4 @@
-//! What people see who watch: `-d` of the clients, `-v` of the broker.
+//! The lines of `-d` of the clients and of `-v` of the broker.
 
 use tests::{Broker, Program};
 
@@ -43,7 +43,7 @@ fn a_handshake_of_qos_2_is_seen_at_all_three() {
     assert_eq!(subscribed.text(), "temp/random 23.0\n");
 
     let log = broker.wait_for_log("Client sub [");
-    // From the publisher, and to it, in order; the same for the subscriber.
+    // The lines about each client must be complete and in order.
     let lines = |client: &str| -> Vec<String> {
         let of_client = |line: &&str| line.split(' ').any(|word| word == client);
         let texts = log

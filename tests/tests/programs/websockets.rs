@@ -1,4 +1,4 @@
-//! WebSocket peers that misbehave, and how their connections end.
+//! WebSocket peers that violate the protocol, and the ends of their connections.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ const EMPTY_FRAME: [u8; 6] = [0x82, 0x80, 0, 0, 0, 0];
 const CONNECT_WITH_WILL: &[u8] =
     b"\x10\x19\x00\x04MQTT\x04\x06\x00\x00\x00\x01w\x00\x04will\x00\x04gone";
 
-/// A broker with a plain listener, and the port of its WebSocket listener.
+/// Starts a broker with a plain listener and a WebSocket listener. Returns the address of the latter.
 fn broker() -> (Broker, SocketAddr) {
     let broker = Broker::start_silent(
         tests::Kind::Rbroker,
@@ -29,7 +29,7 @@ fn broker() -> (Broker, SocketAddr) {
     (broker, ([127, 0, 0, 1], websocket).into())
 }
 
-/// A connection that has shaken hands.
+/// Opens a connection and completes the WebSocket handshake.
 fn open(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -81,7 +81,7 @@ fn close_is_answered_the_connection_ends_and_the_will_is_published() {
     let mut watcher = RawClient::connect(broker.address(), 4, "watcher");
     watcher.send(b"\x82\x09\x00\x01\x00\x04will\x00");
     watcher.read(5);
-    // Behind the good-bye more may come, as from a client that does not read.
+    // More frames may follow the Close frame, as from a client that does not read.
     for rest in [&b""[..], &EMPTY_FRAME.repeat(10_000)] {
         let mut client = open(address);
         client.write_all(&masked(0x82, CONNECT_WITH_WILL)).unwrap();
@@ -95,7 +95,7 @@ fn close_is_answered_the_connection_ends_and_the_will_is_published() {
         assert_eq!(answer, b"\x88\x02\x03\xE8");
         let will = b"\x30\x0a\x00\x04willgone";
         assert_eq!(watcher.read(will.len()), will);
-        // The socket is not kept for a client that leaves its end open.
+        // The broker also closes the socket if the client leaves its end open.
         write_until_closed(client, &EMPTY_FRAME);
     }
 }

@@ -1,5 +1,5 @@
-//! Wills of clients whose broker is stopped or killed: they are published after the next start, unless the client
-//! comes back in time.
+//! Wills of clients whose broker is stopped or killed. The broker publishes them after the next start, unless the
+//! client resumes its session in time.
 
 use tests::{Broker, Program, RawClient};
 
@@ -10,21 +10,21 @@ fn start(folder: &tempfile::TempDir, settings: &str) -> Broker {
     ))
 }
 
-/// Publishes a retained message that says "online".
+/// Publishes a retained message with the payload "online".
 fn publish_online(broker: &Broker) {
     let options = broker.options();
     let online = Program::new("rpub").args(&options);
     online.args("-t state -m online -q 1 -r").run().success();
 }
 
-/// Whether the retained topic says this now.
+/// Returns `true` if the retained message of the topic has this payload.
 fn says(broker: &Broker, text: &str) -> bool {
     let options = broker.options();
     let rsub = Program::new("rsub").args(&options);
     rsub.args("-t state -q 1 -C 1").run().success().text() == format!("{text}\n")
 }
 
-/// A client of 5.0 whose retained will says "offline" in `state`.
+/// Connects a client of 5.0 whose retained will has the payload "offline" on the topic `state`.
 fn connect(broker: &Broker, session_expiry: u8, will_delay: u8) -> RawClient {
     let mut client = RawClient::open(broker.address());
     let mut body = b"\x00\x04MQTT\x05".to_vec();
@@ -47,7 +47,7 @@ fn connect(broker: &Broker, session_expiry: u8, will_delay: u8) -> RawClient {
 fn the_will_of_a_client_that_is_gone_is_published_after_a_stop() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(&folder, "");
-    // As people do it: a client of ours with a retained will, and a session that ends with its connection.
+    // The usual set-up: a client with a retained will and a session that ends with its connection.
     let options = broker.options();
     let client = Program::new("rsub").args(&options).args(
         "-i dying -t commands -q 1 --will-topic state --will-payload offline --will-retain --will-qos 1",
@@ -59,7 +59,7 @@ fn the_will_of_a_client_that_is_gone_is_published_after_a_stop() {
     drop(client);
     let broker = stopped.start();
     assert!(says(&broker, "offline"));
-    // It is published once.
+    // The will is published once.
     publish_online(&broker);
     let broker = broker.stop().start();
     assert!(says(&broker, "online"));
@@ -67,7 +67,7 @@ fn the_will_of_a_client_that_is_gone_is_published_after_a_stop() {
 
 #[test]
 fn wills_survive_a_stop_and_a_kill_with_each_kind_of_session() {
-    // Session expiry, will delay: in each case the will is due at the start.
+    // Session Expiry Interval and Will Delay Interval. In each case the will is due at the start.
     for (expiry, delay) in [(0, 0), (0, 200), (200, 0)] {
         for is_killed in [false, true] {
             let folder = tempfile::tempdir().unwrap();
@@ -100,7 +100,7 @@ fn a_delayed_will_waits_after_a_start_and_is_not_published_if_the_client_resumes
         if comes_back {
             let mut client = connect(&broker, 200, 3);
             client.ping();
-            // A delay later it is still there.
+            // After the delay the retained message is unchanged.
             let watcher = Program::new("rsub").args(&options).args("-t state -R -W 4");
             assert_eq!(watcher.run().text(), "");
             assert!(says(&broker, "online"));
@@ -122,7 +122,7 @@ fn a_will_that_was_withdrawn_does_not_come_after_a_start() {
     client.read_to_end();
     let broker = broker.stop().start();
     assert!(says(&broker, "online"));
-    // 0x04: disconnect with the will, which is published at once.
+    // Reason code 0x04 disconnects with the will, which is published immediately.
     let mut client = connect(&broker, 0, 0);
     client.send(b"\xe0\x01\x04");
     client.read_to_end();

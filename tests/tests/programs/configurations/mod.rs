@@ -1,9 +1,9 @@
-//! Public configurations of mosquitto, as tutorials, images and distributions have them, in `tests/configurations`. Each
-//! is started for real, with `rbroker` and with mosquitto, and must come to the same outcome: it is rejected, or the
-//! same clients may publish to the same listeners. What differs has a heading in docs/differences.md.
+//! Public configurations of mosquitto from tutorials, images and distributions, in `tests/configurations`. Each is
+//! started with `rbroker` and with mosquitto. Both brokers must reject it, or permit the same clients to publish to the
+//! same listeners. A difference must have a heading in docs/differences.md.
 //!
-//! Ports become free ones and absolute paths get a temporary folder before them; nothing else is changed. The files
-//! that a configuration names are made here. Of brokers in bridges only the local one is there.
+//! Ports are replaced by free ports, and absolute paths get a temporary folder before them; the rest is unchanged. This
+//! test creates the files that a configuration names. Of two brokers in a bridge only the local one runs.
 #![cfg(unix)]
 
 mod place;
@@ -18,13 +18,13 @@ use tests::{Certificates, Validity, has_mosquitto};
 
 use prepared::{Outcome, Prepared};
 
-/// Configurations that are started at the same time.
+/// Number of configurations that run at the same time.
 const THREADS: usize = 4;
 
-/// A line of the index.
+/// A line of the index of configurations.
 struct Entry {
     name: String,
-    /// The heading for a difference.
+    /// The heading of docs/differences.md, if the outcomes differ.
     difference: Option<String>,
 }
 
@@ -47,8 +47,8 @@ fn index() -> Vec<Entry> {
     lines.map(entry).collect()
 }
 
-/// Compares the outcomes, and adds the listeners of mosquitto where somebody may publish to `allowed`. Returns what is
-/// wrong with a configuration.
+/// Compares the outcomes of both brokers. Adds to `allowed` the listeners of mosquitto at which a client may publish.
+/// Returns the errors.
 fn compare(
     entry: &Entry,
     certificates: &Certificates,
@@ -58,7 +58,7 @@ fn compare(
     let theirs = Prepared::new(&entry.name, certificates);
     let (expected, said) = theirs.outcome("mosquitto", certificates)?;
     let ours = Prepared::new(&entry.name, certificates);
-    // Nothing is left behind where the system keeps sockets.
+    // A broker that a test kills leaves its control socket, so this broker has none.
     let config = ours.config();
     let mut text = fs::read(&config).unwrap();
     text.extend_from_slice(b"\ncontrol_socket none\n");
@@ -138,7 +138,7 @@ fn public_configurations_have_the_outcome_that_they_have_with_mosquitto() {
         entries.len() - named,
         failures.len(),
     );
-    // Clients that can connect nowhere would make all outcomes the same.
+    // If no client could connect anywhere, all outcomes would be equal and the test would prove nothing.
     assert!(allowed.into_inner() > 60);
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }

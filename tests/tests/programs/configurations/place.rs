@@ -1,4 +1,4 @@
-//! A listener, and the clients that try what they can do there.
+//! A listener, and the clients that try to publish and subscribe there.
 
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use tests::{Certificates, Program};
 
-/// A listener that a configuration asks for, and how a client connects to it.
+/// A listener of a configuration, with the way to connect to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) port: u16,
@@ -15,7 +15,7 @@ pub(crate) struct Place {
     pub(crate) is_websocket: bool,
 }
 
-/// A client that connects.
+/// The credentials with which a client connects.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Login {
     Anonymous,
@@ -52,7 +52,8 @@ impl Place {
         }
     }
 
-    /// The statuses of clients that publish with QoS 1, and of one that reads what a user has retained.
+    /// Returns the exit statuses of clients that publish with QoS 1, and of a client that reads what the user has
+    /// retained.
     pub(crate) fn results(&self, certificates: &Certificates) -> [i32; 4] {
         let run = |name, login: Login, options: &str| {
             let program = Program::new(name)

@@ -1,5 +1,5 @@
-//! A configuration that is made ready for a broker: free ports, paths in a temporary folder, and the files that it
-//! names. The broker is started with it here, too.
+//! Prepares a configuration for a broker: replaces ports by free ports, moves paths into a temporary folder, and
+//! creates the files that the configuration names. Then starts the broker and tries its clients.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -13,7 +13,7 @@ use tests::{Certificates, Program, Running, free_port};
 use super::configurations;
 use super::place::Place;
 
-/// Directives whose value is a file or folder.
+/// The directives whose value is a file or a folder.
 const PATHS: &[&str] = &[
     "acl_file",
     "bridge_cafile",
@@ -36,20 +36,20 @@ const PATHS: &[&str] = &[
 const USERS: &str = "me:$7$101$dA5gFWskNjvwPSP9$8rYCp+0XT43yzJQzBOxCE9Vajc8GMd9+Nl5la2xI2wFcif/5YWAUlR8dQN9V/2UTFm\
                      Rc/2jPRuSI+9UIWPZJrg==\n";
 
-/// What came of a configuration.
+/// The result of starting a configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The broker ended with this status.
     Ends(i32),
-    /// It serves. For each listener the statuses of the clients in `Login::ALL`, and one of a reader.
+    /// The broker serves. Each listener has the exit statuses of the clients in `Login::ALL`, and of a reader.
     Serves(Vec<[i32; 4]>),
 }
 
-/// A configuration that was made ready for one broker, in a folder with all that it names.
+/// A configuration that was prepared for one broker, with all files that it names.
 pub(crate) struct Prepared {
     pub(crate) folder: TempDir,
     places: Vec<Place>,
-    /// The port of `-p`, if the configuration has none.
+    /// The port for `-p`, if the configuration has no listener.
     default_port: Option<u16>,
     ports: BTreeMap<u16, u16>,
 }
@@ -71,7 +71,7 @@ impl Prepared {
             prepared.default_port = Some(port);
             prepared.places.push(Place::at(port));
         }
-        // mosquitto becomes another user if root has started it.
+        // mosquitto switches to another user if root has started it.
         open_to_everybody(prepared.folder.path());
         prepared
     }
@@ -80,7 +80,7 @@ impl Prepared {
         self.folder.path().join("broker.conf")
     }
 
-    /// Changes ports and paths, line by line, and makes what the lines name.
+    /// Replaces ports and paths line by line, and creates the files that the lines name.
     fn transplant(&mut self, bytes: &[u8], name: &str, certificates: &Certificates) -> Vec<u8> {
         let lines = bytes.split(|&byte| byte == b'\n');
         let lines: Vec<_> = lines
@@ -134,7 +134,7 @@ impl Prepared {
                 socket: Some(place.clone()),
                 ..Place::at(0)
             });
-            // A name without a folder stays one.
+            // A relative name is unchanged.
             return if path.starts_with('/') {
                 line.replace(path, place.to_str().unwrap())
             } else {
@@ -143,14 +143,14 @@ impl Prepared {
         }
         let free = *self.ports.entry(port).or_insert_with(free_port);
         match self.places.last_mut() {
-            // Its first lines stand above that of its port.
+            // Lines of the default listener may come before its `port` line.
             Some(place) if place.port == 0 && place.socket.is_none() => place.port = free,
             _ => self.places.push(Place::at(free)),
         }
         line.replacen(&digits, &free.to_string(), 1)
     }
 
-    /// The listener that a line belongs to. Lines above the first one belong to that of `port`.
+    /// Returns the listener to which a line belongs. Lines before the first listener belong to the default listener.
     fn last_place(&mut self) -> &mut Place {
         if self.places.is_empty() {
             self.places.push(Place::at(0));
@@ -158,7 +158,7 @@ impl Prepared {
         self.places.last_mut().unwrap()
     }
 
-    /// Makes the file or folder that a line names.
+    /// Creates the file or folder that a line names.
     fn provide(&mut self, directive: &str, path: &Path, name: &str, certificates: &Certificates) {
         let parent = path.parent().unwrap();
         fs::create_dir_all(parent).unwrap();
@@ -171,7 +171,7 @@ impl Prepared {
                 copy(&own);
             }
             "psk_file" => fs::write(path, "me:0123456789abcdef\n").unwrap(),
-            // Such a file is often the `cafile` too.
+            // Users often name this file in `cafile`, too.
             "cafile" | "certfile" if path.ends_with("fullchain.pem") => {
                 let parts = ["server.crt", "ca.crt"].map(|part| certificates.path(part));
                 let chain = parts.map(|part| fs::read_to_string(part).unwrap());
@@ -198,7 +198,7 @@ impl Prepared {
         }
     }
 
-    /// Starts a broker with it, and tries what its clients can do.
+    /// Starts a broker with the configuration, and tries its clients.
     pub(crate) fn outcome(
         &self,
         broker: &str,
@@ -218,7 +218,7 @@ impl Prepared {
         }
         let places = self.places.iter();
         let results = places.map(|place| place.results(certificates)).collect();
-        // A broker may find out what is wrong after it has opened its listeners.
+        // A broker may find an error after it has opened its listeners.
         if running.has_ended() {
             let finished = running.wait();
             return Ok((Outcome::Ends(finished.status), finished.errors));
@@ -226,7 +226,7 @@ impl Prepared {
         Ok((Outcome::Serves(results), running.error_so_far()))
     }
 
-    /// Waits until all listeners are there. Returns `false` if the broker has ended.
+    /// Waits until all listeners accept connections. Returns `false` if the broker has ended.
     fn waits_for(&self, running: &mut Running) -> Result<bool, String> {
         let start = Instant::now();
         while !self.places.iter().all(Place::is_there) {

@@ -1,7 +1,6 @@
-//! Packets as bytes, written here without the codec: what goes over the wire in these tests, and
-//! what is expected to come back.
+//! Packets as bytes, written without the codec. The tests send these packets and compare the answers with them.
 
-/// A packet: first byte and body.
+/// Returns a packet from its first byte and its body.
 pub(crate) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let mut packet = vec![first];
     packet.extend(length(body.len()));
@@ -9,7 +8,7 @@ pub(crate) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// A variable byte integer.
+/// Returns a Variable Byte Integer.
 pub(crate) fn length(mut value: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
@@ -22,7 +21,7 @@ pub(crate) fn length(mut value: usize) -> Vec<u8> {
     }
 }
 
-/// A string or binary data with its length.
+/// Returns a string or binary data with its length.
 pub(crate) fn text(text: impl AsRef<[u8]>) -> Vec<u8> {
     let text = text.as_ref();
     let mut bytes = (text.len() as u16).to_be_bytes().to_vec();
@@ -30,7 +29,7 @@ pub(crate) fn text(text: impl AsRef<[u8]>) -> Vec<u8> {
     bytes
 }
 
-/// A property that is a string or binary data.
+/// Returns a property whose value is a string or binary data.
 pub(crate) fn text_property(identifier: u8, value: impl AsRef<[u8]>) -> Vec<u8> {
     [vec![identifier], text(value)].concat()
 }
@@ -39,17 +38,17 @@ pub(crate) fn user_property(name: &str, value: &str) -> Vec<u8> {
     [vec![0x26], text(name), text(value)].concat()
 }
 
-/// A property of four bytes.
+/// Returns a property with a Four Byte Integer.
 pub(crate) fn four(identifier: u8, value: u32) -> Vec<u8> {
     [vec![identifier], value.to_be_bytes().to_vec()].concat()
 }
 
-/// A property of two bytes.
+/// Returns a property with a Two Byte Integer.
 pub(crate) fn two(identifier: u8, value: u16) -> Vec<u8> {
     [vec![identifier], value.to_be_bytes().to_vec()].concat()
 }
 
-/// Property Length and properties, where the version has them.
+/// Returns the Property Length and the properties in 5.0, and nothing in other versions.
 pub(crate) fn properties(version: u8, properties: &[u8]) -> Vec<u8> {
     match version {
         5 => [length(properties.len()), properties.to_vec()].concat(),
@@ -57,7 +56,7 @@ pub(crate) fn properties(version: u8, properties: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A CONNECT to be changed: a clean start without keep alive.
+/// A CONNECT packet that tests modify: a clean start, and no keep alive.
 #[derive(Clone)]
 pub(crate) struct Connect {
     pub(crate) version: u8,
@@ -66,7 +65,7 @@ pub(crate) struct Connect {
     pub(crate) flags: u8,
     pub(crate) keep_alive: u16,
     pub(crate) properties: Vec<u8>,
-    /// Client identifier and all that follows.
+    /// The client identifier and all fields after it.
     pub(crate) payload: Vec<u8>,
 }
 
@@ -83,19 +82,19 @@ pub(crate) fn connect(version: u8, client_identifier: &str) -> Connect {
 }
 
 impl Connect {
-    /// Clean Session or Clean Start 0; in 5.0 the session lasts for ever.
+    /// Sets Clean Session or Clean Start to 0. In 5.0 the session also never expires.
     pub(crate) fn lasting(mut self) -> Self {
         self.flags &= !2;
         self.property(&four(0x11, u32::MAX))
     }
 
-    /// Clean Session or Clean Start 0 alone.
+    /// Only sets Clean Session or Clean Start to 0.
     pub(crate) fn not_clean(mut self) -> Self {
         self.flags &= !2;
         self
     }
 
-    /// Sets flags.
+    /// Sets connect flags.
     pub(crate) fn flags(mut self, flags: u8) -> Self {
         self.flags |= flags;
         self
@@ -106,13 +105,13 @@ impl Connect {
         self
     }
 
-    /// Adds a property, in 5.0.
+    /// Adds a property. Only 5.0 encodes it.
     pub(crate) fn property(mut self, property: &[u8]) -> Self {
         self.properties.extend(property);
         self
     }
 
-    /// Adds a will; `flags` are QoS and RETAIN as in the connect flags.
+    /// Adds a will. `flags` has its QoS and RETAIN in the positions of the connect flags.
     pub(crate) fn will(self, topic: &str, payload: &str, flags: u8) -> Self {
         self.will_with(topic, payload, flags, &[])
     }
@@ -149,12 +148,13 @@ impl From<Connect> for Vec<u8> {
     }
 }
 
-/// A CONNACK without properties.
+/// Returns a CONNACK without properties.
 pub(crate) fn connack(version: u8, session_present: bool, code: u8) -> Vec<u8> {
     connack_with(version, session_present, code, &[])
 }
 
-/// The answer to a malformed CONNECT: a CONNACK in 5.0, nothing in versions that have no return code for it.
+/// Returns the answer to a malformed CONNECT: a CONNACK in 5.0, and nothing in versions that have no return code for
+/// it.
 pub(crate) fn refused(version: u8, code: u8) -> Vec<u8> {
     match version {
         5 => connack(5, false, code),
@@ -175,12 +175,12 @@ pub(crate) fn connack_with(
     packet(0x20, &body.concat())
 }
 
-/// The CONNACK of a broker with the default limits.
+/// Returns the CONNACK of a broker with the default limits.
 pub(crate) fn accepted(version: u8, session_present: bool) -> Vec<u8> {
     accepted_with(version, session_present, &[])
 }
 
-/// The same with a property behind Topic Alias Maximum.
+/// Returns the same CONNACK with a property after Topic Alias Maximum.
 pub(crate) fn accepted_with(version: u8, session_present: bool, property: &[u8]) -> Vec<u8> {
     let limits = [
         two(0x22, 10),
@@ -188,11 +188,11 @@ pub(crate) fn accepted_with(version: u8, session_present: bool, property: &[u8])
         four(0x27, 2_000_000),
         two(0x21, 20),
     ];
-    // 3.1 does not tell about the session.
+    // The CONNACK of 3.1 has no Session Present.
     connack_with(version, session_present && version > 3, 0, &limits.concat())
 }
 
-/// A PUBLISH to be changed: QoS 0.
+/// A PUBLISH packet that tests modify: QoS 0.
 #[derive(Clone)]
 pub(crate) struct Publish {
     version: u8,
@@ -215,7 +215,7 @@ pub(crate) fn publish(version: u8, topic: &str, payload: &str) -> Publish {
 }
 
 impl Publish {
-    /// QoS 1 or 2 with its packet identifier.
+    /// Sets QoS 1 or 2 and the packet identifier.
     pub(crate) fn qos(mut self, qos: u8, identifier: u16) -> Self {
         self.first = self.first & !6 | qos << 1;
         self.identifier = (qos > 0).then_some(identifier);
@@ -237,7 +237,7 @@ impl Publish {
         self
     }
 
-    /// Bytes for the topic name that need not be text.
+    /// Sets the bytes of the topic name, which need not be valid text.
     pub(crate) fn topic(mut self, topic: &[u8]) -> Self {
         self.topic = topic.to_vec();
         self
@@ -261,23 +261,23 @@ pub(crate) const PUBREC: u8 = 0x50;
 pub(crate) const PUBREL: u8 = 0x62;
 pub(crate) const PUBCOMP: u8 = 0x70;
 
-/// An acknowledgement in its short form, which means success.
+/// Returns an acknowledgement in its short form, which means success.
 pub(crate) fn ack(first: u8, identifier: u16) -> Vec<u8> {
     packet(first, &identifier.to_be_bytes())
 }
 
-/// An acknowledgement with a reason code, as 5.0 has it.
+/// Returns an acknowledgement with a reason code, as in 5.0.
 pub(crate) fn ack_code(first: u8, identifier: u16, code: u8) -> Vec<u8> {
     packet(first, &[&identifier.to_be_bytes()[..], &[code]].concat())
 }
 
-/// An acknowledgement with properties.
+/// Returns an acknowledgement with a reason code and properties.
 pub(crate) fn ack_with(first: u8, identifier: u16, code: u8, property: &[u8]) -> Vec<u8> {
     let head = [&identifier.to_be_bytes()[..], &[code]].concat();
     packet(first, &[head, properties(5, property)].concat())
 }
 
-/// A SUBSCRIBE of filters with their options.
+/// Returns a SUBSCRIBE with topic filters and their subscription options.
 pub(crate) fn subscribe(version: u8, identifier: u16, filters: &[(&str, u8)]) -> Vec<u8> {
     subscribe_with(version, identifier, &[], filters)
 }
@@ -316,7 +316,7 @@ pub(crate) fn unsubscribe(version: u8, identifier: u16, filters: &[&str]) -> Vec
     packet(0xA2, &body)
 }
 
-/// The codes are left out before 5.0.
+/// Returns an UNSUBACK. Before 5.0 it has no reason codes.
 pub(crate) fn unsuback(version: u8, identifier: u16, codes: &[u8]) -> Vec<u8> {
     let head = [identifier.to_be_bytes().to_vec(), properties(version, &[])].concat();
     let codes = if version == 5 { codes } else { &[] };
@@ -331,12 +331,12 @@ pub(crate) fn pingresp() -> Vec<u8> {
     vec![0xD0, 0]
 }
 
-/// A DISCONNECT in its short form.
+/// Returns a DISCONNECT in its short form.
 pub(crate) fn disconnect() -> Vec<u8> {
     vec![0xE0, 0]
 }
 
-/// A DISCONNECT with a reason code.
+/// Returns a DISCONNECT with a reason code.
 pub(crate) fn disconnect_code(code: u8) -> Vec<u8> {
     packet(0xE0, &[code])
 }
@@ -345,7 +345,8 @@ pub(crate) fn disconnect_with(code: u8, property: &[u8]) -> Vec<u8> {
     packet(0xE0, &[vec![code], properties(5, property)].concat())
 }
 
-/// What an end says before it closes because of this error: nothing before 5.0.
+/// Returns the packet that an end sends before it closes the connection because of this error: a DISCONNECT in 5.0, and
+/// nothing before 5.0.
 pub(crate) fn goodbye(version: u8, code: u8) -> Vec<u8> {
     match version {
         5 => disconnect_code(code),

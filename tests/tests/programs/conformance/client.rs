@@ -1,4 +1,4 @@
-//! The client under test: what it does with its connections, driven by bytes, in virtual time.
+//! The client under test: the core of the client, which is driven by bytes in virtual time.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ pub(crate) struct Client {
     pub(crate) core: ClientCore,
     version: u8,
     now: Instant,
-    /// What the application was told, in order.
+    /// The events that the application has received, in order.
     pub(crate) events: Vec<String>,
-    /// Whether the application acknowledges each message as it comes.
+    /// Set if the application acknowledges each message immediately.
     pub(crate) acknowledges: bool,
     lost: Option<ClientError>,
 }
 
-/// Options of a client in this version: no keep alive, and the session is kept.
+/// Returns the options of a client of this version without keep alive, whose session outlives the connection.
 pub(crate) fn options(version: u8) -> Options {
     let version = match version {
         3 => ProtocolVersion::V3_1,
@@ -46,7 +46,7 @@ pub(crate) fn options(version: u8) -> Options {
 }
 
 impl Client {
-    /// A client that has a stream to its server; CONNECT is in the output.
+    /// Creates a client whose stream to the server is open. Its CONNECT is in the output.
     pub(crate) fn new(options: Options) -> Self {
         let version = options.connect.protocol_version.level();
         let session = (!options.connect.clean_start).then(Session::default);
@@ -62,7 +62,7 @@ impl Client {
         client
     }
 
-    /// A client whose connection was accepted.
+    /// Creates a client whose connection was accepted.
     pub(crate) fn connected(options: Options) -> Self {
         let mut client = Self::new(options);
         client.take();
@@ -70,12 +70,12 @@ impl Client {
         client
     }
 
-    /// The stream is up.
+    /// Opens a stream to the server.
     pub(crate) fn reach(&mut self) {
         self.core.handle_reached(self.now).expect("CONNECT fits");
     }
 
-    /// The server accepts.
+    /// Lets the server accept the connection.
     #[track_caller]
     pub(crate) fn accept(&mut self, session_present: bool) {
         let session_present = session_present && self.version > 3;
@@ -83,7 +83,7 @@ impl Client {
         assert!(self.core.is_connected(), "accepted: {:?}", self.lost);
     }
 
-    /// Bytes come from the server.
+    /// Passes bytes of the server to the client.
     pub(crate) fn receive(&mut self, bytes: impl Into<Vec<u8>>) {
         let bytes = bytes.into();
         let (events, acknowledges, now) = (&mut self.events, self.acknowledges, self.now);
@@ -110,7 +110,7 @@ impl Client {
         bytes
     }
 
-    /// The client has sent exactly this, and the connection goes on.
+    /// Asserts that the client has sent exactly these packets and that the connection is open.
     #[track_caller]
     pub(crate) fn shows<P: Clone + Into<Vec<u8>>>(&mut self, statements: &str, expected: &[P]) {
         let actual = hex(&self.take());
@@ -124,7 +124,7 @@ impl Client {
         record(End::Client, self.version, statements);
     }
 
-    /// The client has sent exactly this, and gives the connection up.
+    /// Asserts that the client has sent exactly these bytes and has ended the connection.
     #[track_caller]
     pub(crate) fn shows_closed(&mut self, statements: &str, expected: &[u8]) {
         let level = self.version;
@@ -141,7 +141,7 @@ impl Client {
         record(End::Client, self.version, statements);
     }
 
-    /// Something else that was seen.
+    /// Asserts another observation, and records the statements.
     #[track_caller]
     pub(crate) fn proves<T: PartialEq + std::fmt::Debug>(
         &self,
@@ -152,7 +152,7 @@ impl Client {
         proves(End::Client, self.version, statements, actual, expected);
     }
 
-    /// The code with which the server refused the connection.
+    /// Returns the code with which the server rejected the connection.
     pub(crate) fn refusal(&self) -> Option<u8> {
         match &self.lost {
             Some(ClientError::Closed(CloseReason::Refused(connack))) => {
@@ -202,7 +202,7 @@ impl Client {
             .map(|_| ())
     }
 
-    /// Whether asking for this filter with No Local is refused.
+    /// Returns `true` if a subscription to this filter with No Local is rejected.
     pub(crate) fn subscribe_no_local(&mut self, filter: &str) -> bool {
         let mut options = SubscriptionOptions::new(QoS::AtMostOnce);
         options.no_local = true;
@@ -258,7 +258,7 @@ impl Client {
         self.core.disconnect(self.now, Disconnect::new(code));
     }
 
-    /// The connection is gone, and made again; CONNECT is taken.
+    /// Loses the connection and opens another one. Takes its CONNECT from the output.
     pub(crate) fn reconnect(&mut self) {
         let error = self.lost.take();
         let error = error.unwrap_or(ClientError::Closed(CloseReason::ConnectionLost));
@@ -267,7 +267,7 @@ impl Client {
         self.take();
     }
 
-    /// Time passes.
+    /// Advances the time, and handles the timeouts that become due.
     pub(crate) fn wait(&mut self, seconds: f64) {
         let end = self.now + Duration::from_secs_f64(seconds);
         while let Some(next) = self.core.poll_timeout().filter(|next| *next <= end) {
@@ -282,7 +282,7 @@ impl Client {
     }
 }
 
-/// An event in a few words.
+/// Describes an event in a few words.
 fn describe(event: &Event<'_>) -> String {
     match event {
         Event::Auth(auth) => {

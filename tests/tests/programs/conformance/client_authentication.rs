@@ -1,11 +1,11 @@
-//! Extended authentication at the client.
+//! Extended authentication in the client.
 
 use mqtt_codec::ReasonCode;
 
 use super::bytes::*;
 use super::client::{Client, options};
 
-/// A client that asks for the method `M`; its CONNECT was taken.
+/// Creates a client that requests the authentication method `M`. Its CONNECT was taken from the output.
 fn asking() -> Client {
     let mut options = options(5);
     options.connect.properties.authentication_method = Some("M".into());
@@ -50,7 +50,7 @@ fn authenticating_again_uses_the_same_method() {
         "5.0:MQTT-4.12.1-1 5.0:MQTT-4.12.0-5 5.0:MQTT-3.15.2-1",
         &[auth(0x19, "M", "again")],
     );
-    // Other packets pass meanwhile.
+    // Other packets are handled during the authentication.
     client.receive(publish(5, "a", "x").qos(1, 1));
     client.shows("", &[ack(PUBACK, 1)]);
     client.receive(auth(0x18, "M", "more"));
@@ -80,7 +80,7 @@ fn authenticating_again_may_fail_and_ends_the_connection() {
     client.take();
     client.receive(disconnect_code(0x87));
     client.shows_closed("5.0:MQTT-4.12.1-2", &[]);
-    // The client's own way to say that it failed.
+    // The client reports that its own authentication has failed.
     let mut client = asking();
     client.receive(accepted());
     client

@@ -1,4 +1,4 @@
-//! CONNECT as the client writes it, what CONNACK does to it, keep alive, DISCONNECT.
+//! CONNECT, the effects of CONNACK, keep alive and DISCONNECT in the client.
 
 use mqtt_codec::{Message, MessageProperties, Property, QoS, ReasonCode, TopicName, Will};
 
@@ -6,7 +6,7 @@ use super::bytes::*;
 use super::client::{Client, options};
 use super::record::End;
 
-/// A will whose properties are all set.
+/// Returns a will that has every property.
 fn will(version: u8, qos: QoS, retain: bool) -> Will {
     let mut message = Message::new(TopicName::new("w").unwrap(), "gone");
     message.retain = retain;
@@ -71,7 +71,7 @@ fn connect_is_first_and_has_the_fields_that_its_flags_name_in_order() {
         let mut core = mqtt_client::ClientCore::new(no_user.clone(), None);
         let is_refused = core.handle_reached(std::time::Instant::now()).is_err();
         if version == 4 {
-            // 3.1.1 cannot carry it.
+            // 3.1.1 has no password without a user name.
             super::record::proves(End::Client, 4, "3.1.1:MQTT-3.1.2-22", is_refused, true);
         } else {
             Client::new(no_user).shows(
@@ -114,7 +114,7 @@ fn a_client_whose_session_is_lost_begins_anew() {
         client.take();
         client.reconnect();
         client.accept(false);
-        // The messages are sent as new ones, under identifiers that begin again; DUP is not set.
+        // The messages are resent as new ones, with DUP 0 and with packet identifiers from 1 on.
         client.shows(
             "3.1.1:MQTT-3.1.2-6 5.0:MQTT-3.2.2-5",
             &[
@@ -122,7 +122,7 @@ fn a_client_whose_session_is_lost_begins_anew() {
                 publish(version, "a", "y").qos(2, 2),
             ],
         );
-        // And the identifier that was received before means a new message.
+        // A packet identifier that was received before now belongs to a new message.
         client.receive(publish(version, "a", "new").qos(2, 7));
         client.shows("5.0:MQTT-3.2.2-5", &[ack(PUBREC, 7)]);
         let messages = client
@@ -214,7 +214,7 @@ fn a_client_sends_pingreq_within_keep_alive() {
         client.receive(pingresp());
         client.wait(10.0);
         client.shows("3.1.1:MQTT-3.1.2-23 5.0:MQTT-3.1.2-20", &[pingreq()]);
-        // No answer: the connection is given up.
+        // Without an answer the client ends the connection.
         client.wait(10.0);
         client.shows_closed("3.1.1:U3-06", &goodbye(version, 0x82));
     }
@@ -274,7 +274,7 @@ fn a_reason_code_of_an_error_ends_the_connection() {
         client.receive(connack(5, false, code));
         client.shows_closed("5.0:MQTT-4.13.2-1", &[]);
     }
-    // A client that finds an error says so.
+    // A client that detects an error sends DISCONNECT with the reason.
     let mut client = Client::connected(options(5));
     client.receive(pingreq());
     client.shows_closed(
@@ -294,7 +294,7 @@ fn a_connack_of_an_older_server_is_understood() {
     }
 }
 
-/// What the server can and cannot do is respected before anything is sent.
+/// The client respects the limits of CONNACK before it sends anything.
 #[test]
 fn a_client_does_not_send_what_the_server_does_not_take() {
     let limits = [vec![0x24, 1], vec![0x25, 0], four(0x27, 20)].concat();
@@ -352,7 +352,7 @@ fn a_client_uses_topic_aliases_only_as_the_server_allows() {
     }
 }
 
-/// For the sake of the codes: a client may say fewer things than a server.
+/// A client may send fewer reason codes than a server.
 #[test]
 fn a_client_says_only_what_a_client_may() {
     let mut client = Client::connected(options(5));

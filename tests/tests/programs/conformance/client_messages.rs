@@ -1,4 +1,4 @@
-//! Messages at the client: QoS, identifiers, order, windows, topic aliases, subscriptions.
+//! Messages in the client: QoS, packet identifiers, order, windows, topic aliases and subscriptions.
 
 use mqtt_codec::{ReasonCode, TopicFilter, TopicName};
 use mqtt_session::PublishError;
@@ -62,7 +62,7 @@ fn a_message_that_comes_is_answered_as_its_qos_says_wanted_or_not() {
     }
 }
 
-/// Nothing is acknowledged that the application has not taken over.
+/// The client acknowledges no message that the application has not accepted.
 #[test]
 fn acknowledgements_wait_for_the_application() {
     for version in [4, 5] {
@@ -103,7 +103,7 @@ fn a_repeat_of_qos_2_is_answered_and_not_handed_on() {
             client.events.clone(),
             expected.map(String::from).to_vec(),
         );
-        // QoS 1: the identifier is free with PUBACK.
+        // With QoS 1 the packet identifier is free after PUBACK.
         client.receive(publish(version, "a", "3").qos(1, 9));
         client.receive(publish(version, "a", "4").qos(1, 9).dup());
         client.shows(
@@ -225,7 +225,7 @@ fn skips_packet_identifiers_in_use() {
                 unsubscribe(version, 3, &["b"]),
             ],
         );
-        // The two requests are answered, the message is not: it keeps its identifier.
+        // SUBSCRIBE and UNSUBSCRIBE are answered. The message is not acknowledged and keeps its packet identifier.
         client.receive([suback(version, 2, &[2]), unsuback(version, 3, &[0])].concat());
         for number in 4..=65535_u16 {
             client.publish("a", "x", 1).unwrap();
@@ -238,7 +238,7 @@ fn skips_packet_identifiers_in_use() {
             &[publish(version, "a", "x").qos(1, 2)],
         );
         client.receive(ack(PUBACK, 2));
-        // PUBREC does not free it, PUBCOMP does.
+        // PUBREC does not free the packet identifier; PUBCOMP does.
         client.receive(ack(PUBREC, 1));
         client.take();
         for number in 3..=65535_u16 {
@@ -292,7 +292,7 @@ fn the_receive_maximum_of_the_server_holds_for_publish_alone() {
             ack(PUBREL, 2),
         ],
     );
-    // An acknowledgement for nothing gives nothing back; the end of an exchange does.
+    // An acknowledgement of an unknown packet identifier does not enlarge the window. The end of an exchange does.
     client.receive([ack(PUBACK, 99), ack(PUBCOMP, 98)].concat());
     let full = client.publish("a", "3", 1);
     client.proves("5.0:MQTT-3.3.4-7", full, Err(PublishError::QuotaUsedUp));
@@ -302,7 +302,7 @@ fn the_receive_maximum_of_the_server_holds_for_publish_alone() {
     client.proves("5.0:MQTT-4.9.0-2", full, Err(PublishError::QuotaUsedUp));
 }
 
-/// With a smaller window than what is open, repeats wait too.
+/// If the new window is smaller than the number of exchanges in flight, resent messages wait, too.
 #[test]
 fn repeats_stay_within_a_smaller_window() {
     let mut client = Client::connected(options(5));
@@ -395,7 +395,7 @@ fn requests_carry_their_filters() {
     }
 }
 
-/// What is not valid cannot be sent: there is no such topic.
+/// The types of the library do not permit an invalid topic name or topic filter.
 #[test]
 fn a_client_has_no_way_to_send_an_invalid_topic() {
     for version in [4, 5] {
@@ -427,7 +427,7 @@ fn a_client_has_no_way_to_send_an_invalid_topic() {
     client.proves("5.0:MQTT-4.8.2-1 5.0:MQTT-4.8.2-2", shared, [true; 6]);
 }
 
-/// An exchange is finished whether or not the message has expired in the meantime.
+/// The client finishes an exchange even if the message has expired in the meantime.
 #[test]
 fn an_expired_message_is_still_finished() {
     let mut client = Client::connected(options(5));
@@ -449,7 +449,7 @@ fn an_expired_message_is_still_finished() {
         .dup()
         .property(&four(0x02, 10));
     client.shows("5.0:MQTT-4.3.3-7", &[again]);
-    // And one that comes with nothing left is taken to its end.
+    // The client also finishes the exchange of a message that arrives with a Message Expiry Interval of 0.
     client.receive(publish(5, "a", "y").qos(2, 7).property(&four(0x02, 0)));
     client.receive(ack(PUBREL, 7));
     client.shows("5.0:MQTT-4.3.3-13", &[ack(PUBREC, 7), ack(PUBCOMP, 7)]);

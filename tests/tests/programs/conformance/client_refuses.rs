@@ -1,9 +1,9 @@
-//! Packets that are wrong, at the client: the connection ends, and in 5.0 says why.
+//! Invalid packets in the client: the client ends the connection, and in 5.0 sends the reason.
 
 use super::bytes::*;
 use super::client::{Client, options};
 
-/// Sends the bytes on an accepted connection, which has to end with this code in 5.0.
+/// Sends the bytes on an accepted connection. In 5.0 the client must end the connection with this reason code.
 #[track_caller]
 fn refuses(version: u8, statements: &str, bytes: impl Into<Vec<u8>>, code: u8) {
     let mut client = Client::connected(options(version));
@@ -45,7 +45,7 @@ fn packet_types_that_are_reserved_or_not_a_servers_are_refused() {
         for bytes in wrong {
             refuses(version, "3.1.1:U3-02 5.0:U5-02", bytes, 0x82);
         }
-        // A second CONNACK, and another packet than CONNACK first.
+        // A second CONNACK, and a first packet that is not CONNACK.
         refuses(version, "", connack(version, false, 0), 0x82);
         let mut client = Client::new(options(version));
         client.take();
@@ -176,7 +176,7 @@ fn properties_are_known_belong_to_their_packet_and_come_once() {
     }
 }
 
-/// The code of a PUBACK or PUBREC is about one message: whatever it is, the connection goes on.
+/// The reason code of a PUBACK or PUBREC concerns one message, so it does not end the connection.
 #[test]
 fn a_reason_code_belongs_to_its_packet_and_sender() {
     for (first, code) in [(PUBREL, 0x10), (PUBCOMP, 0x80)] {

@@ -1,6 +1,6 @@
-//! A trace of every normative statement of MQTT 3.1.1 and 5.0, and of the rules that have no number:
-//! bytes go in, bytes come out. See `record.rs` for how a test names the statements it proves, and
-//! docs/generated/conformance.md for the list.
+//! Tests for every normative statement of MQTT 3.1.1 and 5.0, and for the rules without a number. Tests send bytes and
+//! compare the bytes of the answer. `record.rs` explains how a test names the statements that it proves.
+//! docs/generated/conformance.md has the list.
 
 mod bytes;
 mod client;

@@ -1,19 +1,19 @@
-//! How a test names the statements it proves: as an argument of the assertion, such as
-//! `"3.1.1:MQTT-3.12.4-1 5.0:MQTT-3.12.4-1 5.0:U5-02"`. An assertion that holds records those of the
-//! version it ran with, in the file that `RPUBSUB_CONFORMANCE` names; `cargo xtask conformance` makes
-//! docs/generated/conformance.md from it. What is named and never recorded is an error there.
+//! Records the statements that a test proves. A test names them in an argument of an assertion, such as
+//! `"3.1.1:MQTT-3.12.4-1 5.0:MQTT-3.12.4-1 5.0:U5-02"`. An assertion that holds appends the statements of the tested
+//! version to the file that `RPUBSUB_CONFORMANCE` names. `cargo xtask conformance` writes docs/generated/conformance.md
+//! from this file, and fails if a named statement was never recorded.
 
 use std::fs::OpenOptions;
 use std::io::Write;
 
-/// Which end of the connection is under test.
+/// The end of the connection that is under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Client,
     Server,
 }
 
-/// The statements hold at this end in this version; the test is the thread's.
+/// Records that the statements hold at this end in this version. The test is named after its thread.
 pub(crate) fn record(end: End, version: u8, statements: &str) {
     let version = match version {
         4 => "3.1.1",
@@ -39,13 +39,13 @@ pub(crate) fn record(end: End, version: u8, statements: &str) {
     }
 }
 
-/// Bytes as the specification writes them.
+/// Returns the bytes in hexadecimal, as the specification writes them.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let bytes: Vec<_> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
     bytes.join(" ")
 }
 
-/// Asserts that both are the same, and records the statements.
+/// Asserts that both values are equal, and records the statements.
 #[track_caller]
 pub(crate) fn proves<T: PartialEq + std::fmt::Debug>(
     end: End,

@@ -1,4 +1,4 @@
-//! The server under test: the core of the broker, driven by bytes, in virtual time.
+//! The server under test: the core of the broker, which is driven by bytes in virtual time.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ pub(crate) struct World {
 struct Connection {
     id: ConnectionId,
     version: u8,
-    /// The start of a packet.
+    /// Bytes of an incomplete packet.
     input: Vec<u8>,
 }
 
@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    /// A server that lets nobody in without a name.
+    /// Creates a server that rejects clients without a user name.
     pub(crate) fn strict() -> Self {
         let mut world = Self::new();
         world.broker.set_policies(vec![ListenerPolicy {
@@ -52,7 +52,7 @@ impl World {
         world
     }
 
-    /// A connection on which nothing was sent.
+    /// Opens a connection and sends nothing.
     pub(crate) fn open(&mut self, version: u8) -> Peer {
         let id = self.broker.open(self.now, "peer".into(), 0);
         self.peers.push(Connection {
@@ -63,14 +63,14 @@ impl World {
         Peer(self.peers.len() - 1)
     }
 
-    /// A connection on which CONNECT was sent.
+    /// Opens a connection and sends CONNECT.
     pub(crate) fn try_connect(&mut self, connect: Connect) -> Peer {
         let peer = self.open(connect.version);
         self.send(peer, connect);
         peer
     }
 
-    /// A connection that was accepted; what follows CONNACK is not taken yet.
+    /// Opens a connection that the server accepts. The bytes after CONNACK stay in the output.
     #[track_caller]
     pub(crate) fn connect(&mut self, connect: Connect) -> Peer {
         let peer = self.try_connect(connect);
@@ -84,7 +84,7 @@ impl World {
         peer
     }
 
-    /// Connects and subscribes.
+    /// Connects a client and subscribes to the filters.
     #[track_caller]
     pub(crate) fn subscriber(&mut self, connect: Connect, filters: &[(&str, u8)]) -> Peer {
         let version = connect.version;
@@ -103,7 +103,7 @@ impl World {
         connection.input = rest.to_vec();
     }
 
-    /// Everything that the server has sent.
+    /// Returns all bytes that the server has sent to this connection.
     pub(crate) fn take(&mut self, peer: Peer) -> Vec<u8> {
         let id = self.peers[peer.0].id;
         let mut all = Vec::new();
@@ -115,7 +115,7 @@ impl World {
         all
     }
 
-    /// The server has sent exactly this, and the connection is open.
+    /// Asserts that the server has sent exactly these packets and that the connection is open.
     #[track_caller]
     pub(crate) fn shows<P: Clone + Into<Vec<u8>>>(
         &mut self,
@@ -134,7 +134,7 @@ impl World {
         record(End::Server, version, statements);
     }
 
-    /// The server has sent exactly this, and has closed the connection.
+    /// Asserts that the server has sent exactly these bytes and has closed the connection.
     #[track_caller]
     pub(crate) fn shows_closed(&mut self, peer: Peer, statements: &str, expected: &[u8]) {
         let version = self.peers[peer.0].version;
@@ -144,7 +144,7 @@ impl World {
         record(End::Server, version, statements);
     }
 
-    /// Something else that was seen of this connection.
+    /// Asserts another observation about this connection, and records the statements.
     #[track_caller]
     pub(crate) fn proves<T: PartialEq + std::fmt::Debug>(
         &self,
@@ -166,12 +166,12 @@ impl World {
         self.broker.has_ended(self.peers[peer.0].id)
     }
 
-    /// The socket is gone.
+    /// Ends the connection without DISCONNECT.
     pub(crate) fn lose(&mut self, peer: Peer) {
         self.broker.remove(self.now, self.peers[peer.0].id);
     }
 
-    /// Time passes.
+    /// Advances the time, and handles the timeouts that become due.
     pub(crate) fn wait(&mut self, seconds: f64) {
         let end = self.now + Duration::from_secs_f64(seconds);
         while let Some(next) = self.broker.poll_timeout().filter(|next| *next <= end) {
@@ -182,7 +182,7 @@ impl World {
     }
 }
 
-/// The bytes of several packets.
+/// Returns the bytes of several packets.
 pub(crate) fn concat<P: Clone + Into<Vec<u8>>>(packets: &[P]) -> Vec<u8> {
     packets.iter().cloned().flat_map(Into::into).collect()
 }

@@ -1,5 +1,5 @@
-//! The server's end of a connection without the broker above it: extended authentication, and
-//! explanations (reason strings, user properties), which the broker has no use for.
+//! The server's end of a connection without the broker: extended authentication, and reason strings and user
+//! properties, which the broker does not use.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// CONNECT was sent.
+    /// Creates a connection that has received CONNECT.
     fn new(connect: Connect) -> Self {
         let now = Instant::now();
         let connection = Connection::server(Config::default(), now);
@@ -34,7 +34,7 @@ impl Machine {
         machine
     }
 
-    /// CONNECT was accepted.
+    /// Creates a connection that was accepted.
     fn accepted(connect: Connect) -> Self {
         let mut machine = Self::new(connect);
         machine.accept(ConnackProperties::default());
@@ -112,7 +112,7 @@ fn explained() -> AckProperties {
     }
 }
 
-/// The same as bytes.
+/// Returns the same properties as bytes.
 fn explanation() -> Vec<u8> {
     [text_property(0x1F, "why"), user_property("n", "v")].concat()
 }
@@ -215,7 +215,7 @@ fn a_client_may_authenticate_again_and_may_fail() {
     machine.connection.disconnect(machine.now, failed);
     machine.shows("5.0:MQTT-4.12.1-2", &[disconnect_code(0x87)]);
     assert!(machine.connection.has_ended());
-    // With another method it is an error.
+    // Another method than in CONNECT is an error.
     let mut machine = Machine::accepted(with_method("c"));
     machine.receive(auth(0x19, "other", "again"));
     machine.shows("5.0:U5-12 5.0:MQTT-4.12.1-2", &[disconnect_code(0x82)]);
@@ -242,7 +242,7 @@ fn after_a_refusal_the_identifier_means_a_new_message() {
     );
 }
 
-/// All answers that can have an explanation, sent by the server's application.
+/// Sends every packet of a server that can have a reason string and user properties.
 fn explain_everything(machine: &mut Machine) {
     let now = machine.now;
     machine.receive(publish(5, "a", "1").qos(1, 1));
@@ -269,7 +269,7 @@ fn explain_everything(machine: &mut Machine) {
     machine.authenticate(ReasonCode::ContinueAuthentication, "", true);
 }
 
-/// The same as bytes, with or without what explains.
+/// Returns the same packets as bytes, with these properties.
 fn everything(explanation: &[u8]) -> Vec<Vec<u8>> {
     let head = [text_property(0x15, "M"), text_property(0x16, "")].concat();
     let auth = [head, explanation.to_vec()].concat();
@@ -378,8 +378,8 @@ fn explanations_that_are_not_wanted_are_in_publish_connack_and_disconnect_only()
     );
 }
 
-/// The packets that an end of this library sends without explanations of its own, and those of a
-/// client: written through the same encoder, which leaves out what does not fit.
+/// Some of these packets never have a reason string or user properties in this library, and some are packets of a
+/// client. All packets use the same encoder, which leaves out properties that do not fit.
 #[test]
 fn the_encoder_leaves_out_what_does_not_fit() {
     use mqtt_codec::{PacketRef, ProtocolVersion::V5_0};

@@ -1,4 +1,4 @@
-//! CONNECT and CONNACK at the server, take-over, keep alive, DISCONNECT.
+//! CONNECT and CONNACK, session takeover, keep alive and DISCONNECT in the server.
 
 use mqtt_broker_core::Limits;
 
@@ -21,7 +21,7 @@ fn a_connect_of_the_right_form_is_accepted_with_connack_first() {
     }
 }
 
-/// A client may send before CONNACK came, and a server need not wait after it.
+/// A client may send packets before it has received CONNACK.
 #[test]
 fn packets_behind_connect_are_answered_in_order() {
     for version in [4, 5] {
@@ -139,7 +139,7 @@ fn bytes_behind_the_last_field_of_connect_are_malformed() {
     }
 }
 
-/// Fields that are flagged and missing, and fields that are there and not flagged, do not fit.
+/// The connect flags and the fields of CONNECT must agree: each flagged field must exist, and no other field may exist.
 #[test]
 fn flags_and_fields_of_connect_have_to_agree() {
     for version in [4, 5] {
@@ -163,7 +163,7 @@ fn flags_and_fields_of_connect_have_to_agree() {
     world.shows(peer, "", &[accepted(5, false)]);
 }
 
-/// MQTT 5.0, 4.13.1: the CONNACK that refuses a malformed CONNECT names the reason.
+/// MQTT 5.0, section 4.13.1: the CONNACK that rejects a malformed CONNECT has the reason code.
 #[test]
 fn a_connack_names_what_is_wrong_with_a_connect_of_5_0() {
     let twice = [four(0x11, 1), four(0x11, 1)].concat();
@@ -205,7 +205,7 @@ fn an_empty_client_identifier_gets_one_of_its_own() {
     let mut world = World::new();
     let peer = world.try_connect(connect(4, ""));
     world.shows(peer, "", &[accepted(4, false)]);
-    // Another one is another client: nobody is taken over.
+    // A second client without an identifier gets another identifier, so it takes over no session.
     let other = world.try_connect(connect(4, ""));
     world.shows(other, "3.1.1:MQTT-3.1.3-6", &[accepted(4, false)]);
     world.send(peer, pingreq());
@@ -243,7 +243,7 @@ fn an_empty_client_identifier_gets_one_of_its_own() {
 
 #[test]
 fn a_client_identifier_that_is_refused_gets_its_code() {
-    // 3.1.1 has a rule that refuses one, above; 5.0 has none here but for text that is not allowed.
+    // The test above covers 3.1.1. In 5.0 this broker rejects an identifier only if its text is not permitted.
     let mut world = World::new();
     let peer = world.try_connect(connect(5, "a\u{1}"));
     world.shows_closed(
@@ -253,7 +253,7 @@ fn a_client_identifier_that_is_refused_gets_its_code() {
     );
 }
 
-/// Nothing that is behind a CONNECT that was refused has an effect.
+/// Packets after a rejected CONNECT have no effect.
 #[test]
 fn what_follows_a_refused_connect_is_not_processed() {
     for version in [4, 5] {
@@ -273,7 +273,7 @@ fn what_follows_a_refused_connect_is_not_processed() {
 
 #[test]
 fn who_has_no_right_is_refused_and_closed() {
-    // Anonymous clients are not allowed on this listener.
+    // This listener rejects anonymous clients.
     for (version, connack) in [(4, &[0x20, 2, 0, 5][..]), (5, &[0x20, 3, 0, 0x87, 0])] {
         let mut world = World::strict();
         let peer = world.try_connect(connect(version, "c"));
@@ -329,7 +329,7 @@ fn silence_of_one_and_a_half_times_keep_alive_ends_the_connection() {
             "3.1.1:MQTT-3.1.2-24 5.0:MQTT-3.1.2-22",
             &goodbye(version, 0x8D),
         );
-        // As if the network had failed: the will is published.
+        // The server acts as if the network had failed, so it publishes the will.
         world.shows(watcher, "", &[publish(5, "w", "gone")]);
     }
 }
@@ -365,7 +365,7 @@ fn pingreq_is_answered() {
     }
 }
 
-/// A server of 5.0 that ends a connection says so and sends nothing more.
+/// A server of 5.0 sends DISCONNECT before it ends a connection, and nothing after it.
 #[test]
 fn nothing_follows_a_disconnect_of_the_server() {
     let mut world = World::new();
@@ -382,8 +382,7 @@ fn nothing_follows_a_disconnect_of_the_server() {
     );
 }
 
-/// Reason strings and user properties are left out anyway: a server that sends none is within any
-/// Maximum Packet Size with its answers.
+/// This server sends no reason strings and user properties, so its answers fit into any Maximum Packet Size.
 #[test]
 fn answers_fit_into_a_tiny_maximum_packet_size() {
     let mut world = World::with(Limits::default());
@@ -393,7 +392,8 @@ fn answers_fit_into_a_tiny_maximum_packet_size() {
     world.send(peer, subscribe(5, 1, &[("a", 1), (&long, 1)]));
     world.shows(peer, "5.0:MQTT-3.1.2-24", &[suback(5, 1, &[1, 1])]);
     world.send(peer, publish(5, "a", "0123456789").qos(1, 1));
-    // 20 bytes of PUBLISH would be 1 + 1 + 3 + 2 + 1 + 10 = 18; two more are too many.
+    // This PUBLISH has 1 + 1 + 3 + 2 + 1 + 10 = 18 bytes, with properties. The next one has 21 bytes, and the limit is
+    // 20.
     world.shows(
         peer,
         "5.0:MQTT-3.1.2-24",
@@ -409,7 +409,7 @@ fn answers_fit_into_a_tiny_maximum_packet_size() {
         "5.0:MQTT-3.1.2-24 5.0:MQTT-3.1.2-25",
         &[ack(PUBACK, 2)],
     );
-    // As if it had been delivered: what comes next is sent.
+    // The server discards the large message as if it had delivered it [MQTT-3.1.2-25], and sends the next one.
     world.send(peer, publish(5, "a", "y").qos(1, 3));
     world.shows(
         peer,
@@ -418,7 +418,8 @@ fn answers_fit_into_a_tiny_maximum_packet_size() {
     );
 }
 
-/// Nothing may come before CONNACK, and a CONNACK that is too large may not come.
+/// If the CONNACK exceeds the Maximum Packet Size of the client, the server can only close the connection: it may send
+/// no other packet first.
 #[test]
 fn a_client_that_takes_no_connack_is_closed() {
     let mut world = World::new();
@@ -426,7 +427,8 @@ fn a_client_that_takes_no_connack_is_closed() {
     world.shows_closed(peer, "5.0:MQTT-3.2.0-1 5.0:MQTT-3.1.2-24", &[]);
 }
 
-/// An alias is longer than a very short name: the message is sent all the same.
+/// A topic alias makes the first message longer. The server sends a message without the alias if it would not fit
+/// otherwise.
 #[test]
 fn an_alias_does_not_make_a_message_too_large() {
     let mut world = World::new();

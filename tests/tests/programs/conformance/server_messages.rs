@@ -1,9 +1,9 @@
-//! PUBLISH at the server: QoS, order, windows, topic aliases, properties, expiry.
+//! PUBLISH in the server: QoS, order, windows, topic aliases, properties and expiry.
 
 use super::bytes::*;
 use super::server::World;
 
-/// Each QoS has its answer, and the identifiers are echoed.
+/// The server answers each QoS with its acknowledgement and echoes the packet identifier.
 #[test]
 fn a_message_is_answered_as_its_qos_says() {
     for version in [4, 5] {
@@ -32,7 +32,8 @@ fn a_message_is_answered_as_its_qos_says() {
             "5.0:MQTT-4.3.3-11 5.0:MQTT-2.2.1-5 3.1.1:MQTT-4.3.3-2 5.0:MQTT-3.7.2-1",
             &[ack(PUBCOMP, 259)],
         );
-        // The subscriber has all three, first sends: DUP 0, an identifier of its own only above QoS 0.
+        // The subscriber gets all three messages for the first time: with DUP 0, and with a packet identifier only for
+        // QoS 1 and 2.
         world.shows(
             watcher,
             "3.1.1:MQTT-2.3.1-5 5.0:MQTT-2.2.1-2 3.1.1:MQTT-4.3.1-1 5.0:MQTT-4.3.1-1 \
@@ -102,7 +103,7 @@ fn a_message_of_qos_2_is_delivered_once_however_often_it_comes() {
             "3.1.1:MQTT-4.3.3-2 5.0:MQTT-4.3.3-12",
             &[publish(version, "a", "y").qos(2, 2)],
         );
-        // A PUBREL for nothing is answered, so that the peer can finish.
+        // A PUBREL with an unknown packet identifier is answered, so that the peer can finish the exchange.
         world.send(peer, ack(PUBREL, 9));
         let unknown = if version == 5 {
             ack_code(PUBCOMP, 9, 0x92)
@@ -128,7 +129,7 @@ fn the_sender_of_qos_2_says_pubrel_after_pubrec() {
              3.1.1:MQTT-3.6.1-1 5.0:MQTT-3.6.1-1 3.1.1:MQTT-2.2.2-1",
             &[ack(PUBREL, 2)],
         );
-        // Again for each PUBREC; and with its own code where there is no such message.
+        // The server answers each further PUBREC. For an unknown message the answer has its own reason code.
         world.send(peer, ack(PUBREC, 2));
         world.send(peer, ack(PUBCOMP, 2));
         world.send(peer, ack(PUBREC, 2));
@@ -171,7 +172,7 @@ fn messages_keep_their_order() {
     }
 }
 
-/// A message that is never acknowledged keeps its identifier, and the others go on.
+/// A message that is never acknowledged keeps its packet identifier. Other messages use other identifiers.
 #[test]
 fn skips_packet_identifiers_in_use() {
     let mut world = World::new();
@@ -185,7 +186,7 @@ fn skips_packet_identifiers_in_use() {
         world.send(peer, ack(PUBACK, number));
     };
     (2..=65535).for_each(|number| send(number, ""));
-    // 1 is in use.
+    // Packet identifier 1 is in use.
     send(2, "5.0:MQTT-2.2.1-4 5.0:MQTT-4.3.2-1");
     (3..=65535).for_each(|number| send(number, ""));
     send(2, "5.0:MQTT-2.2.1-4");
@@ -197,7 +198,7 @@ fn skips_packet_identifiers_in_use() {
     }
 }
 
-/// The window of the client: no more than Receive Maximum, and nothing else waits.
+/// The server sends no more messages than Receive Maximum, but delays no other packets.
 #[test]
 fn the_receive_maximum_of_a_client_holds_for_publish_alone() {
     let mut world = World::new();
@@ -214,7 +215,7 @@ fn the_receive_maximum_of_a_client_holds_for_publish_alone() {
             publish(5, "a", "2").qos(2, 2),
         ],
     );
-    // QoS 0, and all other packets.
+    // Messages of QoS 0 and all other packets are sent.
     world.send(sender, publish(5, "a", "now"));
     world.send(
         peer,
@@ -230,7 +231,7 @@ fn the_receive_maximum_of_a_client_holds_for_publish_alone() {
             ack(PUBREL, 1),
         ],
     );
-    // PUBCOMP, and a PUBREC that refuses, give one back each; one for nothing does not.
+    // PUBCOMP, and a PUBREC with an error, end an exchange. An acknowledgement of an unknown identifier does not.
     world.send(peer, ack(PUBCOMP, 9));
     world.send(peer, ack(PUBACK, 9));
     world.shows::<Vec<u8>>(peer, "5.0:MQTT-4.9.0-2", &[]);
@@ -363,7 +364,7 @@ fn a_message_that_waits_too_long_is_not_delivered_and_the_time_left_is_told() {
     );
 }
 
-/// Once PUBLISH was sent the exchange is finished, expired or not.
+/// After PUBLISH was sent, the exchange is finished even if the message has expired.
 #[test]
 fn an_exchange_under_way_does_not_expire() {
     let mut world = World::new();
@@ -397,7 +398,7 @@ fn an_exchange_under_way_does_not_expire() {
             ack(PUBREL, 2),
         ],
     );
-    // And at the receiver's end: what has expired when it comes is answered all the same.
+    // The receiver also answers a message that has expired when it arrives.
     world.send(
         sender,
         publish(5, "a", "y").property(&four(0x02, 0)).qos(2, 9),
@@ -409,7 +410,7 @@ fn an_exchange_under_way_does_not_expire() {
     world.proves(sender, "5.0:MQTT-4.3.3-13", last, expected);
 }
 
-/// With and without the subscription there is a code that says so.
+/// Without a subscriber the reason code is 0x10, No matching subscribers.
 #[test]
 fn a_message_that_nobody_wants_is_acknowledged_with_its_code() {
     let mut world = World::new();
@@ -423,7 +424,7 @@ fn a_message_that_nobody_wants_is_acknowledged_with_its_code() {
     );
 }
 
-/// DUP of the publisher says nothing about what the server sends.
+/// The DUP flag of the publisher does not determine the DUP flag towards subscribers.
 #[test]
 fn dup_is_not_copied() {
     for version in [4, 5] {
@@ -439,7 +440,8 @@ fn dup_is_not_copied() {
     }
 }
 
-/// 3.1.1 cannot say that a message is refused: it is acknowledged, or the connection is closed.
+/// In 3.1.1 an acknowledgement cannot reject a message. The server must acknowledge the message or close the
+/// connection.
 #[test]
 fn a_topic_that_may_not_be_published_to_is_acknowledged_and_dropped() {
     let mut world = World::new();

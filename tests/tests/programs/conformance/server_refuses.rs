@@ -1,11 +1,11 @@
-//! Packets that are wrong, at the server: the connection ends, and in 5.0 says why.
+//! Invalid packets in the server: the server ends the connection, and in 5.0 sends the reason.
 
 use mqtt_broker_core::Limits;
 
 use super::bytes::*;
 use super::server::World;
 
-/// Sends the bytes on an accepted connection, which has to end with this code in 5.0.
+/// Sends the bytes on an accepted connection. In 5.0 the server must end the connection with this reason code.
 #[track_caller]
 fn refuses(version: u8, statements: &str, bytes: impl Into<Vec<u8>>, code: u8) {
     let mut world = World::new();
@@ -13,7 +13,7 @@ fn refuses(version: u8, statements: &str, bytes: impl Into<Vec<u8>>, code: u8) {
     let peer = world.connect(connect(version, "c"));
     world.send(peer, bytes);
     world.shows_closed(peer, statements, &goodbye(version, code));
-    // And nothing happened to anybody else.
+    // The other client notices nothing.
     world.shows::<Vec<u8>>(bystander, "", &[]);
 }
 
@@ -31,7 +31,7 @@ fn reserved_flags_of_the_fixed_header_are_malformed() {
                 0xE0 => " 3.1.1:MQTT-3.14.1-1 5.0:MQTT-3.14.1-1",
                 _ => "",
             };
-            // Refused before the rest of the packet is there.
+            // The server rejects the first byte without waiting for the rest of the packet.
             refuses(version, &format!("{general}{statement}"), vec![first], 0x81);
         }
         if version == 5 {
@@ -101,7 +101,7 @@ fn a_packet_that_is_too_short_or_too_long_is_malformed() {
         for bytes in long {
             refuses(version, "3.1.1:U3-03", bytes, 0x81);
         }
-        // A topic name that is longer than its packet.
+        // The length of the topic name exceeds the packet.
         refuses(
             version,
             "3.1.1:U3-03 5.0:U5-25",
@@ -119,7 +119,7 @@ fn a_remaining_length_of_five_bytes_or_more_than_needed_is_malformed() {
         refuses(version, "", vec![0x30, 0xFF, 0xFF, 0xFF, 0xFF], 0x81);
     }
     refuses(5, "5.0:MQTT-1.5.5-1", vec![0xC0, 0x80, 0x00], 0x81);
-    // The same for a Property Length, and for a Subscription Identifier.
+    // A Property Length and a Subscription Identifier that have more bytes than necessary.
     let long_length = [&[0, 1, b'a'][..], &[0x80, 0], b"x"].concat();
     refuses(5, "5.0:MQTT-1.5.5-1", packet(0x30, &long_length), 0x81);
     let long_identifier = subscribe_with(5, 1, &[0x0B, 0x81, 0], &[("a", 0)]);
@@ -328,7 +328,7 @@ fn a_packet_above_the_maximum_packet_size_is_refused_before_it_is_there() {
     }
 }
 
-/// What a broker that had no memory for it would do.
+/// A packet that announces 256 MiB closes its connection, as a broker without enough memory would do.
 #[test]
 fn a_request_that_would_take_too_much_closes_that_connection_alone() {
     let mut world = World::new();

@@ -1,4 +1,4 @@
-//! Retained messages, and the RETAIN flag of what is sent.
+//! Retained messages, and the RETAIN flag of the messages that the server sends.
 
 use super::bytes::*;
 use super::server::World;

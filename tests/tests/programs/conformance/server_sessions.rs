@@ -1,4 +1,4 @@
-//! What a server keeps of a session, for how long, and what it sends again.
+//! The session state in the server: its content, its expiry, and the packets that the server resends.
 
 use super::bytes::*;
 use super::server::World;
@@ -58,7 +58,7 @@ fn a_clean_session_starts_without_what_was_before_and_ends_with_its_connection()
             &[suback(version, 1, &[1])],
         );
         world.lose(clean);
-        // In 5.0 a session without expiry interval ends with its connection.
+        // In 5.0 a session without a Session Expiry Interval ends with its connection.
         let again = world.try_connect(connect(version, "c").lasting());
         world.send(again, publish(version, "b", "x"));
         world.shows(
@@ -118,8 +118,8 @@ fn the_session_is_there_as_long_as_the_connection() {
     }
 }
 
-/// PUBLISH and PUBREL that were not answered come again, in order, with their identifiers and DUP;
-/// nothing else does.
+/// The server resends unacknowledged PUBLISH and PUBREL packets in order, with their packet identifiers and DUP, and no
+/// other packets.
 #[test]
 fn what_was_not_acknowledged_is_sent_again_on_the_next_connection_only() {
     for version in [4, 5] {
@@ -171,7 +171,7 @@ fn what_was_not_acknowledged_is_sent_again_on_the_next_connection_only() {
     }
 }
 
-/// A PUBACK or PUBREC of 0x80 or more ends the exchange too.
+/// A PUBACK or PUBREC with a reason code of 0x80 or more also ends the exchange.
 #[test]
 fn what_was_refused_is_not_sent_again() {
     let mut world = World::new();
@@ -189,7 +189,7 @@ fn what_was_refused_is_not_sent_again() {
     world.shows(peer, "5.0:MQTT-4.4.0-2", &[accepted(5, true)]);
 }
 
-/// The identifiers of QoS 2 that were received survive too.
+/// The packet identifiers of received QoS 2 messages are session state, too.
 #[test]
 fn a_repeat_on_the_next_connection_is_not_delivered_again() {
     for version in [4, 5] {
@@ -231,7 +231,7 @@ fn retained_messages_are_no_part_of_a_session() {
     }
 }
 
-/// Aliases are of one connection, in both directions.
+/// Topic aliases belong to one connection, in both directions.
 #[test]
 fn topic_aliases_do_not_outlive_the_connection() {
     let mut world = World::new();

@@ -1,4 +1,4 @@
-//! SUBSCRIBE and UNSUBSCRIBE at the server, who gets what, and shared subscriptions.
+//! SUBSCRIBE and UNSUBSCRIBE in the server, the messages that subscribers get, and shared subscriptions.
 
 use super::bytes::*;
 use super::server::World;
@@ -8,7 +8,7 @@ fn subscribe_is_answered_with_a_code_for_each_filter_in_order() {
     for version in [4, 5] {
         let mut world = World::new();
         let peer = world.connect(connect(version, "c"));
-        // Deeper than the server takes: refused, and only this one.
+        // The server rejects a topic filter with too many levels, and accepts the other filters of the packet.
         let deep = "a/".repeat(300);
         let filters = [("a", 2), ("b/+", 0), (&deep, 1), ("c/#", 1)];
         world.send(peer, subscribe(version, 258, &filters));
@@ -116,7 +116,7 @@ fn a_message_carries_the_identifiers_of_all_subscriptions_that_have_one() {
         (body[5], properties),
         (5, vec![0x0B, 1, 0x0B, 200, 1]),
     );
-    // Replacing a subscription replaces its identifier.
+    // A subscription that replaces another one also replaces its Subscription Identifier.
     world.send(peer, subscribe(5, 1, &[("a/#", 0)]));
     world.take(peer);
     world.send(peer, publish(5, "a/b/c", "x"));
@@ -234,7 +234,7 @@ fn a_shared_subscription_gives_each_message_to_one_member() {
     for number in 1..=4 {
         world.send(sender, publish(5, "a", &number.to_string()).qos(2, number));
     }
-    // Each with what it was granted.
+    // Each member gets the message with the QoS that it was granted.
     world.shows(
         one,
         "5.0:MQTT-4.8.2-3",
@@ -248,7 +248,8 @@ fn a_shared_subscription_gives_each_message_to_one_member() {
             publish(5, "a", "4").qos(2, 2),
         ],
     );
-    // Shared and plain are two subscriptions, and unsubscribing from one leaves the other.
+    // A shared and a plain subscription to the same filter are two subscriptions, and UNSUBSCRIBE ends only one of
+    // them.
     world.send(one, subscribe(5, 1, &[("a", 0)]));
     world.send(one, unsubscribe(5, 2, &["$share/g/a"]));
     world.take(one);
@@ -286,7 +287,7 @@ fn a_message_of_a_share_that_was_begun_stays_with_its_member() {
         ],
     );
     world.shows::<Vec<u8>>(two, "5.0:MQTT-4.8.2-4", &[]);
-    // Its session ends before it is finished: nobody else gets it.
+    // The session of this member ends before the exchange is finished. No other member gets the message.
     world.lose(one);
     world.wait(101.0);
     world.shows::<Vec<u8>>(two, "5.0:MQTT-4.8.2-5", &[]);

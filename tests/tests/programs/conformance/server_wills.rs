@@ -1,9 +1,9 @@
-//! Wills: when they are published, and when not.
+//! Wills in the server: the events that publish a will, and those that delete it.
 
 use super::bytes::*;
 use super::server::World;
 
-/// A world with a watcher of all wills.
+/// Creates a server with a client that subscribes to all wills.
 fn watched(version: u8) -> (World, super::server::Peer) {
     let mut world = World::new();
     let watcher = world.subscriber(connect(version, "watcher"), &[("w/#", 2)]);
@@ -23,7 +23,7 @@ fn a_will_is_published_when_the_connection_is_lost() {
                 "3.1.1:MQTT-3.1.2-8 3.1.1:MQTT-3.1.2-9 5.0:MQTT-3.1.2-7 5.0:MQTT-3.1.2-8",
                 &[publish(version, "w/c", "gone").qos(qos, 1)],
             );
-            // Once: the next connection without a will has none.
+            // The will is published once: the next connection has no will.
             let peer = world.connect(connect(version, "c"));
             world.lose(peer);
             world.shows::<Vec<u8>>(
@@ -102,7 +102,7 @@ fn take_over_publishes_the_will_unless_the_session_goes_on_with_a_delay() {
     world.connect(delayed.clone()); // with the same will, which is a new one
     world.wait(1000.0);
     world.shows::<Vec<u8>>(watcher, "5.0:MQTT-3.1.3-9", &[]);
-    // A clean start ends the session, and so the delay.
+    // A clean start ends the session, and so the will delay.
     world.connect(delayed);
     world.connect(connect(5, "c"));
     world.shows(watcher, "5.0:MQTT-3.1.2-8", &[publish(5, "w/c", "gone")]);
@@ -110,7 +110,7 @@ fn take_over_publishes_the_will_unless_the_session_goes_on_with_a_delay() {
 
 #[test]
 fn a_will_waits_for_its_delay_or_for_the_end_of_the_session() {
-    // Expiry, delay, when it is due.
+    // Session Expiry Interval, Will Delay Interval, and the time at which the will is due.
     for (expiry, delay, due) in [
         (100, 10, 10.0),
         (5, 10, 5.0),
@@ -193,7 +193,7 @@ fn properties_of_a_will_are_published_in_order() {
     );
 }
 
-/// A topic that strict clients refuse; 3.1.1 has no return code for it.
+/// The topic of the will is not permitted, and 3.1.1 has no return code for that.
 #[test]
 fn a_connect_without_a_fitting_return_code_is_closed_without_connack() {
     for (version, connack) in [(4, &[][..]), (5, &[0x20, 3, 0, 0x90, 0])] {

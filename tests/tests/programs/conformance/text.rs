@@ -1,10 +1,11 @@
-//! UTF-8 strings at both ends: what is refused in each string of each packet, and what is kept.
+//! UTF-8 strings in both ends: texts that are rejected in each string of each packet, and texts that are preserved.
 
 use super::bytes::*;
 use super::client::{Client, options};
 use super::server::World;
 
-/// Ill-formed: an overlong form, a surrogate, a stray byte, above U+10FFFF, cut short.
+/// Ill-formed UTF-8: an overlong form, a surrogate, a stray byte, a character above U+10FFFF, and a truncated
+/// character.
 const ILL_FORMED: [&[u8]; 5] = [
     b"a\xC0\x80",
     b"a\xED\xA0\x80",
@@ -13,7 +14,7 @@ const ILL_FORMED: [&[u8]; 5] = [
     b"a\xE2\x82",
 ];
 
-/// Packets of a client with such a string in each place where one can be.
+/// Returns packets of a client with this string in each place where a packet can have a string.
 fn of_client(version: u8, bad: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let options = |body: Vec<u8>, extra: &[u8]| [body, extra.to_vec()].concat();
     let filters = |first: u8| {
@@ -78,7 +79,7 @@ fn ill_formed_strings_and_u0000_end_the_connection_at_the_client() {
         let zero = "3.1.1:MQTT-1.5.3-2 3.1.1:MQTT-4.7.3-2 5.0:MQTT-1.5.4-2 5.0:MQTT-4.7.3-2";
         let bad = ILL_FORMED.iter().map(|bad| (well_formed, *bad));
         for (statements, bad) in bad.chain([(zero, &b"a\0b"[..])]) {
-            // Those of them that a server sends too.
+            // A server can also send the PUBLISH packets of this list.
             for (more, packet) in of_client(version, bad) {
                 if packet[0] & 0xF0 == 0x30 {
                     let mut client = Client::connected(options(version));

@@ -1,4 +1,4 @@
-//! Bytes over TCP: the programs speak over an ordered, lossless stream in both directions.
+//! The programs use TCP, which is an ordered, lossless stream of bytes in both directions.
 
 use tests::{Broker, Program, RawClient};
 

@@ -1,4 +1,4 @@
-//! MQTT over WebSocket: binary frames whose borders mean nothing, and the subprotocol `mqtt`.
+//! MQTT over WebSocket: packets in binary frames of any length, and the subprotocol `mqtt`.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use super::record::{End, hex, proves};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-/// The other end: it reads heads and frames, and sends what it is told.
+/// The other end of a WebSocket connection: it reads HTTP heads and frames, and sends the bytes of a test.
 struct Wire(TcpStream);
 
 impl Wire {
@@ -26,7 +26,7 @@ impl Wire {
         bytes
     }
 
-    /// The head of an HTTP message.
+    /// Reads the head of an HTTP message.
     fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -35,7 +35,7 @@ impl Wire {
         String::from_utf8(head).unwrap()
     }
 
-    /// The first byte of the next frame, and its payload, without its mask.
+    /// Reads a frame. Returns its first byte and its payload without the mask.
     fn frame(&mut self) -> (u8, Vec<u8>) {
         let start = self.read(2);
         let mask = match start[1] & 0x80 {
@@ -55,13 +55,13 @@ impl Wire {
         self.0.write_all(bytes).unwrap();
     }
 
-    /// A client's frame, with a mask that changes nothing.
+    /// Sends a frame of a client. The mask is zero, so the payload is unchanged.
     fn send_masked(&mut self, first: u8, payload: &[u8]) {
         self.send(&[&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat());
     }
 }
 
-/// A connection to the broker that has shaken hands; and the answer.
+/// Opens a connection to the broker after the WebSocket handshake. Returns the answer of the broker, too.
 fn open(broker: &Broker) -> (Wire, String) {
     let mut wire = Wire::new(TcpStream::connect(broker.address()).unwrap());
     let request = format!(
@@ -81,7 +81,7 @@ fn the_server_selects_mqtt_and_reads_across_frames() {
         let statements = "3.1.1:MQTT-6.0.0-4 5.0:MQTT-6.0.0-4";
         let selects = head.contains("\r\nSec-WebSocket-Protocol: mqtt\r\n");
         proves(End::Server, version, statements, selects, true);
-        // CONNECT and half of PINGREQ, and the other half.
+        // The first frame has CONNECT and the first half of PINGREQ, the second frame has the other half.
         let packets = [&Vec::from(connect(version, "ws"))[..], &[0xC0]].concat();
         wire.send_masked(0x82, &packets);
         wire.send_masked(0x82, &[0]);
@@ -162,7 +162,7 @@ fn the_client_offers_mqtt_reads_across_frames_and_closes_at_text() {
             (first, connect[0]),
             (0x82, 0x10),
         );
-        // CONNACK in a frame for each byte: understood if PUBLISH follows.
+        // CONNACK arrives in frames of one byte. The client then sends PUBLISH if it has decoded the CONNACK.
         for byte in accepted(version, false).iter() {
             wire.send(&[0x82, 1, *byte]);
         }

@@ -1,4 +1,4 @@
-//! Relative links of Markdown pages, and the headings that they lead to.
+//! Finds the relative links of Markdown pages and the headings to which they lead.
 
 use std::fs;
 use std::path::Path;

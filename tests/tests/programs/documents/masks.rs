@@ -1,12 +1,13 @@
-//! Makes output comparable: parts that differ from run to run get one spelling, in the document and in the output.
+//! Makes outputs comparable. Parts that differ from run to run are replaced by one spelling, in the document and in the
+//! output.
 
 use std::sync::OnceLock;
 
 use regex_lite::Regex;
 
-/// The parts that vary, and their common spelling. `docs/README.md` lists them for authors.
+/// The parts that vary, and the spelling that replaces them. `docs/README.md` lists them for authors.
 const MASKS: &[(&str, &str)] = &[
-    // Started by root, the broker says so; started by another user, it does not.
+    // The broker prints this line only if root has started it.
     (r"(?m)^\S+ The broker runs as root\..*\n", ""),
     (
         r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?([+-]\d{4}|Z)?",
@@ -17,7 +18,7 @@ const MASKS: &[(&str, &str)] = &[
     (r" *\b\d+\.\d{6}\b", "SECONDS"),
     (r"\b\d{10}(\.\d+)?\b", "TIME"),
     (r"auto-[0-9A-Fa-f-]{36}", "auto-IDENTIFIER"),
-    // A shell without a terminal names the line and the process.
+    // A shell without a terminal prints the line and the process of a killed command.
     (r"(?m)^.*bash: line \d+: +\d+ Killed .*$", "Killed"),
     // The port of a client's end of a connection.
     (r"(127\.0\.0\.1|\[::1\]):\d{5}\b", "$1:PORT"),

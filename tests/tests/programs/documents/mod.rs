@@ -1,12 +1,12 @@
-//! The documents, compared with the programs. Each `console` block of the README and of `docs/` is run and its output
-//! compared, and each relative link leads to a file and a heading that exist.
+//! Compares the documents with the programs. Each `console` block of the README and of `docs/` is run, and its output
+//! is compared. Each relative link must lead to an existing file and heading.
 //!
 //! `docs/README.md` states the convention for authors: the marks of a block, the ports that are replaced and the parts
 //! that are masked. `page.rs` reads the blocks, `session.rs` and `terminal.rs` run them in shells, `masks.rs` masks the
 //! parts that vary, `links.rs` checks the links, and `comments.rs` the first words of doc comments. The lists of
 //! directives and options are checked beside their tables, in the unit tests of `mqtt-broker` and `mqtt-cli`.
 
-// The blocks are typed into bash.
+// The blocks are commands for bash.
 #![cfg(unix)]
 
 mod comments;
@@ -128,7 +128,7 @@ fn relative_links_lead_to_files_and_headings() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-/// Pages that lead developers to files name them from the top level, in code.
+/// Pages for developers name files in code, with their paths from the top level.
 #[test]
 fn files_that_the_pages_for_developers_name_exist() {
     let mut count = 0;
@@ -155,7 +155,7 @@ fn each_page_of_the_documents_is_in_the_index() {
             continue;
         };
         let link = format!("({})", name.display());
-        // A page of docs/ links the generated tables, which may be absent.
+        // The generated tables may be absent.
         let is_exempt = name == Path::new("README.md") || name.starts_with("generated");
         let is_listed = is_exempt || index.contains(&link);
         assert!(is_listed, "docs/README.md does not link {name:?}");

@@ -1,4 +1,4 @@
-//! The fenced blocks of a Markdown page, and what their marks mean. `docs/README.md` describes the marks.
+//! Parses the fenced blocks of a Markdown page and their marks. `docs/README.md` describes the marks.
 
 /// A fenced block that the test uses.
 #[derive(Debug)]
@@ -6,13 +6,13 @@ pub(crate) enum Block {
     /// Commands and their output in one of the terminals of the page.
     Console {
         terminal: String,
-        /// The last command keeps running after the block.
+        /// Set if the last command keeps running after the block.
         stays: bool,
-        /// A program that is not always installed.
+        /// A program that is not always installed. Without it the block is skipped.
         needs: Option<String>,
         steps: Vec<Step>,
     },
-    /// A file that the reader is told to write.
+    /// A file that the reader has to write.
     File { name: String, text: String },
     /// Commands for the reader only, with the reason why the test cannot run them.
     NotRun {
@@ -27,11 +27,11 @@ pub(crate) enum Block {
 pub(crate) struct Step {
     pub(crate) action: Action,
     pub(crate) output: String,
-    /// Line of the page, for messages.
+    /// The line of the page, for error messages.
     pub(crate) line: usize,
 }
 
-/// What the reader does in a terminal.
+/// The action of the reader in a terminal.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Types a command, which may have several lines.

@@ -1,4 +1,5 @@
-//! The run of one page: a temporary folder, its terminals, and the ports that take the place of those in the text.
+//! The run of one page: a temporary folder, the terminals of the page, and the free ports that replace the ports of the
+//! text.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,15 +13,16 @@ use super::masks::mask;
 use super::page::{Action, Block, Step};
 use super::terminal::{Ended, Terminal};
 
-/// The ports that the documents use. Each is replaced by a free one in commands and files, and put back in output.
+/// The ports that the documents use. In commands and files each is replaced by a free port, and in output the free port
+/// is replaced by it.
 const PORTS: &[u16] = &[1883, 1884, 8080, 8883];
 
-/// Our programs, which connect to or listen on port 1883 if no argument says otherwise.
+/// Our programs, which use port 1883 if no argument sets another port.
 const PROGRAMS: &[&str] = &["rpub", "rsub", "rrr", "rbroker"];
 
 /// One page that is being run.
 pub(crate) struct Session {
-    /// Dropped first: the programs end before their folder goes.
+    /// The first field, because the programs must end before their folder is removed.
     terminals: BTreeMap<String, Terminal>,
     folder: TempDir,
     ports: Vec<(u16, u16)>,
@@ -121,7 +123,8 @@ impl Session {
             .collect()
     }
 
-    /// Waits until a program that keeps running has started: a broker answers, or has a further client that subscribed.
+    /// Waits until a program that keeps running has started: a broker answers `rbroker status`, or has one more client
+    /// that has subscribed.
     fn wait_for_change(
         &self,
         before: &BTreeMap<String, String>,
@@ -151,7 +154,7 @@ impl Session {
         self.ports.iter().fold(text.to_owned(), replace)
     }
 
-    /// Makes a program available that is not always installed, and returns `true` if it is.
+    /// Provides a program that is not always installed. Returns `false` if it is missing.
     fn provide(&self, name: &str) -> bool {
         if name != "paho" {
             return find(name).is_some();
@@ -178,7 +181,8 @@ fn number(port: u16) -> Regex {
     Regex::new(&format!(r"\b{port}\b")).expect("a number is a valid pattern")
 }
 
-/// Returns the number of subscriptions in the output of `rbroker status --json`; nothing if no broker answered.
+/// Returns the number of subscriptions in the output of `rbroker status --json`. The result is empty if no broker
+/// answered.
 fn subscriptions(status: &str) -> String {
     let number = |name: &str| {
         let (_, rest) = status.split_once(name)?;
@@ -188,7 +192,8 @@ fn subscriptions(status: &str) -> String {
     number("\"subscriptions\"").unwrap_or_default().to_owned()
 }
 
-/// Writes a program that runs ours at a free port if no argument names a port, URL, socket or configuration.
+/// Writes a script that runs our program, with a free port unless an argument names a port, URL, socket or
+/// configuration.
 fn write_wrapper(path: &Path, name: &str, port: u16) {
     let program = programs().join(name);
     let program = program.display();

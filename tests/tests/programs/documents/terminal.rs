@@ -1,4 +1,4 @@
-//! A shell that commands are typed into, with standard output and standard error as one stream.
+//! A shell in which the commands of a page run. Standard output and standard error are one stream.
 
 use std::io::Write;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::masks::matches;
 /// The shell prints this line after each command.
 const MARK: &str = "--- the command has ended ---";
 
-/// Says if a command has to end before its output is compared.
+/// Selects if a command must end before its output is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     Yes,
@@ -45,7 +45,7 @@ impl Terminal {
             .folder(&folder.join("work"))
             .in_own_group()
             .start_with_input();
-        // The shell survives the Ctrl-C that ends its command.
+        // The shell must survive the Ctrl-C that ends its command.
         input
             .write_all(b"exec 2>&1; trap : INT; status=0\n")
             .expect("the shell reads");
@@ -57,7 +57,7 @@ impl Terminal {
         }
     }
 
-    /// Starts a command. `$?` in it is the status of the command before.
+    /// Starts a command. In the command, `$?` is the status of the previous command.
     pub(crate) fn type_command(&mut self, command: &str) -> Result<(), String> {
         if self.is_busy {
             return Err("the command before it still runs".to_owned());
@@ -78,7 +78,7 @@ impl Terminal {
         Ok(())
     }
 
-    /// Checks that a command runs, whose further output is expected.
+    /// Checks that a command is running, because more of its output is expected.
     pub(crate) fn watch(&self) -> Result<(), String> {
         if self.is_busy {
             Ok(())
@@ -87,7 +87,7 @@ impl Terminal {
         }
     }
 
-    /// Waits until the output since the last comparison is what the document shows.
+    /// Waits until the output since the last comparison equals the text of the document.
     pub(crate) fn expect(
         &mut self,
         shown: &str,
@@ -122,7 +122,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // Programs in the background belong to the group of the shell.
+        // Programs in the background belong to the process group of the shell.
         self.shell.signal_group("KILL");
     }
 }

@@ -1,4 +1,4 @@
-//! Runs rows with both sets of tools and compares what can be seen of them.
+//! Runs rows with both sets of tools and compares the results.
 
 use std::fmt::Debug;
 use std::os::unix::fs::symlink;
@@ -9,18 +9,18 @@ use tests::{Broker, From, Kind, Program, Proxy, find, has_mosquitto, programs};
 use super::packets::packets;
 use super::row::{Row, split};
 
-/// What can be seen of a tool.
+/// The observable result of a tool.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     output: String,
     status: i32,
-    /// The first line of the errors, for a status that is not 0.
+    /// The first line of standard error, if the exit status is not 0.
     error: String,
-    /// Of each connection.
+    /// The packets of each connection.
     packets: Vec<Vec<String>>,
 }
 
-/// Runs all rows; fails if one differs that should not, or the other way round.
+/// Runs all rows. Fails if a row without a listed difference differs, or if a row with a listed difference does not.
 pub(crate) fn check(test: &str, rows: &[Row]) {
     if !has_mosquitto(test) || find("mosquitto_rr").is_none() {
         return;
@@ -32,7 +32,7 @@ pub(crate) fn check(test: &str, rows: &[Row]) {
         let mut ours = run(row, &links.join(row.tool));
         let theirs = run(row, &find(row.tool).expect("it is installed"));
         if row.difference == Some("DISCONNECT") && ours != theirs {
-            // Nothing else may differ.
+            // Only the DISCONNECT at the end may differ.
             let last = ours.packets.last_mut().and_then(Vec::pop);
             let is_disconnect = last.is_some_and(|packet| packet.starts_with("Disconnect("));
             if is_disconnect && ours == theirs {
@@ -58,7 +58,7 @@ pub(crate) fn check(test: &str, rows: &[Row]) {
     assert!(failures.is_empty(), "{} rows:\n{text}", failures.len());
 }
 
-/// The parts that are not the same.
+/// Returns a text with the parts that differ.
 fn differences(ours: &Seen, theirs: &Seen) -> String {
     let part = |name: &str, ours: &dyn Debug, theirs: &dyn Debug| {
         let (ours, theirs) = (format!("{ours:#?}"), format!("{theirs:#?}"));
@@ -74,7 +74,7 @@ fn differences(ours: &Seen, theirs: &Seen) -> String {
         + &part("packets", &ours.packets, &theirs.packets)
 }
 
-/// Links to our programs with the names of the mosquitto tools.
+/// Creates links to our programs with the names of the mosquitto tools. Returns their folder.
 fn ours(folder: &Path) -> PathBuf {
     for (ours, theirs) in [
         ("rpub", "mosquitto_pub"),
@@ -118,7 +118,7 @@ fn run(row: &Row, program: &Path) -> Seen {
     }
     let running = command.start();
     if !row.then.is_empty() {
-        // SUBACK is the second packet of a server to a subscriber.
+        // The subscription works when the server has sent SUBACK (packet type 9).
         let has_answered = |bytes: &[u8]| has_packet(bytes, 9);
         assert!(proxy.wait_for(From::Server, has_answered), "{row:?}");
         row.then.iter().for_each(|words| rpub(&broker, words));
@@ -159,13 +159,13 @@ fn rpub(broker: &Broker, words: &str) {
     command.run().success();
 }
 
-/// Every byte, readable.
+/// Returns the bytes with escapes for unprintable ones.
 fn escaped(bytes: &[u8]) -> String {
     let lines = bytes.split_inclusive(|byte| *byte == b'\n');
     lines.map(|line| line.escape_ascii().to_string()).collect()
 }
 
-/// Whether there is a packet of this type among whole packets.
+/// Returns `true` if these whole packets contain one of this packet type.
 fn has_packet(mut bytes: &[u8], packet_type: u8) -> bool {
     while let [first, rest @ ..] = bytes {
         if first >> 4 == packet_type {

@@ -1,8 +1,8 @@
-//! Each escape of `-F`, and what else is printed.
+//! Rows for each conversion and escape of `-F`, and for the other forms of output.
 
 use super::row::{Row, subscribe};
 
-/// The message of the samples, with the properties in the order in which ours are printed.
+/// The options that publish the message of the rows. The properties are in the order in which our programs print them.
 const SAMPLE: &str = "-V 5 -t 'fm/top ic' -m hello -q 1 -r -D publish content-type text/plain \
     -D publish correlation-data 'co rr' -D publish payload-format-indicator 1 \
     -D publish response-topic r/t -D publish user-property k1 v1 \
@@ -11,7 +11,7 @@ const SAMPLE: &str = "-V 5 -t 'fm/top ic' -m hello -q 1 -r -D publish content-ty
 
 const PLAIN: &str = "-t plain -m hello -r";
 
-/// With and without properties.
+/// Formats that are used with and without properties.
 const EITHER: &[&str] = &[
     "%%",
     "[%5%]",
@@ -67,7 +67,7 @@ const EITHER: &[&str] = &[
     "ä%p€",
 ];
 
-/// Lines with the time.
+/// Formats that contain the time.
 const TIMES: &[&str] = &[
     "%I",
     "[%30I]",
@@ -106,7 +106,7 @@ pub(crate) fn formats() -> Vec<Row> {
     for format in ERRORS {
         rows.push(subscribe(&format!("-t a -F '{format}'")));
     }
-    // 2.0 has no padding of hexadecimal digits, no separators and no numbers from payloads.
+    // mosquitto_sub 2.0 has no padding of hexadecimal digits, no separators and no numbers from payloads.
     for format in [
         "[%12x]",
         "[%-12x]",
@@ -140,7 +140,7 @@ pub(crate) fn formats() -> Vec<Row> {
     rows
 }
 
-/// `-F` with JSON differs from 2.0 in `tst` and `retain`: the payload is compared by itself.
+/// JSON of mosquitto_sub 2.0 differs in `tst` and `retain`, so other rows compare the payload alone.
 fn json() -> Vec<Row> {
     let differs = |row: Row| row.any_digits().differs("JSON of 2.1");
     vec![

@@ -1,8 +1,8 @@
-//! Command lines for the mosquitto tools, run with ours and with Debian's against the same broker:
-//! standard output, exit status, the first line of the errors, and each packet on the wire are the
-//! same, but for the differences that `docs/differences.md` explains.
+//! Runs command lines of the mosquitto tools with our programs and with Debian's tools against the same broker.
+//! Standard output, exit status, the first line of the errors, and each packet on the wire must be equal, except for
+//! the differences in `docs/differences.md`.
 //!
-//! Ours are called through links with the names of the mosquitto tools.
+//! Our programs are called through links with the names of the mosquitto tools.
 #![cfg(unix)]
 
 mod compare;

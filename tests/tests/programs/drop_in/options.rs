@@ -1,4 +1,4 @@
-//! Each option of the three tools, and how they fit together.
+//! Rows for each option of the three tools, and for combinations of options.
 
 use super::row::{Row, publish, request, subscribe};
 

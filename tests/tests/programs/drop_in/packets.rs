@@ -1,8 +1,8 @@
-//! What a client has sent, packet by packet, without what chance decides.
+//! Decodes the packets that a client has sent, and removes random parts.
 
 use mqtt_codec::{Decoder, PacketRef};
 
-/// The packets of one connection in words, one for each.
+/// Returns the packets of one connection, each as a text.
 pub(crate) fn packets(bytes: &[u8]) -> Vec<String> {
     let mut decoder = Decoder::server(mqtt_codec::MAXIMUM_PACKET_SIZE);
     let mut rest = bytes;
@@ -28,7 +28,7 @@ pub(crate) fn packets(bytes: &[u8]) -> Vec<String> {
     words
 }
 
-/// Random identifiers keep their length, and process numbers are all the same.
+/// Replaces random identifiers by a text of the same length, and process numbers by one number.
 fn without_chance(identifier: &mut String) {
     if let Some(random) = identifier.strip_prefix("mosq-") {
         *identifier = format!("mosq- and {} characters", random.len());

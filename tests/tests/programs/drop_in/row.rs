@@ -1,26 +1,26 @@
-//! One command line, and what there is around it.
+//! One command line that both sets of tools run, with its surroundings.
 
 /// A command line that both sets of tools run.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub(crate) tool: &'static str,
-    /// With blanks between the words; a word with blanks is in single quotes. `{port}` is the port of
-    /// the broker; without it `-h 127.0.0.1 -p PORT` stands before the words.
+    /// The arguments, separated by blanks. An argument with blanks is in single quotes. `{port}` is the port of the
+    /// broker. Without `{port}`, `-h 127.0.0.1 -p PORT` is put before the arguments.
     pub(crate) words: String,
     pub(crate) input: Vec<u8>,
-    /// Command lines of rpub that run before.
+    /// Command lines of rpub that run before the tool.
     pub(crate) before: Vec<&'static str>,
-    /// Command lines of rpub that run when the subscription is there.
+    /// Command lines of rpub that run after the subscription works.
     pub(crate) then: Vec<&'static str>,
-    /// Command lines of rpub that run when the tool has published.
+    /// Command lines of rpub that run after the tool has published.
     pub(crate) answer: Vec<&'static str>,
-    /// The options file.
+    /// The text of the options file.
     pub(crate) file: &'static str,
-    /// Settings of the broker.
+    /// The configuration of the broker.
     pub(crate) broker: &'static str,
-    /// What differs on purpose: a heading of docs/differences.md.
+    /// The heading of docs/differences.md, if the results differ on purpose.
     pub(crate) difference: Option<&'static str>,
-    /// Digits stand for any digits: for output with times.
+    /// Set if digits of the output are not compared, because it contains times.
     pub(crate) any_digits: bool,
 }
 
@@ -93,7 +93,7 @@ impl Row {
     }
 }
 
-/// The words of a line.
+/// Splits a line into its arguments.
 pub(crate) fn split(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = None;
