@@ -1,4 +1,5 @@
-//! The file of the store: what is written is what it gives, and one that is damaged or another's is refused.
+//! Tests of the store in a file: it returns the state that was written, it shares messages, it rejects corrupt and
+//! foreign files, it keeps deadlines when clocks are set, and it shrinks.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -46,13 +47,13 @@ fn a_bit_that_has_changed_alters_no_message() {
     let expected = open(&path).unwrap();
     assert_eq!(expected.retained.len(), 500);
     let (mut refused, mut unharmed, mut altered) = (0, 0, Vec::new());
-    // Where something is written; the rest of the file is zero and unused.
+    // Only the used part of the file is changed. The rest of the file is zero.
     let used = whole.len() - whole.iter().rev().take_while(|byte| **byte == 0).count();
     for position in (0..used).step_by(used / 97) {
         let mut damaged = whole.clone();
         damaged[position] ^= 1 << (position % 8);
         std::fs::write(&path, &damaged).unwrap();
-        // A panic of redb ends rbroker with the same status and words.
+        // redb may panic on a corrupt file. rbroker then exits with the same status and text as for an error.
         let Ok(opened) = std::panic::catch_unwind(|| open(&path)) else {
             refused += 1;
             continue;
@@ -111,7 +112,7 @@ fn a_client_that_is_gone_takes_nothing_of_one_whose_identifier_begins_alike() {
                 topic_filter: TopicFilter::new("t").unwrap(),
                 state: subscription,
             },
-            // Beyond what one byte holds: the order is that of the numbers.
+            // A number above 255 checks that the order is that of the numbers, and not of a single byte.
             queued(256),
             queued(2),
             queued(1),
@@ -184,7 +185,7 @@ fn write(path: &Path, write: impl FnOnce(&redb::WriteTransaction)) {
     transaction.commit().unwrap();
 }
 
-/// A message of QoS 1 that waits for these clients.
+/// Returns the mutations for a message of QoS 1 that waits for these clients.
 fn queued(message: &Arc<Message>, number: u64, clients: std::ops::Range<u32>) -> Vec<Mutation> {
     let queued = |client| Mutation::Queued {
         client: format!("client{client}").into(),
@@ -194,7 +195,7 @@ fn queued(message: &Arc<Message>, number: u64, clients: std::ops::Range<u32>) ->
             ..OutboundMessage::new(Arc::clone(message), QoS::AtLeastOnce)
         }
         .with_subscriptions(
-            // Each delivery has its own.
+            // Each delivery has a subscription identifier of its own.
             SubscriptionIdentifier::new(client + 1)
                 .into_iter()
                 .collect(),
@@ -252,7 +253,7 @@ fn a_message_for_many_clients_is_stored_once_and_shared_after_a_restart() {
     mutations.extend(queued(&large, 1, 0..100));
     mutations.extend(queued(&small, 2, 0..2));
     store.commit(&mutations, Clock::now()).unwrap();
-    // The rest of the clients is in another commit.
+    // The message is queued for the other clients in a second commit.
     let mutations = queued(&large, 1, 100..200);
     store.commit(&mutations, Clock::now()).unwrap();
     drop(store);
@@ -286,7 +287,7 @@ fn a_shared_message_goes_with_its_last_delivery() {
     mutations.extend(queued(&first, 1, 0..20));
     mutations.extend(queued(&second, 2, 0..20));
     commit(&mutations);
-    // The same again: as after a full disk, when nobody knows what the file has.
+    // The same mutations are committed again, as after a full disk, when the file may have them or not.
     commit(&mutations);
     assert_eq!(entries(&path, "messages"), 2);
     commit(&finished(1, 0..19));
@@ -297,7 +298,7 @@ fn a_shared_message_goes_with_its_last_delivery() {
     assert_eq!(entries(&path, "messages"), 2);
     commit(&finished(1, 19..20));
     assert_eq!(entries(&path, "messages"), 1, "the first one is gone");
-    // Sessions that end count like deliveries that end.
+    // The end of a session removes its deliveries, which must count too.
     let gone = (0..20).map(|client| Mutation::ClientRemoved {
         client: format!("client{client}").into(),
     });
@@ -321,7 +322,7 @@ impl System {
     fn new() -> Self {
         Self {
             now: Instant::now(),
-            // Long after the year of the program, so that there is room for jumps.
+            // The wall clock is far after the year of the program, so that it can be set back.
             wall: SystemTime::UNIX_EPOCH + YEAR * 80,
             boot: BootTime {
                 id: 1,
@@ -350,7 +351,8 @@ impl System {
     }
 }
 
-/// A retained message with an hour to live, and a client that has left and comes back within an hour.
+/// Returns the mutations for a retained message that expires in an hour, and for a disconnected client whose session
+/// ends in an hour.
 fn with_an_hour(system: &System) -> [Mutation; 2] {
     let ends = Some(system.now + HOUR);
     let mut mutations = [retained(1), sessions(0..1).remove(0)];
@@ -369,7 +371,7 @@ fn with_an_hour(system: &System) -> [Mutation; 2] {
     mutations
 }
 
-/// Returns the rest of the hour for both.
+/// Returns the time that is left of the hour, which must be the same for both.
 fn left(store: &Store, system: &System) -> Duration {
     let saved = store.load(system.clock()).unwrap();
     let of_session = saved.clients[0].state.session_ends.unwrap();
@@ -385,7 +387,7 @@ fn a_clock_that_is_set_neither_ends_nor_prolongs_anything() {
         |system| system.wall += YEAR * 5,
         |system| system.wall -= YEAR * 70, // before the year of the program
     ];
-    // The clock is set in each of the three places, and the machine is booted or not.
+    // The wall clock is set in one of three ways while the broker runs and while it is down, with or without a boot.
     for (case, before) in sets.iter().enumerate() {
         for (after, boots) in [(0, false), (1, false), (2, false), (0, true)] {
             let folder = tempfile::tempdir().unwrap();
@@ -395,7 +397,7 @@ fn a_clock_that_is_set_neither_ends_nor_prolongs_anything() {
             let mut store = open(&system).unwrap();
             let mutations = with_an_hour(&system);
             store.commit(&mutations, system.clock()).unwrap();
-            // It is set while the broker runs, which notices within a minute.
+            // The clock is set while the broker runs. The store notices this within a minute.
             system.passes(minutes(1));
             before(&mut system);
             assert!(store.poll_timeout().is_some_and(|due| due <= system.now));
@@ -413,11 +415,11 @@ fn a_clock_that_is_set_neither_ends_nor_prolongs_anything() {
             let is_known = !boots || case < 2;
             let expected = match is_known {
                 true => minutes(40),
-                // Nothing since the anchor is known.
+                // The time since the anchor is unknown.
                 false => minutes(59),
             };
             assert_eq!(left(&store, &system), expected, "{case} {after} {boots}");
-            // And once more while it runs.
+            // The clock is set once more while the broker runs.
             before(&mut system);
             store.sync(&[], system.clock()).unwrap();
             system.passes(minutes(20));
@@ -431,7 +433,7 @@ fn a_clock_that_is_set_neither_ends_nor_prolongs_anything() {
 
 #[test]
 fn deadlines_stand_still_while_nobody_knows_how_long_the_broker_is_down() {
-    // The clock after a boot: behind the one before, or before the year of the program.
+    // After a boot, the wall clock is behind the anchor, or before the year of the program.
     for back in [Duration::from_secs(1), YEAR * 70] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rbroker.db");
@@ -448,7 +450,7 @@ fn deadlines_stand_still_while_nobody_knows_how_long_the_broker_is_down() {
         system.wall -= back;
         let mut store = open(&system).unwrap();
         assert_eq!(left(&store, &system), HOUR - stop);
-        // Then the clock is set right: the past is not charged later.
+        // When the clock is set right, the time for which the broker was down must not be subtracted later.
         system.wall += back + HOUR;
         system.passes(stop);
         store.commit(&[retained(2)], system.clock()).unwrap();
@@ -479,7 +481,7 @@ fn an_idle_store_writes_nothing_while_its_clock_is_right() {
 
 #[test]
 fn a_file_shrinks_when_what_was_in_it_is_gone_while_the_store_is_open_and_at_the_start() {
-    // With an interval, no commit is durable when the file is shrunk.
+    // With `sync interval`, commits may not be synced yet when the file is shrunk.
     let interval = SyncPolicy::Interval(HOUR);
     for (is_reopened, policy) in [
         (false, SyncPolicy::Always),
@@ -509,7 +511,7 @@ fn a_file_shrinks_when_what_was_in_it_is_gone_while_the_store_is_open_and_at_the
             drop(store);
             store = open(&system).unwrap();
         } else {
-            // A moment later, in a commit of nothing.
+            // The file is shrunk after a delay, in a commit without mutations.
             let due = store.poll_timeout().unwrap();
             assert!(due - system.now <= Duration::from_secs(10), "it is due");
             system.passes(due - system.now);
@@ -518,7 +520,7 @@ fn a_file_shrinks_when_what_was_in_it_is_gone_while_the_store_is_open_and_at_the
         assert!(length() < 6_000_000, "{} {small}", length());
         assert!(store.size() <= length());
         assert_eq!(store.load(system.clock()).unwrap(), expected);
-        // It is not tried again and again.
+        // Shrinking is not tried again before something changes.
         assert_eq!(
             store.poll_timeout(),
             Some(system.now + Duration::from_secs(60))
@@ -531,7 +533,7 @@ fn a_file_shrinks_when_what_was_in_it_is_gone_while_the_store_is_open_and_at_the
     }
 }
 
-/// A broker with one connection, fed with packets of a client of 5.0.
+/// A broker core with one connection of a client of 5.0.
 struct Client {
     broker: Broker,
     id: ConnectionId,
@@ -547,8 +549,8 @@ impl Client {
         self.broker.handle_input(self.now, self.id, &mut &bytes[..]);
     }
 
-    /// Takes the output as if everything were stored, and acknowledges the messages of QoS 1 in it. Returns their
-    /// number.
+    /// Reads the output of the broker as if all mutations were durable, and acknowledges the messages of QoS 1. Returns
+    /// the number of messages.
     fn acknowledge_messages(&mut self, decoder: &mut Decoder) -> usize {
         self.broker.begin_commit();
         self.broker.end_commit();

@@ -1,20 +1,20 @@
-//! Suggestions for misspelt names: directives of the configuration, and options of the programs.
+//! [`closest_name`]: suggests the right name for a misspelt directive of the configuration or option of a program.
 
 use strsim::damerau_levenshtein;
 
-/// A name may have one mistake for this number of letters. More tolerance suggests names that have nothing to do with
-/// the word.
+/// The number of letters of a word for which one mistake is tolerated. With more tolerance, names are suggested that
+/// have nothing to do with the word.
 const LETTERS_PER_MISTAKE: usize = 3;
 
-/// The number of letters that a word and a name must share at the start, if one of them is the start of the other.
+/// Minimum length of a word that counts as the start of a longer name.
 const SHORTEST_START: usize = 3;
 
-/// The number of letters from which the start of a name may have a mistake.
+/// Minimum length of a word that counts as the start of a longer name even with one mistake.
 const LONG_START: usize = 5;
 
-/// Returns the known name that the user may have meant by `word`: a name with few other letters, or a longer or shorter
-/// form of the word. Case and the dashes of options do not count. A word of one letter gets no suggestion, since `-c`
-/// and `-C` are different options.
+/// Returns the known name that the user may have meant by `word`: a name that differs in few letters, or that is a
+/// longer or shorter form of the word. Case and the dashes of options are ignored. A word of one letter gets no
+/// suggestion, because `-c` and `-C` are different options.
 pub fn closest_name<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = letters(word);
     let length = word.chars().count();
@@ -26,7 +26,7 @@ pub fn closest_name<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
         let distance = damerau_levenshtein(&word, &letters);
         let is_form = is_start(&word, &letters) || is_start(&letters, &word);
         let is_misspelt = distance <= length / LETTERS_PER_MISTAKE;
-        // A misspelt name is more likely than one that was cut.
+        // A name that differs in few letters is a better suggestion than one of which only the start was written.
         let is_close = !letters.is_empty() && (is_misspelt || is_form);
         is_close.then_some(((!is_misspelt, distance), name))
     });
@@ -34,7 +34,7 @@ pub fn closest_name<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
     Some(name)
 }
 
-/// Returns `true` if `name` starts with `start`, which may have one mistake if it is long.
+/// Returns `true` if `name` starts with `start`. A long `start` may have one mistake.
 fn is_start(start: &str, name: &str) -> bool {
     let length = start.chars().count();
     if length < SHORTEST_START {
@@ -47,6 +47,7 @@ fn is_start(start: &str, name: &str) -> bool {
     name.starts_with(start) || length >= LONG_START && (length..length + 2).any(is_close)
 }
 
+/// Returns a name without the dashes of an option, in lower case.
 fn letters(name: &str) -> String {
     name.trim_start_matches('-').to_lowercase()
 }

@@ -1,4 +1,4 @@
-//! The lines of a configuration: a table of names, and what each one does.
+//! The table of directives: the name of each directive, and the function that applies its value to the configuration.
 
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use super::parser::Parser;
 use super::{ListenerConfig, ListenerLimits, LogDestination, LogTypes, SecurityConfig};
 use crate::{ControlSocket, SyncPolicy};
 
-/// A line that is neither empty nor a comment.
+/// A line with a directive.
 #[derive(Debug)]
 pub(super) struct Line<'a> {
+    /// The first word.
     pub(super) name: &'a str,
-    /// Everything after the name: a path or a text may have spaces.
+    /// Everything after the name. A path or a text may have spaces.
     pub(super) rest: &'a str,
 }
 
@@ -33,10 +34,12 @@ impl<'a> Line<'a> {
         self.rest.split_whitespace().next().unwrap_or_default()
     }
 
+    /// Returns the second word after the name.
     fn second(&self) -> Option<&'a str> {
         self.rest.split_whitespace().nth(1)
     }
 
+    /// Returns the error for an invalid value.
     fn wrong(&self, expected: &str) -> String {
         let (name, value) = (self.name, self.value());
         format!("Invalid '{name}' value ({value}): expected {expected}.")
@@ -46,7 +49,7 @@ impl<'a> Line<'a> {
         match self.value() {
             "true" | "1" => Ok(true),
             "false" | "0" => Ok(false),
-            // mosquitto accepts no capital letters either.
+            // mosquitto rejects capital letters too.
             value if ["true", "false"].contains(&&*value.to_lowercase()) => {
                 Err(self.wrong("true or false in lower case"))
             }
@@ -54,6 +57,7 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// Returns the value as a number from `least` to `most`.
     fn number(&self, least: u32, most: u32) -> Result<u32, String> {
         let number = self.value().parse().ok();
         number
@@ -61,12 +65,13 @@ impl<'a> Line<'a> {
             .ok_or_else(|| self.wrong(&format!("{least} to {most}")))
     }
 
+    /// Returns the value as a number from `least` to 65535.
     fn number_16(&self, least: u16) -> Result<u16, String> {
         let number = self.number(least.into(), u16::MAX.into())?;
         Ok(u16::try_from(number).unwrap_or(u16::MAX))
     }
 
-    /// Returns a limit, where 0 and negative numbers mean no limit.
+    /// Returns the value as a limit. 0 and negative numbers mean no limit.
     fn limit(&self) -> Result<usize, String> {
         if self.is_negative() {
             return Ok(usize::MAX);
@@ -77,12 +82,12 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// Returns `true` for a number below zero, which many files have where a limit is meant to be off.
+    /// Returns `true` if the value is a negative number, with which many files turn a limit off.
     fn is_negative(&self) -> bool {
         self.value().parse().is_ok_and(|number: i64| number < 0)
     }
 
-    /// Returns a limit, where -1 means no limit.
+    /// Returns the value as a limit, or `None` for -1, which means no limit.
     fn limit_or_minus_one(&self) -> Result<Option<usize>, String> {
         match self.value() {
             "-1" => Ok(None),
@@ -90,7 +95,8 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// `14d`: seconds, hours, days, weeks, months, years.
+    /// Returns the value as a time, such as `14d`. The units are seconds, hours, days, weeks, months of 30 days and
+    /// years of 365 days.
     fn long_time(&self) -> Result<Duration, String> {
         let wrong = || self.wrong("a number and one of s, h, d, w, m (months) and y");
         let value = self.value();
@@ -110,15 +116,18 @@ impl<'a> Line<'a> {
     }
 }
 
+/// A directive that rbroker supports.
 pub(super) struct Directive {
     pub(super) name: &'static str,
+    /// Applies the value to the configuration.
     pub(super) apply: Apply,
-    /// Set if the value is all that follows the name: a path or a text, which may have spaces.
+    /// Set if the value is everything after the name, because it is a path or a text that may have spaces.
     pub(super) has_text: bool,
 }
 
 type Apply = fn(&mut Parser, &Line<'_>) -> Result<(), String>;
 
+/// Returns a directive whose value is one word.
 const fn line(name: &'static str, apply: Apply) -> Directive {
     Directive {
         name,
@@ -127,7 +136,7 @@ const fn line(name: &'static str, apply: Apply) -> Directive {
     }
 }
 
-/// A directive whose value may have spaces.
+/// Returns a directive whose value may have spaces.
 const fn text(name: &'static str, apply: Apply) -> Directive {
     Directive {
         name,
@@ -137,19 +146,21 @@ const fn text(name: &'static str, apply: Apply) -> Directive {
 }
 
 impl Parser {
-    /// Returns the security settings that the line belongs to.
+    /// Returns the security settings to which the line belongs: those of the listener above it with
+    /// `per_listener_settings`, otherwise those of all listeners.
     fn security(&mut self) -> &mut SecurityConfig {
         let config = &mut self.config;
         match config.listeners.last_mut() {
             Some(listener) if config.per_listener && self.is_below_listener => {
                 &mut listener.security
             }
-            // With per_listener_settings these are for the default listener, which gets them at the end.
+            // With `per_listener_settings` these settings belong to the default listener. `open_default_listener` moves
+            // them there after the last line.
             _ => &mut config.security,
         }
     }
 
-    /// Returns the limits that the line belongs to: those of the listener above it, or of all listeners.
+    /// Returns the limits to which the line belongs: those of the listener above it, or those of all listeners.
     fn listener_limits(&mut self) -> &mut ListenerLimits {
         match self.is_below_listener || self.has_port {
             true => &mut self.listener().limits,
@@ -157,14 +168,15 @@ impl Parser {
         }
     }
 
+    /// Returns the log types. The first `log_type` directive replaces the default.
     fn log_types(&mut self) -> &mut LogTypes {
         self.config.log.types.get_or_insert(NO_LOG_TYPES)
     }
 }
 
-/// All that there are.
+/// All directives that rbroker supports. In the functions, `r` is the parser and `l` is the line.
 pub(super) static DIRECTIVES: &[Directive] = &[
-    // Where it listens.
+    // Listeners.
     line("listener", |r, l| {
         let host = l.second().filter(|word| !word.starts_with('#'));
         let listener = ListenerConfig {
@@ -206,7 +218,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.listener().origins.push(l.value().to_owned());
         Ok(())
     }),
-    // The head of a request may have 8 kB whatever this line says: that is more than browsers and proxies send.
+    // Ignored: the header of a WebSocket request may always have 8 kB, which is more than browsers and proxies send.
     line("websockets_headers_size", |_, l| {
         l.number(0, 65535).map(drop)
     }),
@@ -284,7 +296,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     line("use_subject_as_username", |r, l| {
         identity(r, l, IdentitySource::Subject)
     }),
-    // Who may come in.
+    // Authentication and permissions.
     line("per_listener_settings", |r, l| {
         let per_listener = l.boolean()?;
         if r.config.security != SecurityConfig::default() && per_listener {
@@ -384,7 +396,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         Ok(())
     }),
     line("max_store_bytes", |r, l| {
-        // A file that is nearly empty may have a few megabytes, and has to be below the limit.
+        // Even an almost empty store may have a few megabytes, and must be below the limit.
         const LEAST: u64 = 16 * 1024 * 1024;
         let wrong = || l.wrong(&format!("0 (no limit), or at least {LEAST}"));
         r.config.limits.maximum_store_bytes = match l.value().parse().map_err(|_| wrong())? {
@@ -404,7 +416,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         let largest = mqtt_codec::MAXIMUM_PACKET_SIZE;
         r.config.limits.maximum_packet_size = match l.value() {
             "0" => largest,
-            // No packet is larger, so that a higher limit is this one.
+            // A higher limit has the same effect as the largest packet size of MQTT.
             _ => l.number(20, u32::MAX)?.min(largest),
         };
         Ok(())
@@ -422,7 +434,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.config.limits.longest_session = Some(l.long_time()?);
         Ok(())
     }),
-    // What is done with messages.
+    // Messages.
     line("retain_available", |r, l| {
         r.config.limits.retain_available = l.boolean()?;
         Ok(())
@@ -431,7 +443,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.config.limits.check_retain_source = l.boolean()?;
         Ok(())
     }),
-    // Expired retained messages are never sent, and are dropped when they are met.
+    // The interval only affects memory, because expired retained messages are never sent.
     line("retain_expiry_interval", |r, l| {
         let minutes = l.number(0, 1_000_000)?;
         r.config.limits.retained_sweep = Duration::from_secs(60 * u64::from(minutes));
@@ -454,9 +466,9 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.config.limits.sys_interval = Duration::from_secs(seconds.into());
         Ok(())
     }),
-    // Packets are always sent at once, and gathered to one write for each turn.
+    // Ignored: TCP_NODELAY is always set, and the packets of a turn are sent in one write.
     line("set_tcp_nodelay", |_, l| l.boolean().map(drop)),
-    // What survives.
+    // Persistence.
     line("persistence", |r, l| {
         r.config.persistence = l.boolean()?;
         Ok(())
@@ -469,7 +481,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         r.config.persistence_file = Some(l.rest.into());
         Ok(())
     }),
-    // Every turn is stored as it happens: no interval loses anything.
+    // Ignored: each turn is committed immediately, and not only at an interval.
     line("autosave_interval", |_, l| l.number(0, u32::MAX).map(drop)),
     line("autosave_on_changes", |_, l| l.boolean().map(drop)),
     line("sync", |r, l| {
@@ -518,7 +530,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
             ("topic", _) => LogDestination::Topic,
             _ => return Err(l.wrong("stderr, stdout, syslog, topic, none or file with a path")),
         };
-        // This one takes back those above it.
+        // `log_dest none` removes the destinations above it.
         if destination == LogDestination::None {
             r.config.log.destinations.clear();
         }
@@ -532,7 +544,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
             "warning" => types.warning = true,
             "notice" | "information" => types.information = true,
             "debug" | "subscribe" | "unsubscribe" | "websockets" | "internal" => types.debug = true,
-            // This one takes back those above it.
+            // `log_type none` removes the types above it.
             "none" => *types = NO_LOG_TYPES,
             "all" => {
                 *types = LogTypes {
@@ -568,6 +580,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
 
 const SYNC: &str = "always, never, or interval and seconds";
 
+/// The log types before the first `log_type`.
 const NO_LOG_TYPES: LogTypes = LogTypes {
     error: false,
     warning: false,
@@ -575,18 +588,19 @@ const NO_LOG_TYPES: LogTypes = LogTypes {
     debug: false,
 };
 
-/// Returns the host that a line names; `None` for `*`, which is every address of this machine.
+/// Returns the host of a `listener` directive, or `None` for `*`, which stands for all addresses of this machine.
 fn named_host(word: &str) -> Option<String> {
     (word != "*").then(|| word.to_owned())
 }
 
-/// Warns of a line that mosquitto had once, and that has no effect any more.
+/// Adds a warning for a directive of older versions of mosquitto, which has no effect.
 fn obsolete(r: &mut Parser, l: &Line<'_>) -> Result<(), String> {
     r.warn(&format!("The {} option is no longer available.", l.name));
     Ok(())
 }
 
-/// Switching one off leaves the other on; of both, the common name it is.
+/// Applies `use_identity_as_username` and `use_subject_as_username`. If both are on, the common name is used. Turning
+/// one of them off does not affect the other.
 fn identity(r: &mut Parser, l: &Line<'_>, source: IdentitySource) -> Result<(), String> {
     let is_on = l.boolean()?;
     let identity = &mut r.listener().identity;
@@ -599,6 +613,7 @@ fn identity(r: &mut Parser, l: &Line<'_>, source: IdentitySource) -> Result<(), 
     Ok(())
 }
 
+/// Applies `max_qos`, which older versions of mosquitto call `maximum_qos`.
 fn maximum_qos(r: &mut Parser, l: &Line<'_>) -> Result<(), String> {
     let qos = l.value().parse().ok().and_then(QoS::from_value);
     r.listener_limits().maximum_qos = Some(qos.ok_or_else(|| l.wrong("0, 1 or 2"))?);

@@ -1,4 +1,4 @@
-//! Errors of configurations: what is wrong, and in which line.
+//! Tests of the errors in configurations: the text must name the mistake and its line.
 
 use super::tests::{parse, parse_bytes};
 use super::*;
@@ -48,7 +48,7 @@ fn mistakes_of_practice_are_named() {
         let expected = format!("{expected} Error found at test.conf:1.");
         assert_eq!(parse(text).unwrap_err(), expected, "{text}");
     }
-    // Neither a comment, nor a word of a path, nor the last word is a second directive.
+    // A directive name in a comment, in a path, or as the last word of a line is not a second directive.
     for text in [
         "listener 1883 # allow_anonymous true",
         "allow_anonymous true # persistence false",
@@ -58,7 +58,7 @@ fn mistakes_of_practice_are_named() {
     ] {
         parse(text).unwrap();
     }
-    // Both marks of UTF-16, and the one of UTF-8.
+    // A file with a byte order mark of UTF-16 is rejected, and one with that of UTF-8 is accepted.
     for bytes in [&b"\xFF\xFEl\0i\0"[..], b"\xFE\xFF\0l"] {
         let expected = "The file is in UTF-16, as its byte order mark says: save it in UTF-8. Error found at test.conf:1.";
         assert_eq!(parse_bytes(bytes).unwrap_err(), expected);
@@ -118,7 +118,7 @@ fn places_of_directives_are_known() {
     let expected =
         ["test.conf:7", "test.conf:2", "test.conf:5"].map(|place| Some(place.to_owned()));
     assert_eq!((ports.collect(), lines), (vec![3, 1, 2], expected.to_vec()));
-    // A default listener that is opened by another line.
+    // Here the default listener is opened by `protocol`.
     let config = parse("protocol websockets\nlistener 1").unwrap();
     let place = config.places.of_listener(0);
     assert_eq!(place.as_deref(), Some("test.conf:1"));

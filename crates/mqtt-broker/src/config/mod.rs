@@ -1,8 +1,9 @@
-//! mosquitto's configuration language: one `name value` for each line, `#` at its start makes it a comment. What the lines add up to is here; the lines themselves are in `directives.rs`, how
-//! files are read in `parser.rs`, and what mosquitto has and this broker has not in `unsupported.rs`.
+//! The configuration of the broker, in the format of `mosquitto.conf`: each line is a directive with its value, and a
+//! line that begins with `#` is a comment.
 //!
-//! An unsupported line is an error that names its place, not a warning: a line without effect could be the one that
-//! protects something.
+//! This module has the types of the configuration. `parser.rs` reads the files, and `directives.rs` has the table of
+//! directives. `unsupported.rs` has the directives of mosquitto that rbroker does not support. Such a directive is an
+//! error and not a warning, because a directive that is ignored could be one that protects the broker.
 
 mod closest_name;
 mod directives;
@@ -29,128 +30,131 @@ use crate::SyncPolicy;
 /// The configuration of a broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BrokerConfig {
-    /// The listeners; empty if the configuration has none.
+    /// The listeners. Empty if the configuration has none.
     pub listeners: Vec<ListenerConfig>,
-    /// Security of all listeners that have no settings of their own.
+    /// The security settings of all listeners, for settings that a listener does not have itself.
     pub security: SecurityConfig,
-    /// `per_listener_settings`: lines about security belong to the listener above them.
+    /// `per_listener_settings`: `true` if directives about security belong to the listener above them.
     pub per_listener: bool,
-    /// Limits of all listeners.
+    /// The limits of the broker.
     pub limits: Limits,
-    /// Limits of listeners that do not say otherwise.
+    /// The limits of all listeners, for limits that a listener does not have itself.
     pub listener_limits: ListenerLimits,
-    /// `persistence`: whether sessions and retained messages survive the broker.
+    /// `persistence`: `true` if sessions and retained messages survive a restart of the broker.
     pub persistence: bool,
-    /// `persistence_location`: the folder of the store; the current one if not said.
+    /// `persistence_location`: the folder of the store. Empty for the current folder.
     pub persistence_location: PathBuf,
-    /// `persistence_file`: the name of mosquitto's file, from which the name of the store is made.
+    /// `persistence_file`: the name of mosquitto's file, from which the name of the store is derived.
     pub persistence_file: Option<PathBuf>,
-    /// `sync`: when what is stored is on the disk for sure.
+    /// `sync`: the policy that decides when commits are synced to the disk.
     pub sync: SyncPolicy,
     /// The destinations and the content of the log.
     pub log: LogConfig,
-    /// `pid_file`: the file that the number of the process is written to.
+    /// `pid_file`: the file to which the broker writes its process identifier.
     pub pid_file: Option<PathBuf>,
-    /// `control_socket`: where `rbroker status` asks.
+    /// `control_socket`: the socket that answers `rbroker status`.
     pub control_socket: ControlSocket,
-    /// `user`: who the broker becomes if root has started it.
+    /// `user`: the user as which the broker runs if root has started it.
     pub user: Option<String>,
-    /// Warnings about lines that do not prevent the start, one text for each line.
+    /// Warnings about directives that do not prevent the start, one text for each directive.
     pub warnings: Vec<String>,
-    /// The lines of the directives, for errors that are found later.
+    /// The places of the directives, for errors that are found after the files were read.
     pub places: Places,
 }
 
-/// The socket that answers `rbroker status`.
+/// The place of the socket that answers `rbroker status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ControlSocket {
-    /// In the system's folder for sockets of this user, under a name with the port.
+    /// The socket is in the system's folder for sockets of this user, and its name contains the port.
     #[default]
     Default,
-    /// At this path.
+    /// The socket has this path.
     At(PathBuf),
-    /// Nowhere.
+    /// The broker has no such socket.
     None,
 }
 
-/// Users, permissions and client identifiers.
+/// The settings of users, permissions and client identifiers. `None` means that the directive is missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SecurityConfig {
-    /// `allow_anonymous`: `true` if clients without a user name may connect; `None` if not configured.
+    /// `allow_anonymous`: `true` if clients without a user name may connect.
     pub allow_anonymous: Option<bool>,
-    /// `password_file`.
+    /// `password_file`: the path of the password file.
     pub password_file: Option<PathBuf>,
-    /// `acl_file`.
+    /// `acl_file`: the path of the ACL file.
     pub acl_file: Option<PathBuf>,
-    /// `auto_id_prefix`: the start of identifiers that the broker chooses.
+    /// `auto_id_prefix`: the prefix of the client identifiers that the broker assigns.
     pub auto_id_prefix: Option<String>,
-    /// `allow_zero_length_clientid`: `true` if the broker assigns identifiers.
+    /// `allow_zero_length_clientid`: `true` if the broker assigns an identifier to a client that has none.
     pub allow_empty_identifier: Option<bool>,
 }
 
-/// A `listener` line, and those below it.
+/// The configuration of one listener: a `listener` directive, and the directives below it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListenerConfig {
-    /// 0 takes a free port.
+    /// The TCP port. 0 lets the system choose a free port, or selects a Unix socket if `host` is a path.
     pub port: u16,
-    /// A name or an address; every address of this machine if `None`. With port 0 a path is the one of
-    /// a Unix socket.
+    /// A host name or an address, or the path of a Unix socket if `port` is 0. `None` for all addresses of this
+    /// machine.
     pub host: Option<String>,
-    /// `socket_domain`: only IPv4 (`Some(true)`) or only IPv6.
+    /// `socket_domain`: `Some(true)` for IPv4 only, `Some(false)` for IPv6 only.
     pub only_ipv4: Option<bool>,
-    /// `certfile`, `keyfile` and what belongs to them: TLS.
+    /// `certfile`, `keyfile` and the other directives of TLS. `None` without TLS.
     pub tls: Option<TlsServerOptions>,
-    /// `use_identity_as_username`, `use_subject_as_username`.
+    /// `use_identity_as_username`, `use_subject_as_username`: the part of the client's certificate that is its user
+    /// name.
     pub identity: Option<IdentitySource>,
-    /// `use_username_as_clientid`: the client identifier is the user name.
+    /// `use_username_as_clientid`: `true` if the user name becomes the client identifier.
     pub user_name_is_identifier: bool,
-    /// `protocol websockets`.
+    /// `protocol websockets`: `true` if clients connect by WebSocket.
     pub websocket: bool,
-    /// `websockets_origin`: where pages that connect may come from; anywhere if there are none.
+    /// `websockets_origin`: the origins of web pages that may connect. Empty for any origin.
     pub origins: Vec<String>,
-    /// `mount_point`: what stands before the topics of its clients.
+    /// `mount_point`: the prefix that the broker adds to all topics of the clients.
     pub mount_point: Option<String>,
-    /// `listener_allow_anonymous` and the like; with `per_listener_settings` all about security.
+    /// The security settings of this listener: `listener_allow_anonymous` and `listener_auto_id_prefix`, and with
+    /// `per_listener_settings` all directives about security below it.
     pub security: SecurityConfig,
-    /// Limits of its clients.
+    /// The limits of the clients of this listener.
     pub limits: ListenerLimits,
 }
 
-/// Contents and destinations of the log.
+/// The destinations and the content of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
-    /// `log_dest`, each of them.
+    /// `log_dest`: the destinations, in the order of the directives.
     pub destinations: Vec<LogDestination>,
-    /// `log_type`, each of them; errors, warnings, notices and information if none was named.
+    /// `log_type`: the kinds of lines that are logged. `None` for the default, which is everything except `debug`.
     pub types: Option<LogTypes>,
-    /// `log_timestamp`: whether lines begin with the time.
+    /// `log_timestamp`: `true` if lines begin with the time.
     pub timestamp: bool,
-    /// `log_timestamp_format`, for `strftime`; mosquitto's seconds since 1970 are `%s`.
+    /// `log_timestamp_format`: the format for `strftime`. `None` for the default.
     pub timestamp_format: Option<String>,
-    /// `log_facility`: local0 to local7 of syslog; daemon if `None`.
+    /// `log_facility`: a number from 0 to 7 for the facilities local0 to local7 of syslog. `None` for the facility
+    /// daemon.
     pub facility: Option<u8>,
-    /// `connection_messages`: whether connects and disconnects are logged.
+    /// `connection_messages`: `true` if connects and disconnects are logged.
     pub connections: bool,
 }
 
 /// A destination of log lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogDestination {
-    /// To this file.
+    /// This file.
     File(PathBuf),
-    /// Nowhere.
+    /// No destination: nothing is logged.
     None,
-    /// To standard error.
+    /// Standard error.
     StandardError,
-    /// To standard output.
+    /// Standard output.
     StandardOutput,
-    /// To the system's log.
+    /// The syslog of the system.
     Syslog,
-    /// To subscribers of topics below `$SYS/broker/log`.
+    /// Messages to the topics below `$SYS/broker/log`.
     Topic,
 }
 
-/// Kinds of lines, by the level of `log` that they have here.
+/// The kinds of lines that are logged. Several types of mosquitto that have the same level here are one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogTypes {
     /// `error`.
@@ -182,7 +186,7 @@ impl Default for LogConfig {
 pub enum ConfigError {
     /// The file cannot be read.
     Read(PathBuf, io::Error),
-    /// A line is wrong: the file, the number of the line, and what it is.
+    /// A line is invalid. The fields are the file, the number of the line from 1, and the reason.
     Line(PathBuf, usize, String),
 }
 
@@ -208,9 +212,10 @@ impl BrokerConfig {
         Self::default()
     }
 
-    /// Returns the path of the store, if there is to be one.
+    /// Returns the path of the store, or `None` without `persistence true`.
     ///
-    /// The name is never that of `persistence_file` itself: after a change from mosquitto, its file is there.
+    /// The name of the store is never that of `persistence_file`, because after a change from mosquitto to rbroker the
+    /// file of mosquitto has that name.
     pub fn store(&self) -> Option<PathBuf> {
         let name = match self.persistence_file.as_deref() {
             None => STORE.into(),
@@ -225,12 +230,13 @@ impl BrokerConfig {
         self.persistence.then(file)
     }
 
-    /// Returns the security settings of a listener, with those of all listeners where it has none.
+    /// Returns the security settings of a listener. Settings that the listener does not have are those of all
+    /// listeners, unless `per_listener_settings` is set.
     pub fn security_of(&self, listener: Option<&ListenerConfig>) -> SecurityConfig {
         let Some(own) = listener.map(|listener| &listener.security) else {
             return self.security.clone();
         };
-        // Then what stands above the first listener is for the one of `port` alone.
+        // With `per_listener_settings`, the directives above the first listener belong to the default listener only.
         let all = match self.per_listener {
             true => &SecurityConfig::default(),
             false => &self.security,
@@ -238,7 +244,7 @@ impl BrokerConfig {
         own.clone().or(all)
     }
 
-    /// Returns the limits of a listener's clients.
+    /// Returns the limits of a listener. Limits that the listener does not have are those of all listeners.
     pub fn limits_of(&self, listener: Option<&ListenerConfig>) -> ListenerLimits {
         let all = &self.listener_limits;
         let Some(own) = listener.map(|listener| &listener.limits) else {
@@ -255,7 +261,7 @@ impl BrokerConfig {
 }
 
 impl SecurityConfig {
-    /// Returns these settings, with those of `other` where they are not set.
+    /// Returns these settings, completed with those of `other`.
     pub(crate) fn or(self, other: &Self) -> Self {
         Self {
             allow_anonymous: self.allow_anonymous.or(other.allow_anonymous),
@@ -273,7 +279,8 @@ impl ListenerConfig {
         (self.port, &self.host, self.only_ipv4) == (other.port, &other.host, other.only_ipv4)
     }
 
-    /// Returns the path, if it is a Unix socket: port 0 with anything but an address of this machine.
+    /// Returns the path if the listener is a Unix socket: port 0, and a host that is neither an address nor
+    /// `localhost`.
     pub fn unix_path(&self) -> Option<&Path> {
         let is_path = |host: &&str| *host != "localhost" && self.address().is_none();
         let host = self.host.as_deref().filter(is_path);
@@ -286,8 +293,8 @@ impl ListenerConfig {
     }
 }
 
-/// The name of the store without a line `persistence_file`.
+/// The name of the store without `persistence_file`.
 const STORE: &str = "rbroker.db";
 
-/// The default of `persistence_file`, which many files repeat.
+/// The default of `persistence_file` in mosquitto. Many configurations set this value, which is treated like no value.
 const FILE_OF_MOSQUITTO: &str = "mosquitto.db";

@@ -1,8 +1,9 @@
-//! [`Parser`]: reads the lines of configuration files, those of `include_dir` too, and checks at the end what needs
-//! several lines. Each directive keeps its line, so later errors name it (`places.rs`).
+//! [`Parser`]: reads the configuration file, and the files of `include_dir`. It applies the directives line by line
+//! (`directives.rs`). After the last line it checks the rules that concern several directives. The place of each
+//! directive is recorded, so that later errors can name it (`places.rs`).
 //!
-//! Lines above the first `listener` line, and those below a `port` line, belong to the default listener. As with
-//! mosquitto, that listener is opened if one of these lines asks for it.
+//! Directives above the first `listener`, and those below a `port`, belong to the default listener. As in mosquitto,
+//! this listener is opened only if one of its directives requires it.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -18,20 +19,20 @@ use super::unsupported::instead;
 use super::{BrokerConfig, ConfigError, ListenerConfig};
 
 impl BrokerConfig {
-    /// Reads a configuration file, and those that it includes.
+    /// Reads a configuration file, and the files that it includes.
     ///
     /// # Errors
-    /// If it cannot be read, or a line of it is wrong.
+    /// Returns an error if a file cannot be read, or one of its lines is invalid.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let bytes = read(path)?;
         Parser::default().run(path, &bytes, true)
     }
 
-    /// Understands the bytes of a configuration file; `path` is its name in errors. Files that it
-    /// includes are not read.
+    /// Parses the bytes of a configuration file. `path` is the name of the file in errors. The files of `include_dir`
+    /// are not read.
     ///
     /// # Errors
-    /// If a line is wrong.
+    /// Returns an error if a line is invalid.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, ConfigError> {
         Parser::default().run(path, bytes, false)
     }
@@ -41,24 +42,26 @@ fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
     std::fs::read(path).map_err(|error| ConfigError::Read(path.to_owned(), error))
 }
 
-/// The configuration as read so far.
+/// The configuration that was read so far.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     pub(super) config: BrokerConfig,
-    /// The listener of the lines `port` and `bind_address`.
+    /// The default listener, to which `port` and `bind_address` belong.
     pub(super) default_listener: ListenerConfig,
-    /// Set once there was a `port` line.
+    /// Set if a `port` directive was read.
     pub(super) has_port: bool,
-    /// Set while lines belong to the last `listener` line, and not to the default listener.
+    /// Set while directives belong to the last `listener`, and not to the default listener.
     pub(super) is_below_listener: bool,
     /// The line that is being read.
     place: Place,
-    /// `include_dir`, of the line that is being read.
+    /// The folder, if the line that is being read is `include_dir`.
     pub(super) include: Option<PathBuf>,
+    /// Set while a file of `include_dir` is being read.
     is_included: bool,
 }
 
 impl Parser {
+    /// Reads a file and returns the configuration.
     fn run(
         mut self,
         path: &Path,
@@ -75,6 +78,8 @@ impl Parser {
         Ok(self.config)
     }
 
+    /// Applies the lines of a file. If `follows_includes` is set, reads the files of `include_dir` where the directive
+    /// stands, so that later lines override them.
     fn file(
         &mut self,
         path: &Path,
@@ -114,6 +119,7 @@ impl Parser {
         Ok(())
     }
 
+    /// Applies one line.
     pub(super) fn line(&mut self, line: &str) -> Result<(), String> {
         if is_comment(line.as_bytes()) || line.trim().is_empty() {
             return Ok(());
@@ -139,7 +145,7 @@ impl Parser {
         }
         (directive.apply)(self, &line)?;
         let listener = self.config.listeners.len().checked_sub(1);
-        // `bind_address` is about the default listener wherever it stands.
+        // `bind_address` belongs to the default listener, even below a `listener`.
         let listener = listener.filter(|_| self.is_below_listener && name != "bind_address");
         let place = self.place.clone();
         self.config
@@ -148,12 +154,12 @@ impl Parser {
         Ok(())
     }
 
-    /// Returns the TLS settings of the listener that the line belongs to.
+    /// Returns the TLS settings of the listener to which the line belongs.
     pub(super) fn tls(&mut self) -> &mut TlsServerOptions {
         self.listener().tls.get_or_insert_default()
     }
 
-    /// Returns the listener that the line belongs to.
+    /// Returns the listener to which the line belongs.
     pub(super) fn listener(&mut self) -> &mut ListenerConfig {
         match self.config.listeners.last_mut() {
             Some(listener) if self.is_below_listener => listener,
@@ -161,14 +167,15 @@ impl Parser {
         }
     }
 
-    /// Adds a warning that names the place of the line.
+    /// Adds a warning with the place of the line.
     pub(super) fn warn(&mut self, text: &str) {
         self.config
             .warnings
             .push(format!("{text} ({})", self.place));
     }
 
-    /// Drops the TLS settings of listeners that name no file: a `tls_version` alone does not make a listener use TLS.
+    /// Drops the TLS settings of listeners whose only directive of TLS is `tls_version`. As in mosquitto, this
+    /// directive alone does not turn TLS on.
     fn ignore_versions_without_certificates(&mut self) {
         let listeners = self.config.listeners.iter_mut();
         for listener in listeners.chain([&mut self.default_listener]) {
@@ -182,7 +189,7 @@ impl Parser {
         }
     }
 
-    /// Adds the default listener to those that are opened, if a line asks for it.
+    /// Adds the default listener to the listeners, if one of its directives requires it.
     fn open_default_listener(&mut self) {
         let config = &mut self.config;
         let mut listener = std::mem::take(&mut self.default_listener);
@@ -196,7 +203,7 @@ impl Parser {
             || listener.tls.is_some()
             || listener.identity.is_some()
             || listener.user_name_is_identifier
-            // Where there are other listeners, these lines are meant for them.
+            // If the configuration has other listeners, these limits are meant for them.
             || is_only_one && is_limited;
         if !is_asked_for {
             return;
@@ -212,8 +219,10 @@ impl Parser {
         config.places.put_default_listener_first();
     }
 
-    /// Checks what can only be seen at the end of the files. An error comes with the line of the directive that needs
-    /// another one.
+    /// Checks the rules that concern several directives, after the last line.
+    ///
+    /// # Errors
+    /// Returns the place of the directive that needs another one, and the reason.
     fn check(&self) -> Result<(), (Place, String)> {
         let listeners = self.config.listeners.iter().enumerate();
         let listeners = listeners.map(|(index, listener)| (Some(index), listener));
@@ -246,13 +255,14 @@ impl Parser {
     }
 }
 
-/// Returns the name of a directive that follows on the line of another one. A path or a text may have spaces, so that
-/// words in it that are no more than words, such as `user`, are no directives.
+/// Returns the name of a second directive on the same line, which is a mistake. If the value of the first directive may
+/// have spaces (`has_text`), only names with '_' count, because a path or a text may contain a word such as `user`.
 fn second_directive(line: &Line<'_>, has_text: bool) -> Option<&'static str> {
     let words = line.rest.split_whitespace();
     let words = words.take_while(|word| !word.starts_with('#'));
     let words: Vec<_> = words.collect();
-    // The first word is the value of this line, and the last one would be a directive without a value.
+    // The first word is the value of the directive. The last word would be a directive without a value, so it is not
+    // one.
     let between = words.split_last()?.1.iter().skip(1);
     let mut between = between.filter(|word| !has_text || word.contains('_'));
     between.find_map(|word| {
@@ -261,7 +271,7 @@ fn second_directive(line: &Line<'_>, has_text: bool) -> Option<&'static str> {
     })
 }
 
-/// Returns the error for a name that mosquitto does not know either, with the directive that may have been meant.
+/// Returns the error for a word that is no directive of mosquitto either, with a suggestion if a directive is similar.
 fn unknown(word: &str) -> String {
     let is_known = |name: &str| DIRECTIVES.iter().any(|directive| directive.name == name);
     if let Some((name, _)) = word.split_once('=').filter(|(name, _)| is_known(name)) {
@@ -269,7 +279,8 @@ fn unknown(word: &str) -> String {
             "Unknown configuration variable '{name}=': write a space in the place of '='."
         );
     }
-    // A name has letters, digits and '_'. Other words may have a secret in them, as the lines of a password file.
+    // A directive name has only letters, digits and '_'. Any other word may contain a secret, for example if the file
+    // is a password file. So the error, which may end up in a log, shows only the beginning of the word.
     let end = word.find(|letter: char| !(letter.is_alphanumeric() || "_-.".contains(letter)));
     let shown = match end.and_then(|end| word.get(..end)) {
         Some(start) => format!("{start}…"),
@@ -283,7 +294,7 @@ fn unknown(word: &str) -> String {
     }
 }
 
-/// Directives of TLS in the order in which an error names them.
+/// The directives of TLS. An error names the first of them that the listener has.
 const TLS_DIRECTIVES: &[&str] = &[
     "certfile",
     "keyfile",
@@ -295,27 +306,28 @@ const TLS_DIRECTIVES: &[&str] = &[
     "dhparamfile",
 ];
 
+/// The directives that take the user name from the client's certificate.
 const IDENTITY_DIRECTIVES: &[&str] = &["use_identity_as_username", "use_subject_as_username"];
 
-/// The port of the default listener, if there is no `port` line.
+/// The port of the default listener without a `port` directive.
 const DEFAULT_PORT: u16 = 1883;
 
-/// Editors of Windows write it at the start of a file.
+/// The byte order mark of UTF-8. Editors of Windows write it at the start of a file, and it is ignored.
 const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
 
-/// The marks of UTF-16, which an editor of Windows calls "Unicode".
+/// The byte order marks of UTF-16. Editors of Windows save a file in UTF-16 under the name "Unicode".
 const UTF_16_MARKS: [&[u8]; 2] = [b"\xFF\xFE", b"\xFE\xFF"];
 
-/// Returns `true` for a line that is a comment: nothing but blanks before the `#`.
+/// Returns `true` if the first character of the line, after blanks, is `#`.
 pub(crate) fn is_comment(line: &[u8]) -> bool {
     line.trim_ascii_start().starts_with(b"#")
 }
 
-/// Returns the text of a line. Comments may have bytes that are not UTF-8, as old editors write them; so may what
-/// follows a ` #`, which most lines ignore.
+/// Returns the text of a line. A comment may have bytes that are not UTF-8, because old editors use other character
+/// sets. The same is true for the part of a line after ` #`, which most directives ignore.
 ///
 /// # Errors
-/// If other bytes are not UTF-8.
+/// Returns the reason if any other bytes are not UTF-8.
 fn text_of(line: &[u8]) -> Result<Cow<'_, str>, String> {
     let error = match std::str::from_utf8(line) {
         Ok(text) => return Ok(text.into()),
@@ -334,7 +346,7 @@ fn text_of(line: &[u8]) -> Result<Cow<'_, str>, String> {
     ))
 }
 
-/// The files of a folder whose names end with `.conf`, by name.
+/// Returns the files of a folder whose names end with `.conf`, in the order of their names.
 fn included(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {

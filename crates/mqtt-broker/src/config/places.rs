@@ -1,10 +1,10 @@
-//! Places of directives: the errors that are found after the files were read, such as a missing file or an address that
-//! cannot be opened, name the line that is to be changed.
+//! [`Places`]: the file and line of each directive. Some errors are found after the files were read, such as a missing
+//! file or an address that cannot be bound. Their texts must still name the line that the user has to change.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A line of a configuration file.
+/// A line of a configuration file, which is displayed as `FILE:LINE`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) file: Arc<PathBuf>,
@@ -22,16 +22,17 @@ impl std::fmt::Display for Place {
 struct Directive {
     name: &'static str,
     value: String,
-    /// The index of its listener; `None` for the default listener.
+    /// The index of the listener to which the directive belongs. `None` for the default listener.
     listener: Option<usize>,
     place: Place,
 }
 
-/// All directives of a configuration with their places, in their order.
+/// All directives of a configuration with their places, in the order in which they were read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places(Vec<Directive>);
 
 impl Places {
+    /// Adds a directive.
     pub(super) fn add(
         &mut self,
         name: &'static str,
@@ -47,14 +48,14 @@ impl Places {
         });
     }
 
-    /// Gives the default listener the index 0, in front of the others.
+    /// Gives the default listener the index 0, and increments the indexes of the other listeners.
     pub(super) fn put_default_listener_first(&mut self) {
         for directive in &mut self.0 {
             directive.listener = Some(directive.listener.map_or(0, |index| index + 1));
         }
     }
 
-    /// Returns the directive of a listener that comes first in `names`, with its place.
+    /// Returns the first of the directives in `names` that the listener has, with its place.
     pub(super) fn first_of(
         &self,
         listener: Option<usize>,
@@ -68,14 +69,14 @@ impl Places {
         Some((found.name, found.place.clone()))
     }
 
-    /// Returns file and line of the last directive with this name.
+    /// Returns the place of the last directive with this name as `FILE:LINE`.
     pub fn of_directive(&self, name: &str) -> Option<String> {
         let mut directives = self.0.iter().rev();
         let found = directives.find(|directive| directive.name == name)?;
         Some(found.place.to_string())
     }
 
-    /// Returns file and line of the last directive that names this path.
+    /// Returns the place of the last directive whose value is this path as `FILE:LINE`.
     pub fn of_path(&self, path: &Path) -> Option<String> {
         let mut directives = self.0.iter().rev();
         let found = directives.find(|directive| {
@@ -88,11 +89,11 @@ impl Places {
         Some(found.place.to_string())
     }
 
-    /// Returns file and line of the directive that opens a listener, by the index of the listener.
+    /// Returns the place of the directive that opens the listener with this index as `FILE:LINE`.
     pub fn of_listener(&self, index: usize) -> Option<String> {
         let names = ["listener", "port", "bind_address"];
         let opening = self.first_of(Some(index), &names).map(|(_, place)| place);
-        // The default listener may be opened by any of its lines.
+        // Without `port` and `bind_address`, the default listener is opened by the first of its directives.
         let any = || {
             let mut directives = self.0.iter();
             let first = directives.find(|directive| directive.listener == Some(index));

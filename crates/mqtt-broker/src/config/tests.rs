@@ -1,4 +1,5 @@
-//! Lines and what they mean; files as they are found in practice are in `tests/tests/programs/configuration.rs`.
+//! Tests of single directives and of their order. Whole files from practice are tested in
+//! `tests/tests/programs/configuration.rs`.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -71,7 +72,7 @@ fn lines_about_security_are_for_all_or_for_the_listener_above() {
     assert_eq!((first.acl_file, second.allow_anonymous), (None, None));
     assert_eq!(second.acl_file.as_deref(), Some(Path::new("c")));
     assert!(parse("allow_anonymous true\nper_listener_settings true").is_err());
-    // What stands above the first listener opens the one of `port`, and no other.
+    // The directives above the first listener belong to the default listener only.
     let lines = "per_listener_settings true\nallow_anonymous true\nport 1\nlistener 2";
     let config = parse(lines).unwrap();
     let open = config.listeners.iter();
@@ -289,7 +290,7 @@ fn port_0_is_a_socket_unless_an_address_follows() {
 #[test]
 fn lines_above_the_first_listener_belong_to_the_default_listener() {
     let tls = "certfile c\nkeyfile k\n";
-    // (lines, the ports, and which of them have TLS)
+    // The lines, and for each listener its port and `true` if it uses TLS.
     for (lines, expected) in [
         (format!("{tls}port 8883"), vec![(8883, true)]),
         (format!("port 8883\n{tls}"), vec![(8883, true)]),
@@ -392,7 +393,7 @@ fn the_manual_lists_every_directive_with_a_valid_example() {
     assert_same_names("directives that are rejected", &listed, &known);
 }
 
-/// Returns the code in the first cell of each row of the tables in a page.
+/// Returns the code in the first cell of each table row in a page of the documentation.
 fn first_cells(page: &'static str) -> Vec<&'static str> {
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.filter_map(|row| row.split('`').next()).collect()

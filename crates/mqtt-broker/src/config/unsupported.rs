@@ -1,6 +1,7 @@
-//! Names of mosquitto's that this broker does not have, and what to use instead.
+//! The directives of mosquitto that rbroker does not support, with the advice that the error prints.
 
-/// Returns what to use instead; `None` if the name is not a directive of mosquitto.
+/// Returns the advice for an unsupported directive of mosquitto, or `None` if mosquitto has no directive with this
+/// name.
 pub(super) fn instead(name: &str) -> Option<&'static str> {
     if BRIDGES.contains(&name) || name.starts_with("bridge_") {
         return Some(
@@ -19,13 +20,14 @@ pub(super) fn instead(name: &str) -> Option<&'static str> {
     found.map(|(_, instead)| *instead)
 }
 
-/// Returns every name that is refused, but not the prefixes.
+/// Returns the names of all unsupported directives, without those that are recognised by a prefix.
 #[cfg(test)]
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let others = OTHERS.iter().map(|(name, _)| name);
     BRIDGES.iter().chain(PLUGINS).chain(others).copied()
 }
 
+/// The directives of bridges, in addition to those with the prefix `bridge_`.
 const BRIDGES: &[&str] = &[
     "address",
     "addresses",
@@ -54,6 +56,7 @@ const BRIDGES: &[&str] = &[
     "username",
 ];
 
+/// The directives of plugins, in addition to `plugin` and those with the prefixes `plugin_` and `auth_opt_`.
 const PLUGINS: &[&str] = &[
     "auth_plugin",
     "auth_plugin_deny_special_chars",
@@ -62,6 +65,7 @@ const PLUGINS: &[&str] = &[
     "plugin_use",
 ];
 
+/// The other directives, each with its advice.
 const OTHERS: &[(&str, &str)] = &[
     (
         "bind_interface",
