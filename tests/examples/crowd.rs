@@ -58,7 +58,7 @@ fn latencies(kind: Kind, slow: usize) -> [Vec<u64>; 2] {
     let slow: Vec<_> = (0..slow)
         .map(|number| {
             let mut client = RawClient::connect(address, 4, &format!("s{number}"));
-            subscribe(&mut client, "t", 1); // and never reads again
+            subscribe(&mut client, "t", 1); // this client reads nothing more
             client
         })
         .collect();
@@ -117,7 +117,7 @@ fn publish(mut stream: &TcpStream, start: Instant) {
         .expect("it reads");
     for number in 0..MESSAGES {
         let due = start + Duration::from_millis(number as u64 + 100);
-        thread::sleep(due.saturating_duration_since(Instant::now())); // the load itself
+        thread::sleep(due.saturating_duration_since(Instant::now())); // one message each millisecond
         let identifier = (number % 60_000 + 1) as u16;
         let mut packet = vec![0x32, 5 + 64, 0, 1, b't'];
         packet.extend(identifier.to_be_bytes());

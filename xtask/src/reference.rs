@@ -118,7 +118,7 @@ fn compare(rows: &[Row<'_>], source: &str) -> Vec<String> {
         if !line.starts_with('|') {
             in_table = false;
         } else if !in_table {
-            in_table = true; // the head
+            in_table = true; // this line is the head of the table
         } else if !line.trim_matches(['|', '-', ' ']).is_empty() {
             *expected.entry(section).or_default() += 1;
         }

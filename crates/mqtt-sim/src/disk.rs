@@ -69,7 +69,7 @@ impl SimDisk {
         let mut bytes = std::mem::take(&mut state.synced);
         for write in std::mem::take(&mut state.pending) {
             match write {
-                _ if rng.bool() => {} // lost
+                _ if rng.bool() => {} // this write is lost
                 Write::Bytes(at, mut piece) => {
                     // A torn write: only its first sectors are on the disk.
                     if rng.u8(0..4) == 0 {

@@ -51,7 +51,7 @@ pub(crate) fn client_lost(
     }
     client.up.fault();
     client.down.fault();
-    client.application.pending.clear(); // the broker sends them again
+    client.application.pending.clear(); // the broker resends them
     let (_, wait) = client
         .core
         .handle_lost(scenario.now, error, random)

@@ -157,7 +157,7 @@ fn fire_timers(simulation: &mut Simulation) {
     } = simulation;
     let (now, broker) = (scenario.now, &mut host.broker);
     while broker.poll_timeout().is_some_and(|due| due <= now) {
-        broker.handle_timeout(now); // some of many at a time
+        broker.handle_timeout(now); // each call handles some of the passed deadlines
     }
     for index in 0..clients.len() {
         if clients[index].link.is_some() {

@@ -216,7 +216,7 @@ impl Plan {
     #[must_use]
     pub fn with_store(mut self, rng: &mut Rng) -> Self {
         let faults = if rng.bool() { rng.u32(1..50) } else { 0 };
-        self.queue_limit = None; // the counter of drops is lost when the broker dies
+        self.queue_limit = None; // a crash would reset the counter of dropped messages
         if self.budget.is_none() && rng.bool() {
             self.budget = Some(Budget::new(rng));
         }

@@ -191,7 +191,7 @@ fn rights_hold_for_publishing_and_receiving() {
         ("-t mine/not -u me", 135),
         ("-t open/a", 135),
         ("-t mine/a -u you", 135),
-        ("-t own/me/id/a -u me", 0), // not for the subscriber
+        ("-t own/me/id/a -u me", 0), // permitted, but the subscriber may not read it
         ("-t own/you/id/a -u me", 135),
         ("-t mine/a -u me", 0),
         ("-t mine/b -u me -q 0", 0),

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use tests::{Broker, Kind, PATIENCE, Program, RawClient, programs};
 
-const CONNECT: usize = 14; // of a client without identifier, 3.1.1
+const CONNECT: usize = 14; // the length of CONNECT in 3.1.1 without identifier
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
 
 /// Starts rsub with its standard output in a pipe that the test does not read.

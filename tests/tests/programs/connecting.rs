@@ -79,7 +79,7 @@ fn at_most_20_messages_are_under_way_unless_something_else_is_said() {
     let table: [(&str, usize, &[u8], usize); 4] = [
         ("-q 1", 14, ACCEPT, 20),
         ("-q 2 -M 5", 14, ACCEPT, 5),
-        ("-q 1 -V 5", 18, with_maximum, 7), // the broker's Receive Maximum
+        ("-q 1 -V 5", 18, with_maximum, 7), // limited by Receive Maximum
         ("-q 1 -V 5", 18, without, 30),
     ];
     // Each case takes five seconds until a PINGREQ, so all cases run at the same time.
@@ -107,7 +107,7 @@ fn a_server_that_closes_after_each_connack_is_asked_less_often() {
         .args("-t a -l -q 1")
         .input("1\n");
     let publisher = publisher.start();
-    server.received(); // both connections are over
+    server.received(); // both connections have ended
     // The server has ended. When "Connection refused" is printed, the third wait has begun.
     let said = publisher.wait_for_error("Connection refused");
     let waits = said.split("Trying again in ").skip(1);

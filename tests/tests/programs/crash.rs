@@ -119,7 +119,7 @@ fn what_was_acknowledged_is_delivered_however_often_the_broker_is_killed() {
     for publisher in publishers {
         drop(publisher.go_on);
         let count = publisher.feeder.join().unwrap();
-        publisher.running.wait().success(); // all are acknowledged
+        publisher.running.wait().success(); // every line was acknowledged
         published.push((publisher.name, publisher.qos, count));
     }
     let goodbye = Program::new("rpub")

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tests::{FakeServer, Program};
 
-const CONNECT: usize = 14; // of a client without identifier, 3.1.1
+const CONNECT: usize = 14; // the length of CONNECT in 3.1.1 without identifier
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
 
 #[test]

@@ -77,10 +77,10 @@ fn rbroker_says_what_is_wrong_with_a_connect_of_5_0() {
     let broker = Broker::start("");
     let head = b"\x00\x04MQTT\x05";
     for (rest, code) in [
-        (&b"\x03\x00\x3C\x00\x00\x01c"[..], 0x81), // the reserved flag
-        (b"\x02\x00\x3C\x00\x00\x02\xC3\x28", 0x81), // an identifier that is not UTF-8
+        (&b"\x03\x00\x3C\x00\x00\x01c"[..], 0x81), // reserved connect flag
+        (b"\x02\x00\x3C\x00\x00\x02\xC3\x28", 0x81), // client identifier that is not UTF-8
         (b"\x02\x00\x3C\x03\x21\x00\x00\x00\x01c", 0x82), // Receive Maximum 0
-        (b"\x02\x00\x3C\x00\x00\x01\x07", 0x85),   // an identifier that is not allowed
+        (b"\x02\x00\x3C\x00\x00\x01\x07", 0x85),   // client identifier with a control character
     ] {
         let body = [&head[..], rest].concat();
         let mut device = RawClient::open(broker.address());

@@ -91,7 +91,7 @@ fn a_full_disk_refuses_what_must_be_stored_and_is_used_again_when_there_is_room(
         let end = || publish(&broker, "-V 311 -q 2 -t t/end -m x").status;
         let start = std::time::Instant::now();
         while end() != 0 {
-            assert!(start.elapsed() < tests::PATIENCE); // it looks once in a second
+            assert!(start.elapsed() < tests::PATIENCE); // the broker tries the disk once a second
         }
         let broker = broker.restart();
         let options = format!("{} {session}", broker.options());

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 
 use tests::{Broker, FakeServer, Program};
 
-const CONNECT: usize = 14; // of a client without identifier, 3.1.1
+const CONNECT: usize = 14; // the length of CONNECT in 3.1.1 without identifier
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
 
 #[test]
@@ -68,7 +68,7 @@ fn a_second_signal_ends_rpub_at_once() {
     let publisher = publisher.args("-t x -m y -q 1 -d").start();
     publisher.wait_for_error("sending PUBLISH");
     publisher.signal("TERM");
-    publisher.signal("INT"); // it waits for the acknowledgement no longer
+    publisher.signal("INT"); // a second signal ends rpub without the acknowledgement
     let status = publisher.wait().status;
     assert!(status == 130 || status == 143, "{status}");
 }
@@ -161,7 +161,7 @@ fn a_connection_that_stays_lost_is_given_up_after_the_time_that_was_said() {
     let server = FakeServer::start(&[script], true);
     let subscriber = Program::new("rsub").args(&server.options());
     let subscriber = subscriber.args("-t a --reconnect-max 1").start();
-    server.received(); // nobody listens any more
+    server.received(); // the server has ended
     let finished = subscriber.wait();
     assert_eq!(finished.status, 1, "{finished:?}");
     assert!(finished.errors.contains("Trying again"), "{finished:?}");
@@ -270,7 +270,7 @@ fn lines_are_given_up_and_counted_when_the_broker_stays_down() {
     let arguments = "-t x -l -q 1 --reconnect-max 1";
     let (publisher, mut input) = publisher.args(arguments).start_with_input();
     input.write_all(b"y\nz\n").unwrap();
-    server.received(); // nobody listens any more
+    server.received(); // the server has ended
     let finished = publisher.wait();
     assert_eq!(finished.status, 1, "{finished:?}");
     let count = "2 messages were not acknowledged";

@@ -3,7 +3,7 @@
 
 use tests::{Broker, FakeServer, Program};
 
-const CONNECT: usize = 14; // of a client without identifier, 3.1.1
+const CONNECT: usize = 14; // the length of CONNECT in 3.1.1 without identifier
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
 
 fn run(program: &str, server: &FakeServer, arguments: &str) -> tests::Finished {
@@ -302,7 +302,7 @@ fn a_server_that_breaks_the_rules_is_left() {
         &[0x36, 5, 0, 1, b'a', 0, 1],       // QoS 3
         &[0x82, 6, 0, 1, 0, 1, b'a', 0],    // SUBSCRIBE to a client
     ];
-    let cases = cases.into_iter().chain([&b"\x90\x03\x00\x01\x03"[..]]); // a code that is none
+    let cases = cases.into_iter().chain([&b"\x90\x03\x00\x01\x03"[..]]); // an invalid reason code
     for bytes in cases {
         let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, bytes)];
         let server = FakeServer::start(&[script], false);
@@ -355,7 +355,7 @@ fn output_that_cannot_be_written_fails_and_a_closed_pipe_does_not() {
         let mut child = match output {
             "" => {
                 let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-                drop(child.stdout.take()); // the reader is gone
+                drop(child.stdout.take()); // the reader closes the pipe
                 child
             }
             path => {

@@ -216,7 +216,7 @@ fn sessions_without_end_get_one() {
     }
     let mut again = RawClient::open(broker.address());
     again.send(b"\x10\x10\x00\x04MQTT\x04\x00\x00\x00\x00\x04away");
-    assert_eq!(again.read(4), [0x20, 2, 0, 0]); // no session
+    assert_eq!(again.read(4), [0x20, 2, 0, 0]); // Session Present is 0
 }
 
 /// One message may be in flight to the subscriber and twenty from the publisher, so the publisher would be much faster.

@@ -12,22 +12,22 @@ fn malformed_packets_end_their_connection_with_a_reason_and_no_other() {
     let broker = Broker::start("");
     let mut bystander = bystander(&broker);
     let table: [(&[u8], u8); 9] = [
-        (&[0xC1, 0], 0x81),                             // flags
-        (&[0xC0, 1, 0], 0x81),                          // a body that may not be
+        (&[0xC1, 0], 0x81),                             // reserved flags
+        (&[0xC0, 1, 0], 0x81),                          // PINGREQ with a body
         (&[0x36, 6, 0, 1, b'a', 0, 1, 0], 0x81),        // QoS 3
         (&[0x30, 6, 0, 3, 0xED, 0xA0, 0x80, 0], 0x81),  // not UTF-8
         (&[0x30, 4, 0, 1, b'#', 0], 0x90),              // wildcard
         (&[0x30, 7, 0, 1, b'a', 3, 0x23, 0, 11], 0x94), // topic alias above the maximum
         (&[0x32, 6, 0, 1, b'a', 0, 0, 0], 0x82),        // packet identifier zero
-        (&[0x20, 3, 0, 0, 0], 0x82),                    // a server's packet
-        (&[0x82, 7, 0, 1, 0, 0, 1, b'a', 3], 0x82),     // QoS 3 asked for
+        (&[0x20, 3, 0, 0, 0], 0x82),                    // CONNACK from a client
+        (&[0x82, 7, 0, 1, 0, 0, 1, b'a', 3], 0x82),     // subscription with QoS 3
     ];
     for (bytes, reason) in table {
         let mut client = RawClient::connect(broker.address(), 5, "bad");
         client.send(bytes);
         assert_eq!(client.read_to_end(), [0xE0, 1, reason], "{bytes:x?}");
         if reason == 0x94 {
-            continue; // 3.1.1 has no topic aliases: these bytes are a payload there
+            continue; // in 3.1.1 these bytes are a valid payload
         }
         // In 3.1.1 the connection is closed without a reason.
         let mut client = RawClient::connect(broker.address(), 4, "bad");
@@ -60,12 +60,12 @@ fn packets_that_are_too_large_are_refused_at_their_first_bytes() {
     let mut bystander = bystander(&broker);
     // A client of 5.0 knows the limit from CONNACK, and gets the reason.
     let mut client = RawClient::connect(broker.address(), 5, "large");
-    client.send(&[0x30, 0xE5, 0x07]); // 1000 bytes: in the limit, not complete
+    client.send(&[0x30, 0xE5, 0x07]); // 1000 bytes are within the limit
     let mut body = b"\x00\x01a\x00".to_vec();
     body.resize(997, b'x');
     client.send(&body);
     client.ping();
-    client.send(&[0x30, 0xE6, 0x07]); // 1001 bytes: nothing behind the header is waited for
+    client.send(&[0x30, 0xE6, 0x07]); // 1001 bytes are rejected at the header
     assert_eq!(client.read_to_end(), [0xE0, 1, 0x95]);
     bystander.ping();
 }
@@ -89,7 +89,7 @@ fn memory_does_not_follow_announced_lengths() {
     let clients: Vec<_> = (0..100)
         .map(|number| {
             let mut client = RawClient::connect(broker.address(), 4, &format!("c{number}"));
-            client.send(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F, 0, 1, b'a']); // 256 MiB are to come
+            client.send(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F, 0, 1, b'a']); // announces 256 MiB
             client
         })
         .collect();

@@ -248,7 +248,7 @@ impl NameServer {
                 let is_known = query[..count].windows(name.len()).any(|part| part == name);
                 let is_known = count_asked.fetch_add(1, Ordering::SeqCst) >= denials && is_known;
                 let mut answer = query[..count].to_vec();
-                answer[2..8].copy_from_slice(&[0x81, 0x83, 0, 1, 0, 0]); // no such name
+                answer[2..8].copy_from_slice(&[0x81, 0x83, 0, 1, 0, 0]); // NXDOMAIN
                 if is_known {
                     (answer[3], answer[7]) = (0x80, 1);
                     let host = b"\x09localhost\0";

@@ -214,7 +214,7 @@ fn passwords_come_from_files_and_the_environment() {
         ("-u n -P typed".to_owned(), Some("typed")),
         (format!("-u n --password-file {path}"), Some("from file")),
         ("-u n".to_owned(), Some("from environment")),
-        ("-i c".to_owned(), None), // no user name, no password
+        ("-i c".to_owned(), None), // without a user name rpub sends no password
     ] {
         let broker = Broker::start("");
         let proxy = Proxy::start(broker.address());

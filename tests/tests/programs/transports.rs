@@ -31,7 +31,7 @@ fn transports(certificates: &Certificates) -> Vec<Transport> {
     let mutual = format!("{tls}cafile {}\nrequire_certificate true\n", file("ca.crt"));
     let trust = format!("--cafile {}", file("ca.crt"));
     let who = format!("--cert {} --key {}", file("client.crt"), file("client.key"));
-    let open = std::fs::Permissions::from_mode(0o777); // mosquitto makes its socket as another user
+    let open = std::fs::Permissions::from_mode(0o777); // mosquitto creates its socket as another user
     std::fs::set_permissions(certificates.folder(), open).unwrap();
     let socket = file("socket");
     let websocket = "protocol websockets\n".to_owned();
@@ -77,7 +77,7 @@ fn transports(certificates: &Certificates) -> Vec<Transport> {
 /// Exchanges messages of each QoS from rpub to rsub, and a request with its response.
 fn exchange_messages(transport: &Transport, broker: &Broker, kind: Kind) {
     let place = format!("{} to {kind:?}", transport.name);
-    println!("{place}"); // shown if it fails
+    println!("{place}"); // cargo shows the line if the test fails
     let options = (transport.options)(broker);
     let start = |program: &str, arguments: &str| {
         Program::new(program).args(&options).args(arguments).start()

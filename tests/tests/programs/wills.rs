@@ -28,8 +28,8 @@ fn says(broker: &Broker, text: &str) -> bool {
 fn connect(broker: &Broker, session_expiry: u8, will_delay: u8) -> RawClient {
     let mut client = RawClient::open(broker.address());
     let mut body = b"\x00\x04MQTT\x05".to_vec();
-    body.push(0b0010_1100); // will retain, will QoS 1, will
-    body.extend([0, 0]); // keep alive
+    body.push(0b0010_1100); // Will Retain, Will QoS 1, Will Flag
+    body.extend([0, 0]); // Keep Alive 0
     body.extend([5, 0x11, 0, 0, 0, session_expiry]);
     body.extend(b"\x00\x05dying");
     body.extend([5, 0x18, 0, 0, 0, will_delay]);

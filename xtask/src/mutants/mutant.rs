@@ -141,7 +141,7 @@ impl Edit {
         };
         let mut replace = self.replace.trim_end();
         if find.ends_with(',') {
-            replace = replace.trim_end_matches(','); // the comma of the text stays
+            replace = replace.trim_end_matches(','); // the text to find was matched without its comma
         }
         let (before, after) = (&text[..start], &text[end..]);
         Ok(format!("{before}{replace}{after}"))

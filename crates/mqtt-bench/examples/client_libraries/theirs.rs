@@ -21,7 +21,7 @@ pub(crate) fn publish(qos: u8, messages: usize, port: u16) -> Result<()> {
                 .publish("bench/topic", qos, false, PAYLOAD.to_vec())
                 .expect("the connection is read");
         }
-        client // dropped later, or the connection would end
+        client // dropping it here would end the connection
     });
     let mut finished = 0;
     for event in connection.iter() {

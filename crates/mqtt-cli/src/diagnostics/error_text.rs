@@ -47,7 +47,7 @@ pub(super) fn status(error: &ClientError, version: ProtocolVersion) -> Status {
         ClientError::Closed(reason) => match reason {
             CloseReason::Refused(connack) => Status::of_connack(connack, version),
             CloseReason::Decode(DecodeError::ConnackCode(code)) => {
-                Status::Refused(*code) // the mosquitto tools exit with any code, even an unknown one
+                Status::Refused(*code) // like the mosquitto tools, with an unknown code too
             }
             CloseReason::Decode(_) | CloseReason::Protocol(..) => Status::ProtocolError,
             CloseReason::Disconnected(_) => Status::Disconnected,

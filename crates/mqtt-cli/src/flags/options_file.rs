@@ -100,7 +100,7 @@ pub(crate) fn others_can_read(data: &Metadata) -> bool {
     }
     #[cfg(not(unix))]
     {
-        let _ = data; // other systems have other permissions
+        let _ = data; // only Unix has these permission bits
         false
     }
 }

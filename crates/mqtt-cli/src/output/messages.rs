@@ -43,6 +43,7 @@ pub(crate) fn complain(message: &str) {
 fn say(kind: &str, color: colored::Color, message: &str) {
     // The crate `colored` checks standard output, but these lines go to standard error.
     colored::control::set_override(is_colorful());
-    let message = PrintableLines(message); // it may quote the peer or a file, whose control characters must not reach a terminal
+    // The message may quote a peer or a file, whose control characters must not reach a terminal.
+    let message = PrintableLines(message);
     logger::print_error(&format!("{} {message}\n", kind.color(color).bold()));
 }

@@ -119,7 +119,7 @@ fn another_method_or_a_step_out_of_place_is_refused() {
     for (code, statements) in [(0x00, ""), (0x19, "5.0:MQTT-3.15.2-1 5.0:U5-21")] {
         let mut client = asking();
         client.receive(accepted());
-        client.receive(auth(code, "M", "")); // nobody asked
+        client.receive(auth(code, "M", "")); // no authentication is in progress
         client.shows_closed(statements, &disconnect_code(0x82));
     }
     for bytes in [vec![0xF0, 0], packet(0xF0, &[0x18, 0])] {

@@ -156,7 +156,7 @@ fn properties_are_known_belong_to_their_packet_and_come_once() {
     refuses(5, "5.0:U5-04", with(&two(0x21, 1)), 0x81);
     refuses(5, "5.0:U5-06", with(&[0x01, 2]), 0x82);
     refuses(5, "5.0:U5-07", with(&two(0x23, 0)), 0x94);
-    refuses(5, "5.0:U5-07", with(&two(0x23, 1)), 0x94); // none was announced
+    refuses(5, "5.0:U5-07", with(&two(0x23, 1)), 0x94); // the client permits no topic alias
     refuses(5, "5.0:U5-05", with(&[0x0B, 0]), 0x82);
     refuses(5, "5.0:U5-25", packet(0x30, &[0, 1, b'a', 9, 1, 1]), 0x81);
     refuses(5, "5.0:U5-14", disconnect_with(0, &four(0x11, 5)), 0x82);
@@ -182,7 +182,7 @@ fn a_reason_code_belongs_to_its_packet_and_sender() {
     for (first, code) in [(PUBREL, 0x10), (PUBCOMP, 0x80)] {
         refuses(5, "5.0:U5-21", ack_code(first, 1, code), 0x82);
     }
-    refuses(5, "5.0:U5-21", disconnect_code(0x04), 0x82); // a client's
+    refuses(5, "5.0:U5-21", disconnect_code(0x04), 0x82); // only a client may send this code
     refuses(5, "5.0:U5-21", suback(5, 1, &[0x03]), 0x82);
 }
 

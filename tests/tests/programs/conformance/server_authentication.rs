@@ -173,7 +173,7 @@ fn only_auth_and_disconnect_come_before_connack() {
         machine.authenticate(ReasonCode::ContinueAuthentication, "two", false);
         machine.take();
         machine.receive(bytes);
-        machine.shows("5.0:MQTT-3.14.0-1", &[connack(5, false, 0x82)]); // and no DISCONNECT
+        machine.shows("5.0:MQTT-3.14.0-1", &[connack(5, false, 0x82)]); // no DISCONNECT follows
         assert!(machine.connection.has_ended());
     }
     for wrong in [auth(0x18, "other", ""), auth(0x19, "M", "")] {

@@ -172,9 +172,9 @@ fn a_connack_names_what_is_wrong_with_a_connect_of_5_0() {
         (vec![0x21, 0, 0], 0x82),       // Receive Maximum 0
         (vec![0x17, 2], 0x82),          // Request Problem Information 2
         (vec![0x16, 0, 1, 0], 0x82),    // Authentication Data without a method
-        (vec![0x7E, 0], 0x81),          // a property of no standard
+        (vec![0x7E, 0], 0x81),          // unknown property
         (vec![0x23, 0, 1], 0x81),       // a property of PUBLISH
-        (vec![0x15, 0, 9, b'M'], 0x81), // reaches beyond the properties
+        (vec![0x15, 0, 9, b'M'], 0x81), // longer than the properties
     ] {
         let mut world = World::new();
         let peer = world.try_connect(connect(5, "c").property(&property));
@@ -427,8 +427,8 @@ fn a_client_that_takes_no_connack_is_closed() {
     world.shows_closed(peer, "5.0:MQTT-3.2.0-1 5.0:MQTT-3.1.2-24", &[]);
 }
 
-/// A topic alias makes the first message longer. The server sends a message without the alias if it would not fit
-/// otherwise.
+/// A topic alias takes three bytes, and this topic name only one. The server sends the name if the message would be too
+/// large with the alias.
 #[test]
 fn an_alias_does_not_make_a_message_too_large() {
     let mut world = World::new();
@@ -442,7 +442,7 @@ fn an_alias_does_not_make_a_message_too_large() {
         "5.0:MQTT-3.1.2-24",
         &[
             publish(5, "a", "x").property(&two(0x23, 1)),
-            publish(5, "a", "01234567890123"), // 20 bytes; 22 with the alias
+            publish(5, "a", "01234567890123"), // 20 bytes; 22 with the alias instead of the name
         ],
     );
 }

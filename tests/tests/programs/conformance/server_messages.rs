@@ -76,7 +76,7 @@ fn a_message_of_qos_2_is_delivered_once_however_often_it_comes() {
         let mut world = World::new();
         let watcher = world.subscriber(connect(version, "watcher"), &[("a", 2)]);
         let peer = world.connect(connect(version, "c"));
-        world.send(peer, publish(version, "a", "x").qos(2, 7).dup()); // DUP does not make it a repeat
+        world.send(peer, publish(version, "a", "x").qos(2, 7).dup()); // new in spite of DUP
         for repeat in 0..10 {
             let again = publish(version, "a", "x").qos(2, 7);
             world.send(peer, if repeat % 2 == 0 { again.dup() } else { again });
@@ -253,7 +253,7 @@ fn a_client_that_sends_more_than_the_receive_maximum_is_told_so() {
         world.send(peer, publish(5, "a", "x").qos(2, number));
     }
     world.take(peer);
-    world.send(peer, publish(5, "a", "x").qos(2, 20).dup()); // a repeat is not one more
+    world.send(peer, publish(5, "a", "x").qos(2, 20).dup()); // a duplicate does not count
     world.shows(peer, "", &[ack(PUBREC, 20)]);
     world.send(peer, publish(5, "a", "x").qos(2, 21));
     world.shows_closed(peer, "5.0:U5-16 5.0:MQTT-4.13.1-1", &disconnect_code(0x93));
@@ -393,7 +393,7 @@ fn an_exchange_under_way_does_not_expire() {
             publish(5, "a", "x")
                 .qos(2, 1)
                 .dup()
-                .property(&four(0x02, 1)) // rounded up
+                .property(&four(0x02, 1)) // the remaining time is rounded up
                 .into(),
             ack(PUBREL, 2),
         ],

@@ -300,7 +300,7 @@ fn a_reason_code_belongs_to_its_packet_and_sender() {
         refuses(5, statements, ack_code(first, 1, code), 0x82);
     }
     for code in [0x01, 0x87, 0x8E] {
-        refuses(5, statements, disconnect_code(code), 0x82); // a server's
+        refuses(5, statements, disconnect_code(code), 0x82); // only a server may send this code
     }
 }
 
@@ -309,7 +309,7 @@ fn auth_needs_a_method_in_connect() {
     refuses(5, "5.0:U5-13", auth(0x18, "M", ""), 0x82);
     refuses(5, "5.0:U5-12", vec![0xF0, 0], 0x82);
     refuses(5, "5.0:U5-12", packet(0xF0, &[0x18, 0]), 0x82);
-    refuses(5, "5.0:MQTT-3.15.2-1", auth(0x00, "M", ""), 0x82); // a server's
+    refuses(5, "5.0:MQTT-3.15.2-1", auth(0x00, "M", ""), 0x82); // only a server may send this code
 }
 
 #[test]

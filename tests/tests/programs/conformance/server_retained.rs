@@ -9,9 +9,9 @@ fn the_last_retained_message_of_a_topic_goes_to_new_subscribers_with_retain_1() 
         let mut world = World::new();
         let peer = world.connect(connect(version, "c"));
         world.send(peer, publish(version, "a", "old").retain().qos(1, 1));
-        world.send(peer, publish(version, "a", "new").retain()); // of QoS 0, and replaces it
+        world.send(peer, publish(version, "a", "new").retain()); // QoS 0 replaces the retained message, too
         world.send(peer, publish(version, "b", "other").retain().qos(1, 2));
-        world.send(peer, publish(version, "a", "passing")); // RETAIN 0 does not touch it
+        world.send(peer, publish(version, "a", "passing")); // RETAIN 0 does not change the retained message
         world.take(peer);
         world.send(peer, subscribe(version, 1, &[("+", 2)]));
         world.shows(
@@ -57,7 +57,7 @@ fn a_message_without_retain_is_not_kept() {
         let peer = world.connect(connect(version, "c"));
         world.send(peer, publish(version, "a", "passing"));
         world.send(peer, publish(version, "b", "kept").retain());
-        world.send(peer, publish(version, "b", "")); // removes nothing
+        world.send(peer, publish(version, "b", "")); // RETAIN 0 removes no retained message
         world.send(peer, subscribe(version, 1, &[("#", 0)]));
         world.shows(
             peer,
@@ -83,7 +83,7 @@ fn retain_handling_says_when_retained_messages_are_sent() {
         world.shows(peer, statements, &expected);
     };
     subscribe_with_handling(2, "5.0:MQTT-3.3.1-11", false);
-    subscribe_with_handling(1, "5.0:MQTT-3.3.1-10", false); // the subscription was there
+    subscribe_with_handling(1, "5.0:MQTT-3.3.1-10", false); // the subscription exists already
     subscribe_with_handling(0, "5.0:MQTT-3.3.1-9 5.0:MQTT-3.8.4-4", true);
     subscribe_with_handling(0, "5.0:MQTT-3.3.1-9 5.0:MQTT-3.8.4-4", true);
     world.send(peer, unsubscribe(5, 2, &["a"]));

@@ -75,7 +75,7 @@ fn a_session_ends_when_its_expiry_interval_has_passed() {
         let mut world = World::new();
         let limited = connect(5, "c").not_clean().property(&four(0x11, 10));
         let peer = world.connect(limited.clone());
-        world.wait(1000.0); // as long as the connection is there nothing ends
+        world.wait(1000.0); // the session of a connected client does not expire
         world.shows::<Vec<u8>>(peer, "", &[]);
         world.lose(peer);
         world.wait(seconds);
@@ -135,7 +135,7 @@ fn what_was_not_acknowledged_is_sent_again_on_the_next_connection_only() {
         world.send(peer, ack(PUBREC, 3));
         world.shows(peer, "", &[ack(PUBREL, 3)]);
         world.wait(1_000_000.0);
-        world.shows::<Vec<u8>>(peer, "5.0:MQTT-4.4.0-1", &[]); // at no other time
+        world.shows::<Vec<u8>>(peer, "5.0:MQTT-4.4.0-1", &[]); // nothing is resent on the same connection
         world.lose(peer);
         let peer = world.try_connect(connect(version, "c").lasting());
         world.shows(
@@ -183,7 +183,7 @@ fn what_was_refused_is_not_sent_again() {
     world.take(peer);
     world.send(peer, ack_code(PUBACK, 1, 0x97));
     world.send(peer, ack_code(PUBREC, 2, 0x97));
-    world.shows::<Vec<u8>>(peer, "5.0:MQTT-4.3.3-4", &[]); // no PUBREL
+    world.shows::<Vec<u8>>(peer, "5.0:MQTT-4.3.3-4", &[]); // PUBREL is not sent
     world.lose(peer);
     let peer = world.try_connect(connect(5, "c").lasting());
     world.shows(peer, "5.0:MQTT-4.4.0-2", &[accepted(5, true)]);
@@ -258,7 +258,7 @@ fn topic_aliases_do_not_outlive_the_connection() {
         "5.0:MQTT-3.3.2-7",
         &[
             accepted(5, true),
-            publish(5, "a", "1").qos(1, 1).dup().into(), // in full
+            publish(5, "a", "1").qos(1, 1).dup().into(), // with its topic name
         ],
     );
     world.send(peer, publish(5, "", "2").property(&two(0x23, 1)));

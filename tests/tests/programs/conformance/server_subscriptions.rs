@@ -71,7 +71,7 @@ fn subscribing_again_replaces_the_subscription() {
                 publish(version, "a", "between").into(),
                 suback(version, 2, &[1]),
                 kept.qos(1, 1).into(),
-                publish(version, "a", "x").qos(1, 2).into(), // once, with the new QoS
+                publish(version, "a", "x").qos(1, 2).into(), // one message, with the new QoS
                 ack(PUBACK, 2),
             ],
         );
@@ -108,7 +108,7 @@ fn a_message_carries_the_identifiers_of_all_subscriptions_that_have_one() {
     let body = &message[2..];
     let mut properties = body[6..body.len() - 1].to_vec();
     if properties[0] == 0x0B && properties[1] == 200 {
-        properties.rotate_left(3); // any order
+        properties.rotate_left(3); // the order is not specified
     }
     world.proves(
         peer,

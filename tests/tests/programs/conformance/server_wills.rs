@@ -16,7 +16,7 @@ fn a_will_is_published_when_the_connection_is_lost() {
         for qos in 0..=2 {
             let (mut world, watcher) = watched(version);
             let peer = world.connect(connect(version, "c").will("w/c", "gone", qos << 3));
-            world.shows::<Vec<u8>>(watcher, "", &[]); // not while the connection is there
+            world.shows::<Vec<u8>>(watcher, "", &[]); // not while the client is connected
             world.lose(peer);
             world.shows(
                 watcher,
@@ -99,7 +99,7 @@ fn take_over_publishes_the_will_unless_the_session_goes_on_with_a_delay() {
         .lasting()
         .will_with("w/c", "gone", 0, &four(0x18, 10));
     world.connect(delayed.clone());
-    world.connect(delayed.clone()); // with the same will, which is a new one
+    world.connect(delayed.clone()); // its CONNECT has the same will again
     world.wait(1000.0);
     world.shows::<Vec<u8>>(watcher, "5.0:MQTT-3.1.3-9", &[]);
     // A clean start ends the session, and so the will delay.
@@ -146,7 +146,7 @@ fn coming_back_before_the_delay_stops_the_will() {
     let peer = world.connect(with_will.clone());
     world.lose(peer);
     world.wait(9.0);
-    world.connect(with_will); // with the same will: the old one must not be published
+    world.connect(with_will); // the old will must not be published
     world.wait(1000.0);
     world.shows::<Vec<u8>>(watcher, "5.0:MQTT-3.1.3-9 5.0:MQTT-3.1.2-8", &[]);
 }

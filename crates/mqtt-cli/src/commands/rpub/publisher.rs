@@ -287,7 +287,7 @@ impl Publisher {
         let mut has_flushed = false;
         while self.has_room(&mut has_flushed) {
             let Some(message) = self.held.take().or_else(|| self.next_message()) else {
-                break; // a line, the time of --repeat-delay, or the end will wake the loop
+                break; // the loop wakes for a line, a timeout or the end of the input
             };
             let outgoing = OutboundMessage::new(Arc::clone(&message), self.plan.qos);
             match self.event_loop.publish(outgoing) {

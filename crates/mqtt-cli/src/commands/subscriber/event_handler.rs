@@ -123,7 +123,7 @@ impl EventHandler {
         loop {
             logger::take_pending(&mut self.ack_queue.text);
             self.ack_queue.advance(event_loop)?;
-            logger::take_pending(&mut self.ack_queue.text); // the lines of the acknowledgements
+            logger::take_pending(&mut self.ack_queue.text); // lines about the acknowledgements
             if !self.ack_queue.can_write() {
                 return Ok(());
             }

@@ -28,7 +28,7 @@ pub(crate) fn now() -> Zoned {
 fn zone_without_rule(tz: &str) -> Option<TimeZone> {
     let tz = tz.strip_prefix(':').unwrap_or(tz);
     if TimeZone::get(tz).is_ok() {
-        return None; // the name of a zone, such as EST5EDT, comes first
+        return None; // EST5EDT, for example, is the name of a zone
     }
     TimeZone::posix(&format!("{tz},{DEFAULT_RULE}")).ok()
 }

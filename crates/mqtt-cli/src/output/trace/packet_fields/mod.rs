@@ -102,7 +102,7 @@ fn connack_fields(connack: &Connack, version: ProtocolVersion) -> Fields {
         _ => ("return_code", connack.code(version).into()),
     };
     let session_present = match version {
-        ProtocolVersion::V3_1 => Value::Null, // its CONNACK has no flags
+        ProtocolVersion::V3_1 => Value::Null, // the CONNACK of 3.1 has no flags
         _ => connack.session_present.into(),
     };
     vec![(name, code), ("session_present", session_present)]
@@ -128,7 +128,7 @@ fn publish_fields(publish: &PublishRef<'_>) -> Fields {
         (
             "topic_name",
             match (publish.topic_name, properties.topic_alias) {
-                ("", Some(_)) => Value::Null, // the alias stands for it
+                ("", Some(_)) => Value::Null, // the packet has only the alias
                 (name, _) => name.into(),
             },
         ),
