@@ -1,4 +1,4 @@
-// Messages of each QoS, retained messages and a will, between MQTT.js and the programs of a test.
+// Exchanges messages of each QoS, retained messages and a will between MQTT.js and the programs of a test.
 //
 // Usage: node exchange.js MODULE PORT TRANSPORT VERSION PREFIX, where MODULE is the folder of MQTT.js, TRANSPORT tcp or
 // ws, and VERSION 3, 4 or 5. Prints "subscribed" when the messages to PREFIX/to may come, and "all passed" at its end.

@@ -1,7 +1,7 @@
-"""Each QoS, retained, will, and a session with messages queued while away, with paho-mqtt.
+"""Tests each QoS, retained messages, a will, and a session whose messages wait, with paho-mqtt.
 
 Usage: exchange.py PORT VERSION [TRANSPORT CAFILE], where VERSION is 31, 311 or 5 and TRANSPORT is tcp,
-tls, ws or wss. Ends with status 0 and the line "all passed", or with an assertion that says what did not happen.
+tls, ws or wss. Exits with status 0 and the line "all passed", or with a failed assertion.
 """
 
 import queue
@@ -18,7 +18,7 @@ PATIENCE = 30
 
 
 class Client:
-    """A connected client whose messages and answers wait in queues."""
+    """A connected client, which collects messages and answers in queues."""
 
     def __init__(self, name, clean=True, will=None):
         self.messages, self.connected, self.subscribed = queue.Queue(), queue.Queue(), queue.Queue()
@@ -137,7 +137,7 @@ def session():
 
 
 def properties():
-    """What a publisher of 5.0 adds to its message arrives with it."""
+    """The properties of a message of 5.0 arrive with the message."""
     subscriber, publisher = Client("sub"), Client("pub")
     sent = Properties(PacketTypes.PUBLISH)
     sent.PayloadFormatIndicator = 1

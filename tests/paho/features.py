@@ -1,7 +1,7 @@
-"""What a broker does with each feature of MQTT 5.0, seen by paho-mqtt: a line "name: observation" for each.
+"""Observes each feature of MQTT 5.0 of a broker with paho-mqtt, and prints a line "name: observation" for each.
 
-Usage: features.py PORT. Two brokers are compared by comparing the lines. Nothing is judged here; what does
-not come in time is observed as "nothing".
+Usage: features.py PORT. The caller compares the lines of two brokers. This script decides nothing; a message that
+does not arrive in time is the observation "nothing".
 """
 
 import queue
@@ -15,7 +15,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 PORT = int(sys.argv[1])
 PATIENCE = 20
-# How long something is looked for that should not come.
+# Seconds to wait for a message that should not arrive.
 SHORT = 1.0
 
 
@@ -27,7 +27,7 @@ def properties(packet, **values):
 
 
 class Client:
-    """A client of 5.0; what comes to it waits in queues. It is connected unless `connect` is False."""
+    """A connected client of 5.0, which collects messages and answers in queues."""
 
     def __init__(self, name, clean=True, will=None, manual=False, keep_alive=60, version=5, **connect):
         self.messages, self.connected, self.answers, self.ended = (queue.Queue() for _ in range(4))
@@ -74,7 +74,7 @@ class Client:
         return self.published.get(timeout=PATIENCE).value
 
     def receive(self, count=1, patience=PATIENCE):
-        """The next messages; fewer if they do not come."""
+        """Returns the next messages: fewer than `count` if they do not arrive in time."""
         messages = []
         try:
             while len(messages) < count:
@@ -87,7 +87,7 @@ class Client:
         return [message.payload.decode() for message in self.receive(count, patience)] or "nothing"
 
     def marked(self, publisher, topic, qos=1):
-        """What came before a message that is sent now: nothing else of this QoS will come."""
+        """Publishes a mark and returns the messages before it. Messages of one QoS keep their order, so no other will come."""
         publisher.publish(topic, "the mark", qos)
         payloads = []
         while (payload := self.receive()[0].payload.decode()) != "the mark":
@@ -103,7 +103,7 @@ class Client:
         self.paho.loop_stop()
 
     def vanish(self):
-        """Without DISCONNECT."""
+        """Closes the connection without DISCONNECT."""
         self.paho.socket().shutdown(2)
         self.ended.get(timeout=PATIENCE)
         self.paho.loop_stop()
@@ -211,18 +211,18 @@ def wills():
     yield watcher.marked(watcher, "will/m")
     given = properties(PacketTypes.WILLMESSAGE, WillDelayInterval=1, ContentType="text", UserProperty=("a", "b"))
     delayed = {"topic": "will/d", "payload": "later", "qos": 2, "properties": given}
-    # The delay is over: it comes, with its properties.
+    # After the delay the will is published, with its properties.
     Client("w3", will=delayed, SessionExpiryInterval=100).vanish()
     yield watcher.marked(watcher, "will/m")
     message = watcher.receive()[0]
     yield message.payload, message.properties.json()
-    # The client is back in time: it does not.
+    # The client resumes its session in time, so the will is not published.
     client = Client("w4", will=delayed, SessionExpiryInterval=100)
     client.vanish()
     Client("w4", clean=False).end()
     time.sleep(2.0)
     yield watcher.marked(watcher, "will/m")
-    # The session ends first: it comes then.
+    # The session ends before the delay, and the will is published then.
     given = properties(PacketTypes.WILLMESSAGE, WillDelayInterval=1000)
     delayed = {"topic": "will/e", "payload": "at the end", "properties": given}
     Client("w5", will=delayed, SessionExpiryInterval=1).vanish()
@@ -282,10 +282,10 @@ def shared_subscriptions():
     for number in range(9):
         other.publish("sh", str(number))
     yield plain.payloads(9)
-    # Each gets a third; whose turn it is first is the broker's choice.
+    # Each member gets a third of the messages. The broker chooses the first member.
     yield sorted(sum((member.payloads(3) for member in members), []))
     yield [member.payloads(1, SHORT) for member in members]
-    # No retained messages for them.
+    # Shared subscriptions get no retained messages.
     other.publish("sh/r", "kept", retain=True)
     members[0].subscribe("$share/group/sh/r")
     yield members[0].payloads(1, SHORT)
@@ -406,7 +406,7 @@ def take_over():
     first = Client("same", SessionExpiryInterval=100)
     first.subscribe("to")
     second = Client("same", clean=False, SessionExpiryInterval=100)
-    # paho reads no reason code of a DISCONNECT that has no properties.
+    # paho ignores the reason code of a DISCONNECT without properties.
     yield first.ended.get(timeout=PATIENCE) is not None, second.flags.session_present
     first.paho.loop_stop()
     second.publish("to", "still there")
@@ -419,7 +419,7 @@ def topics_of_the_broker():
     client = Client("curious")
     client.subscribe("#", "+/broker/version")
     client.publish("ts", "mine")
-    # Retained messages of other tests are gone.
+    # Removes the retained messages of the other features.
     yield client.marked(client, "ts")
     client.publish("$SYS/broker/version", "forged", retain=True)
     client.subscribe("$SYS/broker/version")
@@ -428,11 +428,11 @@ def topics_of_the_broker():
     client.end()
 
 
-# One after the other: some look at everything.
+# The features run one after the other, because some subscribe to all topics.
 def run(observe):
     try:
         observations = list(observe())
-    except Exception as error:  # a broker may do anything
+    except Exception as error:  # the broker may answer in any way
         observations = f"fails: {type(error).__name__} {error}"
     print(f"{observe.__name__}: {observations}", flush=True)
 

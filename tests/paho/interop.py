@@ -1,4 +1,4 @@
-"""Messages of each QoS, retained messages and a will, between paho-mqtt 1.6 or 2.x and the programs of a test.
+"""Exchanges messages of each QoS, retained messages and a will between paho-mqtt 1.6 or 2.x and the programs of a test.
 
 Usage: interop.py PORT TRANSPORT VERSION PREFIX, where TRANSPORT is tcp or ws and VERSION 31, 311 or 5. Prints
 "subscribed" when the messages to PREFIX/to may come, and "all passed" at its end.
@@ -15,10 +15,10 @@ PATIENCE = 30
 
 
 def connect(name, will=None):
-    """A connected client whose messages and answers wait in queues."""
+    """A connected client, which collects messages and answers in queues."""
     arguments = {"client_id": f"{PREFIX}-{name}", "protocol": PROTOCOL}
     arguments["transport"] = {"tcp": "tcp", "ws": "websockets"}[TRANSPORT]
-    if hasattr(mqtt, "CallbackAPIVersion"):  # since 2.0
+    if hasattr(mqtt, "CallbackAPIVersion"):  # paho-mqtt 2.0 or later
         arguments["callback_api_version"] = mqtt.CallbackAPIVersion.VERSION2
     client = mqtt.Client(**arguments)
     client.messages, client.granted, connected = queue.Queue(), queue.Queue(), queue.Queue()

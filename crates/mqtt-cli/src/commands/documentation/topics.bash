@@ -15,11 +15,11 @@ _PROGRAM_topics() {
         esac
     done
     local IFS=$'\n'
-    # The broker may be slow or away: 0.3 s, and no message about it.
+    # A slow or absent broker must not delay the prompt: rsub gets 0.3 s and prints no error.
     local topics=($(rsub "${broker[@]}" -t '#' --retained-only -F %t -C 1000 -W 0.3 2>/dev/null))
     COMPREPLY=()
     for word in "${topics[@]}"; do
-        # A topic is one word, whatever characters it has.
+        # A topic is inserted as one word, so its special characters are quoted.
         [[ $word == "$cur"* ]] && COMPREPLY+=("$(printf %q "$word")")
     done
 }

@@ -14,7 +14,7 @@ function __PROGRAM_topics
         end
         set index (math $index + 1)
     end
-    # The broker may be slow or away: 0.3 s, and no message about it.
+    # A slow or absent broker must not delay the prompt: rsub gets 0.3 s and prints no error.
     rsub $broker -t '#' --retained-only -F %t -C 1000 -W 0.3 2>/dev/null
 end
 complete -c PROGRAM -s t -l topic -x -a '(__PROGRAM_topics)'

@@ -15,7 +15,7 @@ _PROGRAM() {
             --insecure|--tls-use-os-certs) broker+=("$word") ;;
         esac
     done
-    # The broker may be slow or away: 0.3 s, and no message about it.
+    # A slow or absent broker must not delay the prompt: rsub gets 0.3 s and prints no error.
     topics=("${(@f)$(rsub "${broker[@]}" -t '#' --retained-only -F %t -C 1000 -W 0.3 2>/dev/null)}")
     compadd -- "${(@)topics:#}"
 }
