@@ -87,7 +87,7 @@ class Client:
         return [message.payload.decode() for message in self.receive(count, patience)] or "nothing"
 
     def marked(self, publisher, topic, qos=1):
-        """Publishes a mark and returns the messages before it. Messages of one QoS keep their order, so no other will come."""
+        """Publishes a mark and returns the messages before it. No other messages of this QoS will arrive."""
         publisher.publish(topic, "the mark", qos)
         payloads = []
         while (payload := self.receive()[0].payload.decode()) != "the mark":
@@ -419,7 +419,7 @@ def topics_of_the_broker():
     client = Client("curious")
     client.subscribe("#", "+/broker/version")
     client.publish("ts", "mine")
-    # Removes the retained messages of the other features.
+    # The other features have removed their retained messages, so only "mine" comes before the mark.
     yield client.marked(client, "ts")
     client.publish("$SYS/broker/version", "forged", retain=True)
     client.subscribe("$SYS/broker/version")
