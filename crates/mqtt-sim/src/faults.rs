@@ -100,6 +100,7 @@ fn crash(simulation: &mut Simulation) {
         link.down.clear();
     }
     for key in client.crash() {
+        // The new process cannot resend this message, so its delivery is not guaranteed.
         models.oracle.abandoned(key);
     }
     client.retry_at = scenario.now;

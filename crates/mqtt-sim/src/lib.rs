@@ -50,21 +50,21 @@ pub use simulation::{Outcome, Simulation};
 /// | I1 | a message of QoS 1 or 2 that was accepted reaches every subscriber whose session lasts, unless the queue of the subscriber was full |
 /// | I2 | a message of QoS 2 between sessions that last is delivered exactly once |
 /// | I3 | each delivered message was published, and is unaltered |
-/// | I4 | first deliveries of one publisher and QoS keep their order |
+/// | I4 | the first deliveries of messages of one publisher and QoS keep their order |
 /// | I5 | QoS 0 is delivered at most once |
 /// | I7 | no packet identifier is used for two exchanges at a time, and none is in use when the run ends |
 /// | I8 | the messages that wait for an application and the bytes that wait for a connection are bounded |
 /// | I9 | no more exchanges are in flight than the receiver or the sender permits |
 /// | I10 | no packet exceeds its receiver's maximum size, and no topic alias its receiver's maximum |
-/// | I11 | every packet is permitted at its place: DUP, PUBREL, the first and the last packet |
-/// | I12 | Session Present agrees with a small model; each will that is due is published once, at its time, and no other will is |
+/// | I11 | each packet is permitted in the state of its connection and its exchange |
+/// | I12 | Session Present equals that of a small model; each will that is due is published once and on time, and no other will is published |
 /// | I13 | after the last fault all exchanges finish within a bounded number of steps |
 /// | I15 | the store equals the state of the broker; it opens after every crash, twice with the same content |
 /// | I16 | the same seed gives the same run |
-/// | I17 | peers that break the rules do not affect the others, and a silent peer holds no connection |
-/// | I18 | retained messages: each subscriber ends with the newest state of each topic, gets it once for each subscription, and never after a newer live one |
-/// | I19 | after UNSUBACK no message is delivered for this filter that the broker has read later |
-/// | I20 | no more messages wait than the limit of a queue, only messages for a full queue are dropped, and every drop is counted |
+/// | I17 | hostile peers do not affect other clients, and a silent peer cannot keep its connection |
+/// | I18 | each subscriber ends with the newest state of each topic; a retained message is sent once for each subscription, and not after a newer live message |
+/// | I19 | a message that the broker reads after UNSUBACK is not delivered for the removed filter |
+/// | I20 | no queue exceeds its limit; a message is dropped only if its queue is full; each drop is counted |
 /// | I21 | after a graceful stop everything is durable |
 /// | I22 | the mutations that wait for a commit are bounded |
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -47,7 +47,7 @@ pub struct Plan {
     pub store: Option<(u32, u32)>,
     /// The chance that a step stops a broker with a store gracefully, in 1/10000.
     pub stops: u32,
-    /// The chance that the commit in progress does not finish when the broker may write, in 1/100.
+    /// The chance that a commit is still in progress when the broker wants to write output, in 1/100.
     pub slow_store: u8,
     /// The chance that a step kills the process of a client, if the client may crash (`ClientPlan::may_crash`), in
     /// 1/10000.
@@ -61,7 +61,7 @@ pub struct Plan {
 pub struct ClientPlan {
     /// The protocol version.
     pub version: ProtocolVersion,
-    /// Set if the client keeps its session.
+    /// Set if the session of the client outlives its connections.
     pub lasts: bool,
     /// Set if the client asks for a clean start with each connection.
     pub clean_start: bool,

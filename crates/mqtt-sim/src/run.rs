@@ -97,8 +97,8 @@ pub fn shrink(seed: u64, with_store: bool, violation: Violation) -> Shrunk {
     for messages in [30, 20, 10, 5, 3, 2, 1] {
         try_with(&|reduction| reduction.messages = Some(messages));
     }
-    // A run may pass with some number of steps and fail with fewer, because the calm phase then begins elsewhere. So
-    // all numbers of this series are tried, and no binary search is made.
+    // A run may pass with some number of steps and fail with fewer, because its faults stop at another point. So all
+    // numbers of this series are tried, and no binary search is made.
     let mut steps = 3000;
     while steps > 10 {
         try_with(&|reduction| reduction.steps = Some(steps));

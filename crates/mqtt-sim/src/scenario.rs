@@ -50,6 +50,7 @@ impl Scenario {
     pub(crate) fn piece(&mut self, there: usize) -> usize {
         match there {
             0 => 0,
+            // Pieces of at most seven bytes often end within a fixed header.
             _ if self.plan.tiny_pieces && self.rng.u8(0..4) > 0 => self.rng.usize(1..=there.min(7)),
             _ if self.rng.bool() => there,
             _ => self.rng.usize(1..=there),

@@ -83,6 +83,7 @@ pub(crate) fn client_sends(
         }
         up.sends(&packet)
     })?;
+    // An acknowledgement within another packet would make both malformed.
     let open = client.core.is_connected() && !*goodbye && link.client_sent.is_between_packets();
     if open && scenario.rng.u8(0..100) < scenario.plan.spurious {
         link.up.extend(spurious(&mut scenario.rng));
@@ -126,6 +127,7 @@ pub(crate) fn broker_sends(simulation: &mut Simulation, index: usize) -> Result<
     if !link.is_cut {
         link.down.extend(&bytes);
     }
+    // An acknowledgement is only inserted where all earlier output was checked and ends with a complete packet.
     let open = link.connack_seen
         && !link.broker_said_goodbye
         && !link.is_cut
@@ -239,6 +241,7 @@ pub(crate) fn broker_reads(simulation: &mut Simulation, index: usize) -> Result<
     network.resume_connections(&mut host.broker);
     let link = &mut network.links[index];
     let Some(id) = link.connection else {
+        // No process reads these bytes: the broker has closed its end.
         link.up.clear();
         return Ok(());
     };
@@ -254,6 +257,8 @@ pub(crate) fn broker_reads(simulation: &mut Simulation, index: usize) -> Result<
     let count = scenario.piece(link.up.len());
     if count == 0 {
         let closed = !link.client_is_open || link.is_cut;
+        // With late closes the broker notices an end only in one of eight attempts, so that the client often reconnects
+        // first.
         let late = !scenario.is_calm && scenario.plan.late_closes && scenario.rng.u8(0..8) > 0;
         if closed && link.up.is_empty() && !late {
             return broker_notices_end(simulation, index, id);
