@@ -105,6 +105,7 @@ pub fn split_host_and_port(text: &str) -> Option<(&str, Option<&str>)> {
 /// # Errors
 /// Returns an error if the name has no address, or if the resolver does not answer in time.
 pub fn resolve(host: &str, port: u16, timeout: Duration) -> io::Result<Vec<SocketAddr>> {
+    // No event loop must be woken, because this function itself waits for the answer.
     let resolver = Resolver::start(host, port, || {})?;
     let deadline = Instant::now() + timeout;
     match resolver

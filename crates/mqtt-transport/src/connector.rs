@@ -93,6 +93,7 @@ impl Connector {
             self.attempts.clear();
             self.addresses.clear();
             self.last_error
+                // An error of one address is more specific than the timeout.
                 .get_or_insert_with(|| io::ErrorKind::TimedOut.into());
         }
         // Older attempts continue in parallel, so a slow address is still used if it answers first.
@@ -113,6 +114,7 @@ impl Connector {
         if !self.attempts.is_empty() {
             return Connecting::Pending;
         }
+        // The error is absent only if the list of addresses was empty.
         let nothing = || io::ErrorKind::TimedOut.into();
         Connecting::Failed(self.last_error.take().unwrap_or_else(nothing))
     }

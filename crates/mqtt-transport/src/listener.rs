@@ -97,6 +97,7 @@ impl Listener {
             socket: Socket::Unix(UnixListener::bind(path)?, path.to_owned()),
             transport: ListenerTransport::default(),
         };
+        // `bind` has applied the umask, which may exclude the group.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(UNIX_SOCKET_MODE))?;
         Ok(listener)
     }

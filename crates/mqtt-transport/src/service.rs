@@ -166,11 +166,14 @@ impl Query {
         let left = || left_until(until);
         let mut stream = TcpStream::connect_timeout(&server, left()?)?;
         stream.set_write_timeout(Some(left()?))?;
+        // DNS limits a name to 255 bytes, so the length of a query always fits.
         let length = u16::try_from(self.bytes.len()).unwrap_or(u16::MAX);
         stream.write_all(&[&length.to_be_bytes(), &self.bytes[..]].concat())?;
         let mut read = |buffer: &mut [u8]| -> io::Result<()> {
             let mut filled = 0;
             while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+                // The timeout applies to a single read. It is set before each read, so that all reads together end at
+                // `until`.
                 stream.set_read_timeout(Some(left()?))?;
                 match stream.read(rest)? {
                     0 => return Err(ErrorKind::UnexpectedEof.into()),
@@ -265,6 +268,7 @@ impl Answer {
 /// Sorts records by priority. Records of the same priority are drawn at random, with a probability proportional to
 /// their weights (RFC 2782, page 4).
 fn in_order(records: &mut [&SRV<'_>], mut random: impl FnMut() -> u32) {
+    // RFC 2782 requires that the records of weight 0 come first in their priority.
     records.sort_by_key(|record| (record.priority, record.weight));
     for same in records.chunk_by_mut(|one, other| one.priority == other.priority) {
         let mut rest = same;

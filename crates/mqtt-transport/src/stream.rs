@@ -111,6 +111,7 @@ impl Stream {
             let Some(layers) = &mut self.layers else {
                 return Ok(true);
             };
+            // The first call starts the lowest layer. `receive` starts the layers above it.
             layers.start()?;
             if layers.is_open() {
                 self.flush()?;
@@ -211,6 +212,8 @@ impl Stream {
         }
         let mut written = 0;
         while let Some(layers) = &mut self.layers {
+            // Each chunk is written before the next one is encoded, so that a blocked socket does not make the layers
+            // encode all bytes into memory.
             let rest = bytes.get(written..).unwrap_or_default();
             let chunk = rest.get(..CHUNK.min(rest.len())).unwrap_or_default();
             if chunk.is_empty() || !layers.is_open() || layers.output().len() >= MAXIMUM_DOWN {

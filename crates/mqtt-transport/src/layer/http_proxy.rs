@@ -50,6 +50,7 @@ impl HttpProxyLayer {
             // Every 2xx status is success. The bytes after the head come from the server (RFC 9110, section 9.3.6).
             Ok(httparse::Status::Complete(length)) => match response.code.unwrap_or(0) {
                 200..=299 => Ok(Some(length)),
+                // 407 (Proxy Authentication Required) has two causes, which the user corrects in different ways.
                 407 if self.credentials.is_some() => Err(ProxyError::Credentials),
                 407 => Err(ProxyError::Method),
                 status => Err(ProxyError::Status(status)),

@@ -119,6 +119,8 @@ impl Layers {
     /// unchanged.
     pub(crate) fn explained(&self, error: io::Error) -> io::Error {
         match self.layers.iter().find(|layer| !layer.is_open()) {
+            // An error of the operating system contains no other error. An error that does comes from a layer, and
+            // already names the cause.
             Some(layer) if error.get_ref().is_none() => {
                 io::Error::new(error.kind(), HandshakeError::new(layer.kind(), error))
             }
@@ -170,6 +172,8 @@ impl Layers {
             target.copy_from_slice(source);
         }
         self.taken += count;
+        // The bytes are removed only when all of them were taken. Removing the first bytes in each call would move the
+        // rest each time.
         if self.taken == self.up.len() {
             self.up.clear();
             self.taken = 0;
@@ -244,6 +248,7 @@ impl Layers {
     /// Encodes bytes in the layers below `index`, and appends the result to the output.
     fn send_below(&mut self, index: usize, mut bytes: Vec<u8>) -> io::Result<()> {
         for layer in self.layers.iter_mut().take(index).rev() {
+            // An empty write would make the layer produce an empty frame or record.
             if bytes.is_empty() {
                 return Ok(());
             }

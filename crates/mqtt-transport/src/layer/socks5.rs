@@ -42,6 +42,7 @@ impl Socks5Layer {
     /// Returns a layer for a socket that is connected to the proxy. `host` and `port` are those of the server.
     pub(crate) fn new(host: &str, port: u16, credentials: Option<Credentials>) -> Self {
         Self {
+            // A SOCKS5 request contains an IPv6 address without the brackets of a URL.
             host: host
                 .trim_start_matches('[')
                 .trim_end_matches(']')
@@ -65,6 +66,7 @@ impl Socks5Layer {
                 (2, Step::Password)
             }
             (Step::Method, [VERSION, _, ..]) => return Err(ProxyError::Method),
+            // Only the status in the second byte matters. 0 means success (RFC 1929, section 2).
             (Step::Password, [_, 0, ..]) => {
                 self.push_request(down)?;
                 (2, Step::Reply)
@@ -81,6 +83,8 @@ impl Socks5Layer {
                 };
                 (4 + address + 2, Step::Open)
             }
+            // An error is reported as soon as its code arrives, because the fields after the code have no meaning in
+            // this case.
             (Step::Reply, [VERSION, code, ..]) if *code != 0 => {
                 return Err(ProxyError::Refused(*code));
             }
@@ -102,6 +106,7 @@ impl Socks5Layer {
         let Some(credentials) = &self.credentials else {
             return Err(ProxyError::Method);
         };
+        // The version of this negotiation is 1 (RFC 1929), and not that of SOCKS.
         down.push(1);
         push_short(&credentials.user_name, down)?;
         push_short(&credentials.password, down)
@@ -157,6 +162,7 @@ impl Layer for Socks5Layer {
         self.input.extend_from_slice(bytes);
         while self.next_step != Step::Open && self.step(down)? {}
         if self.next_step == Step::Open {
+            // The same bytes may contain data of the server, if the server sends first.
             up.append(&mut self.input);
         }
         Ok(())

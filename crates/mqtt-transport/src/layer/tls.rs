@@ -98,6 +98,7 @@ where
     fn receive(&mut self, bytes: &[u8], up: &mut Vec<u8>, down: &mut Vec<u8>) -> io::Result<()> {
         let mut input = bytes;
         while !input.is_empty() && !self.peer_closed {
+            // `read_tls` may accept only a part of the bytes, so the loop continues until all are consumed.
             self.connection.read_tls(&mut input)?;
             match self.connection.process_new_packets() {
                 Ok(state) => {

@@ -27,6 +27,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsSetupError> {
     let text = text(path)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
+        // The parser does not recognise encrypted keys, so its error would not name this cause.
         let is_encrypted = text.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED);
         if is_encrypted {
             TlsSetupError::EncryptedKey(path.to_owned())
@@ -119,6 +120,8 @@ fn without_trust(certificate: CertificateDer<'static>) -> Option<CertificateDer<
         return Some(certificate);
     }
     let trust = AnyRef::from_der(trust).ok()?;
+    // The lists of uses come first in the appended data, so the first tag shows whether a list exists. Data in an
+    // unknown format may contain a restriction too.
     let limits_uses = matches!(trust.value().first(), Some(&(TRUSTED_USES | REJECTED_USES)));
     let is_limited = trust.tag() != Tag::Sequence || limits_uses;
     (!is_limited).then(|| {

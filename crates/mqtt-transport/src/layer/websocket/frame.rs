@@ -71,6 +71,7 @@ impl FrameHeader {
         let Some([first, second]) = take(&mut rest) else {
             return Ok(None);
         };
+        // The length of data frames has no limit, because their payload is passed on as it arrives.
         let length = match second & LENGTH {
             LENGTH_IN_2_BYTES => take(&mut rest).map(|bytes| u16::from_be_bytes(bytes).into()),
             LENGTH_IN_8_BYTES => take(&mut rest).map(u64::from_be_bytes),

@@ -79,6 +79,7 @@ pub(super) fn accept_response(
             "Sec-WebSocket-Accept does not match the request",
         ));
     }
+    // The server must select the subprotocol `mqtt` [MQTT-6.0.0-4].
     if value(response.headers, "Sec-WebSocket-Protocol") != Some(SUBPROTOCOL) {
         return Err(WebSocketError::Response(
             "Sec-WebSocket-Protocol is not 'mqtt'",
@@ -142,6 +143,7 @@ fn check_request(
     if request.method != Some("GET") {
         return wrong("the method is not GET");
     }
+    // These headers are lists. Firefox, for example, sends `Connection: keep-alive, Upgrade`.
     if !has_token(headers, "Upgrade", "websocket") || !has_token(headers, "Connection", "upgrade") {
         return wrong("the headers 'Upgrade: websocket' and 'Connection: Upgrade' are missing");
     }

@@ -117,6 +117,7 @@ impl WebSocketLayer {
                 }
                 continue;
             };
+            // `rest` is shorter than any length that does not fit into `usize`.
             let length = usize::try_from(frame.left)
                 .unwrap_or(usize::MAX)
                 .min(rest.len());
@@ -169,6 +170,8 @@ impl WebSocketLayer {
         if mask.is_some() != matches!(self.end, End::Server(_)) {
             return Err(WebSocketError::Frame);
         }
+        // The frames of two messages must not alternate (RFC 6455, section 5.4). Control frames may arrive between the
+        // frames of a message, and are never fragmented (section 5.5).
         match opcode {
             Opcode::Binary if !self.message_is_open => {}
             Opcode::Continuation if self.message_is_open => {}
@@ -211,6 +214,7 @@ impl WebSocketLayer {
                     return Err(WebSocketError::Closed(code));
                 }
             }
+            // `frames` has already passed the data to `up`. A Pong needs no action, because this end sends no Ping.
             Opcode::Continuation | Opcode::Text | Opcode::Binary | Opcode::Pong => {}
         }
         Ok(())
@@ -288,6 +292,7 @@ impl Layer for WebSocketLayer {
     }
 
     fn close(&mut self, down: &mut Vec<u8>) {
+        // Before the end of the handshake the peer would read a Close frame as HTTP.
         if self.is_open() {
             self.goodbye(NORMAL_CLOSURE, down);
         }
