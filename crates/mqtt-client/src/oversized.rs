@@ -63,6 +63,7 @@ impl Oversized {
         let ClientError::Closed(reason) = error else {
             return false;
         };
+        // Set if the server itself has named the size of a packet as the reason.
         let is_told = match reason {
             CloseReason::Disconnected(disconnect) => {
                 disconnect.reason_code == ReasonCode::PacketTooLarge
@@ -111,6 +112,7 @@ impl Oversized {
             |message: &&OutboundMessage| message.message.payload.len() == self.largest;
         let messages = session.sent().filter_map(|(_, outgoing)| outgoing);
         let unfinished = messages.filter(has_its_size).count();
+        // If all messages of this size are unfinished, the server has acknowledged none of them.
         let none_was_accepted = largest.payload.len() == self.largest && unfinished == self.count;
         (is_told || none_was_accepted).then(|| Arc::clone(largest))
     }
@@ -123,6 +125,7 @@ impl Oversized {
                 self.published(&outgoing.message, outgoing.qos);
             }
         }
+        // `published` has set the flag, but no connection has sent a message here.
         self.has_sent = false;
     }
 }

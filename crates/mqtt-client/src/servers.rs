@@ -78,7 +78,7 @@ const MAXIMUM_FOUND: usize = 32;
 /// Ring of servers in the order in which they are tried. The first one is the current server.
 #[derive(Debug)]
 pub(crate) struct Servers {
-    /// Servers that the user has configured. Servers of a reference or a service are only in `ring`, until they fail.
+    /// Servers that the user has configured. Servers of a reference or a service are only in `ring`.
     named: Vec<Server>,
     ring: VecDeque<Server>,
     /// Number of servers that have failed since a server has accepted the client.
@@ -153,8 +153,8 @@ impl Servers {
         has_another
     }
 
-    /// Removes the servers of services and references. After the wait, services are looked up again, because their
-    /// servers may have moved.
+    /// If the user has configured a service, restores the configured ring, without the servers of services and
+    /// references. After the wait the service is looked up again, because its servers may have moved.
     fn forget_found(&mut self) {
         let is_service = |server: &Server| matches!(server, Server::Service { .. });
         if self.named.iter().any(is_service) {
@@ -188,6 +188,7 @@ impl Servers {
             return false;
         }
         self.references += 1;
+        // No server of the new ring has been tried.
         self.failed = 0;
         // Servers of earlier references or services are removed, so that the ring does not grow.
         let others = self

@@ -78,6 +78,7 @@ impl EventQueue {
     pub(super) fn receive(&self, deadline: Option<Instant>) -> Option<ClientEvent> {
         let mut state = lock(&self.state);
         loop {
+            // The dropped events are older than those in the queue, so they are reported first.
             if let count @ 1.. = std::mem::take(&mut state.missed) {
                 return Some(ClientEvent::Missed { count });
             }

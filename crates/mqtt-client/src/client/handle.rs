@@ -33,9 +33,9 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Connection to a broker. Any thread can use it.
 ///
-/// A thread of the library maintains the connection: it answers pings, reads messages and reconnects. Clones share the
-/// connection. When the last clone is dropped, the client waits up to two seconds for acknowledgements and then ends
-/// the connection. [`Self::disconnect`] reports whether all messages have arrived.
+/// A thread of the library maintains the connection: it sends PINGREQ packets, reads messages and reconnects. Clones
+/// share the connection. When the last clone is dropped, the client waits up to two seconds for acknowledgements and
+/// then ends the connection. [`Self::disconnect`] reports whether all messages have arrived.
 ///
 /// Messages of QoS 1 and 2 that [`Self::publish`] has accepted survive lost connections: the client resends them until
 /// the server has acknowledged them or the program ends. A message of QoS 0 is never resent. Publishing a message of
@@ -98,6 +98,7 @@ impl Client {
                 limits,
             }),
         };
+        // `client` exists before this wait, so that a failure drops it and thereby ends the thread.
         client
             .shared()
             .wait_until_reached(deadline_after(timeout))?;
@@ -176,6 +177,7 @@ impl Client {
         deadline: Option<Instant>,
     ) -> Result<PublishToken, PublishError> {
         let topic_name = message.topic_name.clone();
+        // MQTT 3.1 and 3.1.1 cannot transmit properties. The caller gets an error instead of a message without them.
         if message.properties.is_some() && self.handle.version != ProtocolVersion::V5_0 {
             return Err(PublishError::Unsupported {
                 topic_name,
@@ -354,6 +356,7 @@ impl Client {
         // The timeout above is for the acknowledgements. Writing DISCONNECT may take five seconds more.
         let ending = shared.wait_until_ended(deadline + Duration::from_secs(5));
         let Some(Ending { reason, unfinished }) = ending else {
+            // The thread has not ended, so the number of unfinished messages is not known.
             let unfinished = 0;
             return Err(DisconnectError::TimedOut { unfinished });
         };
@@ -365,6 +368,7 @@ impl Client {
         }
         match reason {
             ConnectError::Closed if unfinished == 0 => Ok(()),
+            // This call has ended the client, so messages are unfinished because of its timeout.
             ConnectError::Closed if !was_ended => Err(DisconnectError::TimedOut { unfinished }),
             reason => Err(DisconnectError::Closed { unfinished, reason }),
         }

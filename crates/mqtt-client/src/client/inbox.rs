@@ -171,6 +171,7 @@ impl Inbox {
 impl State {
     fn room(&self, inbox: &Inbox) -> Room {
         Room {
+            // A message is accepted as long as any room is left, so the queue may exceed its limits.
             messages: inbox.maximum_messages.saturating_sub(self.messages.len()),
             bytes: inbox.maximum_bytes.saturating_sub(self.bytes),
             has_reader: self.readers > 0,

@@ -80,6 +80,7 @@ impl Messages {
         &mut self,
         deadline: Option<Instant>,
     ) -> Result<Option<InboundMessage>, ConnectError> {
+        // The application has handled the last message when it requests the next one.
         self.acknowledge_last();
         let message = match self.shared.inbox.receive(deadline) {
             Received::Message {

@@ -114,6 +114,8 @@ impl Outbox {
     ) -> Result<(), PublishError> {
         let mut state = lock(&self.state);
         loop {
+            // The check is repeated after each wait, because the connection may be lost or the client may have ended in
+            // the meantime.
             state.check_publication(&publication)?;
             // A message above the limit of bytes is accepted into an empty queue. Otherwise its caller could never
             // succeed.
@@ -173,9 +175,11 @@ impl Outbox {
     /// latest.
     pub(super) fn close(&self, deadline: Instant) {
         let mut state = lock(&self.state);
+        // A second call can only shorten the time, because the first caller waits for the end.
         let earlier = state.closing.map_or(deadline, |other| other.min(deadline));
         state.closing = Some(earlier);
         let wakes = std::mem::take(&mut state.wakes_for_requests);
+        // Callers that wait for room get an error now.
         self.has_room.notify_all();
         self.wake(state, wakes);
     }
@@ -244,6 +248,7 @@ impl Outbox {
         }
         let lost = take_at_most_once(&mut state.publications);
         state.bytes = state.publications.iter().map(Publication::size).sum();
+        // The removed messages have made room. Callers that wait with a message of QoS 0 get an error.
         self.has_room.notify_all();
         lost
     }

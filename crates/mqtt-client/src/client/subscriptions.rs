@@ -73,6 +73,8 @@ impl Subscriptions {
 
     /// Records that the server has accepted a connection. If the server has no session, the client subscribes again.
     pub(super) fn handle_connected(&mut self, connection: &mut Connection, session_present: bool) {
+        // If an earlier SUBSCRIBE for this purpose was not answered, the session may have only a part of the
+        // subscriptions.
         if session_present && !std::mem::take(&mut self.is_incomplete) {
             return;
         }

@@ -180,6 +180,7 @@ impl ClientCore {
                 break;
             }
         }
+        // An acknowledgement above may have made room in flight.
         self.send_backlog(now)?;
         Ok(flow)
     }
@@ -217,6 +218,7 @@ impl ClientCore {
         }
         let was_accepted = self.connected_since.is_some();
         let may_get_further = match &mut self.session {
+            // A connection sends messages only after CONNACK.
             Some(session) if was_accepted => {
                 let maximum_losses = self.options.maximum_losses;
                 self.oversized

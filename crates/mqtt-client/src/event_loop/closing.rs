@@ -12,7 +12,7 @@ use crate::core::ClientCore;
 use crate::dialer::Dialer;
 use crate::error::ClientError;
 
-/// Maximum silence of the server after DISCONNECT. After it the client closes the socket.
+/// Maximum silence of the server after DISCONNECT. The client then closes the socket.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Writes the output and closes the stream; see [`EventLoop::disconnect`](super::EventLoop::disconnect).
@@ -24,6 +24,8 @@ pub(super) fn close(
 ) -> Result<(), ClientError> {
     let result = drain(core, stream, poller, timeout);
     if let Dialer::Connected(mut socket) = std::mem::replace(&mut stream.dialer, Dialer::Ended) {
+        // Without a subscription the server sends no messages. Closing the socket then resets the connection only if an
+        // answer is unread, so the client does not wait for the server.
         if !core.expects_messages() {
             // The connection ends even if `say_goodbye` fails. The closing messages of the layers only show the server
             // that no data was cut off.

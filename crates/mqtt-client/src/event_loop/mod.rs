@@ -388,6 +388,7 @@ impl EventLoop {
         self.core.handle_reached(now)?;
         self.stopped = false;
         self.stream.begin();
+        // CONNECT confirms nothing that the program must commit, so it is written in this turn.
         self.flush();
         Ok(())
     }

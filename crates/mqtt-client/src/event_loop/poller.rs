@@ -63,6 +63,7 @@ impl Poller {
         timeout: Option<Duration>,
     ) -> Result<(), ClientError> {
         match self.poll.poll(&mut self.events, timeout) {
+            // A signal ends the wait without an error, so that the program can handle the signal after this turn.
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
             _ => {}
         }

@@ -94,6 +94,7 @@ impl Handler {
     ) -> ControlFlow<()> {
         let mut room = match self.room {
             Some(room) => room,
+            // The inbox is locked once in each turn. Readers can only increase the room in the meantime.
             None => self.shared.inbox.room(),
         };
         if self.is_closing || room.is_empty() && !room.has_reader {

@@ -101,6 +101,7 @@ impl Driver {
             Some(Instant::now())
         };
         let handler = &mut self.handler;
+        // `poll` may switch to the next server, so the name for its error is read before.
         let server = self.event_loop.server().map(ToString::to_string);
         let result = self.event_loop.poll(deadline, |connection, event| {
             handler.handle(connection, event)
@@ -159,11 +160,14 @@ impl Driver {
             return;
         }
         loop {
+            // Messages are taken only when all earlier ones were sent, so that the limits of the callers' queue stay
+            // effective.
             if self.publications.is_empty() {
                 let outbox = &self.shared.outbox;
                 outbox.take_publications(&mut self.publications, BATCH);
             }
             if self.event_loop.unwritten() >= MAXIMUM_UNWRITTEN {
+                // Only a socket that was full reports that it is writable again, so the driver writes before it stops.
                 self.event_loop.flush();
                 if self.event_loop.unwritten() >= MAXIMUM_UNWRITTEN {
                     return;
@@ -179,6 +183,7 @@ impl Driver {
                     in_flight.sent_at_most_once(self.event_loop.end_of_output(), publication);
                 }
                 Err(SendError::QuotaUsedUp | SendError::NotConnected) => {
+                    // The message keeps its place, because messages are sent in the order in which they were published.
                     self.publications.push_front(publication);
                     return;
                 }
@@ -246,6 +251,7 @@ impl Driver {
         let subscriptions = &mut self.handler.subscriptions;
         subscriptions.handle_lost(&mut self.requests);
         let of_queue = self.shared.outbox.set_connected(false);
+        // Messages of QoS 0 are not kept until the next connection. Their callers get the error now.
         let lost = take_at_most_once(&mut self.publications);
         for publication in lost.into_iter().chain(of_queue) {
             failures.lose(&publication.slot, publication.topic_name());
