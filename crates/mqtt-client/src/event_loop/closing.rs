@@ -24,8 +24,8 @@ pub(super) fn close(
 ) -> Result<(), ClientError> {
     let result = drain(core, stream, poller, timeout);
     if let Dialer::Connected(mut socket) = std::mem::replace(&mut stream.dialer, Dialer::Ended) {
-        // Without a subscription the server sends no messages. Closing the socket then resets the connection only if an
-        // answer is unread, so the client does not wait for the server.
+        // Unread bytes are unlikely if the server sends no messages. The client then does not wait, so that a program that
+        // publishes one message ends early.
         if !core.expects_messages() {
             // The connection ends even if `say_goodbye` fails. The closing messages of the layers only show the server
             // that no data was cut off.
