@@ -62,11 +62,24 @@ impl Resolver {
             wake();
             return Ok(Self { answer });
         }
-        // The resolver of the operating system uses /etc/hosts, mDNS and the search domains, which a DNS client would
-        // not.
-        let ask = move || Ok((host.as_str(), port).to_socket_addrs()?.collect());
-        Self::in_thread(ask, wake)
+        Self::in_thread(move || ask(&host, port), wake)
     }
+}
+
+/// Returns the addresses of a host.
+fn ask(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    #[cfg(target_env = "musl")]
+    if crate::multicast_dns::is_local(host) {
+        let name = host.to_owned();
+        return crate::multicast_dns::look_up(host, port, move || ask_system(&name, port));
+    }
+    ask_system(host, port)
+}
+
+/// Asks the resolver of the operating system, which uses `/etc/hosts`, the search domains and, except with musl, multicast
+/// DNS. A DNS client would not.
+fn ask_system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok((host, port).to_socket_addrs()?.collect())
 }
 
 /// Returns the host without the zone of an IPv6 address: `[fe80::1]` for `[fe80::1%eth0]`. The zone is an interface of

@@ -30,6 +30,8 @@ mod connector;
 mod layer;
 mod listener;
 mod listener_transport;
+#[cfg(any(target_env = "musl", all(test, unix)))]
+mod multicast_dns;
 mod read_buffer;
 mod reason;
 #[cfg(feature = "srv")]
