@@ -1,11 +1,13 @@
 //! The tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `conformance`, `reference`, `crash`, `crowd`,
-//! `figures`, `msrv`, `mutants`, `siege`, `sim`, `texts` and `fuzz`. Each module has one task. The tasks need no shell
-//! and install what they need.
+//! `dist`, `figures`, `msrv`, `mutants`, `siege`, `sim`, `texts` and `fuzz`. Each module has one task. The
+//! tasks need no shell and install what they need.
 
 mod bench;
 mod conformance;
 mod crash;
+mod debian_rust;
 mod demo;
+mod dist;
 mod figures;
 mod fuzz;
 #[cfg(all(test, unix))]
@@ -34,6 +36,8 @@ Usage: cargo xtask TASK
   crash  kill a broker with publishers and subscribers again and again: --seconds N (600)
   crowd  measure what idle connections and slow consumers cost, beside mosquitto
   demo   build, start a broker, exchange messages at each QoS, and show what a user sees
+  dist   build the release folder target/dist: --target T (repeat it; this machine's without), --all,
+         --trial builds without optimisation
   figures
          count functions, comments, types and circles of modules; TREE counts another checkout
   msrv   check that everything compiles with the oldest supported Rust
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         ["crash", ref options @ ..] => crash::run_for(options),
         ["crowd"] => run(&mut cargo("run --release --package tests --example crowd")),
         ["demo"] => demo::run(),
+        ["dist", ref options @ ..] => dist::run(options),
         ["figures", ref options @ ..] => figures::run(options),
         ["msrv"] => msrv::run(),
         ["mutants", ref options @ ..] => mutants::run(options),

@@ -3,13 +3,12 @@
 //! The task uses rustup's toolchain of that version if it is installed. Otherwise it unpacks packages of Debian 12,
 //! which ships this version, below `target`. Nothing is installed on the system.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 
-use crate::{run as run_command, setup, target};
+use crate::{debian_rust, run as run_command, setup, target};
 
 /// `rust-version` in Cargo.toml.
 const VERSION: &str = "1.85";
@@ -27,13 +26,6 @@ const RUST: [&str; 4] = [
 
 /// Libraries that the compiler and cargo are linked with.
 const LIBRARIES: [&str; 3] = ["libhttp-parser2.9", "libllvm19", "libpcre3"];
-
-/// Folders with shared libraries, below the folder where the packages are unpacked.
-const LIBRARY_FOLDERS: [&str; 3] = [
-    "usr/lib",
-    "usr/lib/x86_64-linux-gnu",
-    "lib/x86_64-linux-gnu",
-];
 
 /// Checks all targets of the workspace with the oldest supported compiler.
 pub(crate) fn run() -> Result<()> {
@@ -66,62 +58,15 @@ fn rustup_cargo() -> Command {
     command
 }
 
-/// Returns Debian's cargo with the environment that it needs outside of `/usr`.
+/// Returns Debian's cargo, which is unpacked into `root` before if it is not there.
 fn debian_cargo(root: &Path) -> Result<Command> {
-    if !root.join("usr/bin/cargo").is_file() {
-        unpack_packages(root)?;
-    }
-    let mut path = OsString::from(root.join("usr/bin"));
-    if let Some(rest) = std::env::var_os("PATH") {
-        path.push(":");
-        path.push(rest);
-    }
-    let libraries: Vec<PathBuf> = LIBRARY_FOLDERS.iter().map(|name| root.join(name)).collect();
-    let mut command = Command::new(root.join("usr/bin/cargo"));
-    command
-        .current_dir(crate::root())
-        .env("PATH", path)
-        .env("RUSTC", root.join("usr/bin/rustc"))
-        .env("LD_LIBRARY_PATH", std::env::join_paths(libraries)?)
-        .env_remove("RUSTUP_TOOLCHAIN");
-    // The task itself runs below cargo, whose variables name the newer compiler.
-    for name in ["CARGO", "RUSTDOC", "RUSTC_WRAPPER"] {
-        command.env_remove(name);
-    }
-    Ok(command)
-}
-
-/// Downloads the packages and unpacks them into `root`.
-fn unpack_packages(root: &Path) -> Result<()> {
-    println!("Unpacking Rust {VERSION} from Debian's packages …");
-    let packages = root.with_file_name("packages");
-    std::fs::create_dir_all(&packages).context("cannot make the folder for the packages")?;
-    if !download(&packages) {
-        // Lists of packages are often missing or old in containers.
-        setup::succeeds(Command::new("apt-get").args(["update", "--quiet"]));
-        ensure!(
-            download(&packages),
-            "cannot get Rust {VERSION}: install it with 'rustup toolchain install {VERSION}', or run this on Debian 12"
-        );
-    }
-    for entry in std::fs::read_dir(&packages)? {
-        let package = entry?.path();
-        let is_unpacked = setup::succeeds(Command::new("dpkg").arg("-x").arg(&package).arg(root));
-        if !is_unpacked {
-            bail!("cannot unpack {}", package.display());
-        }
-    }
-    Ok(())
-}
-
-/// Returns `true` if all packages are in `folder` now.
-fn download(folder: &Path) -> bool {
     let rust = RUST.map(|name| format!("{name}={DEBIAN_VERSION}"));
-    let mut command = Command::new("apt-get");
-    command
-        .args(["download", "--quiet"])
-        .args(rust)
-        .args(LIBRARIES)
-        .current_dir(folder);
-    setup::succeeds(&mut command)
+    let packages: Vec<_> = rust
+        .into_iter()
+        .chain(LIBRARIES.map(String::from))
+        .collect();
+    debian_rust::unpack(&packages, root).with_context(|| {
+        format!("cannot get Rust {VERSION} (try 'rustup toolchain install {VERSION}')")
+    })?;
+    debian_rust::cargo(root)
 }

@@ -81,7 +81,7 @@ pub(crate) fn install_mqtt_js() {
 }
 
 /// Installs packages of Debian, if this user may do so.
-fn install(packages: &[&str]) {
+pub(crate) fn install(packages: &[&str]) {
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
         command
@@ -142,7 +142,7 @@ fn make_environment(folder: &Path) {
 }
 
 /// Returns `true` if there is a program of this name.
-fn has(name: &str) -> bool {
+pub(crate) fn has(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into()])

@@ -1,0 +1,57 @@
+//! `cargo xtask dist`: the release folder `target/dist`, with an archive for each platform and the checksums of all.
+
+mod archive;
+mod build;
+mod contents;
+mod crates;
+mod targets;
+
+use anyhow::{Result, bail};
+
+use crate::target;
+use contents::PROGRAMS;
+use targets::{TARGETS, Target};
+
+/// The profile of releases.
+const RELEASE: &str = "release";
+
+/// The profile of `--trial`.
+const TRIAL: &str = "trial";
+
+pub(crate) fn run(options: &[&str]) -> Result<()> {
+    let (platforms, profile) = parse(options)?;
+    let dist = target().join("dist");
+    for platform in &platforms {
+        build::build(platform, profile)?;
+        let version = env!("CARGO_PKG_VERSION");
+        let folder = dist.join(format!("rpubsub-{version}-{}", platform.name));
+        contents::fill(&folder, platform, profile)?;
+        let archive = archive::pack(&folder, platform)?;
+        for name in PROGRAMS {
+            let size = folder.join("bin").join(platform.program(name)).metadata()?;
+            println!("{:>12} {name}", size.len());
+        }
+        println!("{:>12} {}", archive.metadata()?.len(), archive.display());
+    }
+    archive::write_checksums(&dist)
+}
+
+/// Returns the platforms and the profile that the options ask for.
+fn parse(options: &[&str]) -> Result<(Vec<Target>, &'static str)> {
+    let mut platforms = Vec::new();
+    let mut profile = RELEASE;
+    let mut rest = options.iter();
+    while let Some(option) = rest.next() {
+        match (*option, rest.len()) {
+            ("--target", 1..) => platforms.extend(rest.next().map(|name| Target::find(name))),
+            ("--all", _) => platforms.extend(TARGETS.map(Ok)),
+            ("--trial", _) => profile = TRIAL,
+            _ => bail!("dist has --target NAME, --all and --trial"),
+        }
+    }
+    let mut platforms: Vec<_> = platforms.into_iter().collect::<Result<_>>()?;
+    if platforms.is_empty() {
+        platforms.push(Target::find("x86_64-unknown-linux-gnu")?);
+    }
+    Ok((platforms, profile))
+}
