@@ -34,10 +34,13 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns the folder with `rpub`, `rsub`, `rrr` and `rbroker`, which are built from the present sources at the first
-/// call.
+/// call. `RPUBSUB_PROGRAMS` names another folder: `cargo xtask emulate` tests the programs of other platforms.
 pub fn programs() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
+        if let Some(folder) = std::env::var_os("RPUBSUB_PROGRAMS") {
+            return folder.into();
+        }
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--package", "mqtt-cli", "--bins"]);
         // cargo sets these variables for the package of the test. With them, the build scripts of other packages would

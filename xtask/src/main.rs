@@ -1,5 +1,5 @@
 //! The tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `conformance`, `reference`, `crash`, `crowd`,
-//! `dist`, `figures`, `msrv`, `mutants`, `siege`, `sim`, `texts` and `fuzz`. Each module has one task. The
+//! `dist`, `emulate`, `figures`, `msrv`, `mutants`, `siege`, `sim`, `texts` and `fuzz`. Each module has one task. The
 //! tasks need no shell and install what they need.
 
 mod bench;
@@ -8,6 +8,7 @@ mod crash;
 mod debian_rust;
 mod demo;
 mod dist;
+mod emulate;
 mod figures;
 mod fuzz;
 #[cfg(all(test, unix))]
@@ -38,6 +39,8 @@ Usage: cargo xtask TASK
   demo   build, start a broker, exchange messages at each QoS, and show what a user sees
   dist   build the release folder target/dist: --target T (repeat it; this machine's without), --all,
          --trial builds without optimisation
+  emulate
+         test the programs of another platform under emulation: --target T [--trial] [TEST ...]
   figures
          count functions, comments, types and circles of modules; TREE counts another checkout
   msrv   check that everything compiles with the oldest supported Rust
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         ["crowd"] => run(&mut cargo("run --release --package tests --example crowd")),
         ["demo"] => demo::run(),
         ["dist", ref options @ ..] => dist::run(options),
+        ["emulate", ref options @ ..] => emulate::run(options),
         ["figures", ref options @ ..] => figures::run(options),
         ["msrv"] => msrv::run(),
         ["mutants", ref options @ ..] => mutants::run(options),

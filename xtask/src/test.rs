@@ -82,13 +82,13 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
 
 /// The sums of the lines `test result: ok. 3 passed; 0 failed; …`.
 #[derive(Default)]
-struct Counts {
-    passed: u64,
-    failed: u64,
+pub(crate) struct Counts {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
 }
 
 impl Counts {
-    fn add(&mut self, line: &str) {
+    pub(crate) fn add(&mut self, line: &str) {
         let Some(result) = line.strip_prefix("test result: ") else {
             return;
         };

@@ -41,6 +41,7 @@ mod openssl_files;
 mod options;
 mod paho;
 mod persistence;
+mod platforms;
 mod rejected;
 mod resource_limits;
 mod responses;

@@ -1,10 +1,10 @@
 //! `cargo xtask dist`: the release folder `target/dist`, with an archive for each platform and the checksums of all.
 
 mod archive;
-mod build;
-mod contents;
+pub(crate) mod build;
+pub(crate) mod contents;
 mod crates;
-mod targets;
+pub(crate) mod targets;
 
 use anyhow::{Result, bail};
 
@@ -13,10 +13,10 @@ use contents::PROGRAMS;
 use targets::{TARGETS, Target};
 
 /// The profile of releases.
-const RELEASE: &str = "release";
+pub(crate) const RELEASE: &str = "release";
 
 /// The profile of `--trial`.
-const TRIAL: &str = "trial";
+pub(crate) const TRIAL: &str = "trial";
 
 pub(crate) fn run(options: &[&str]) -> Result<()> {
     let (platforms, profile) = parse(options)?;

@@ -9,6 +9,9 @@ use anyhow::{Result, bail};
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     pub(crate) linker: Linker,
+    /// The words that run a program of this platform under emulation here, before the path of the program; empty if
+    /// this machine runs the program itself.
+    pub(crate) emulator: &'static [&'static str],
 }
 
 /// The linker and C compiler of a platform.
@@ -28,31 +31,38 @@ pub(crate) const TARGETS: [Target; 7] = [
     Target {
         name: "x86_64-unknown-linux-gnu",
         linker: Linker::Host,
+        emulator: &[],
     },
     Target {
         name: "x86_64-unknown-linux-musl",
         linker: Linker::Zig,
+        emulator: &[],
     },
     Target {
         name: "aarch64-unknown-linux-gnu",
         linker: Linker::Zig,
+        emulator: &["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"],
     },
     Target {
         name: "aarch64-unknown-linux-musl",
         linker: Linker::Zig,
+        emulator: &["qemu-aarch64-static"],
     },
     Target {
         name: "armv7-unknown-linux-gnueabihf",
         linker: Linker::Zig,
+        emulator: &["qemu-arm-static", "-L", "/usr/arm-linux-gnueabihf"],
     },
-    // ARMv6: Raspberry Pi Zero and 1.
+    // ARMv6: Raspberry Pi Zero and 1. The emulated processor rejects instructions that those do not have.
     Target {
         name: "arm-unknown-linux-musleabihf",
         linker: Linker::Zig,
+        emulator: &["qemu-arm-static", "-cpu", "arm1176"],
     },
     Target {
         name: "x86_64-pc-windows-gnu",
         linker: Linker::Mingw,
+        emulator: &["wine"],
     },
 ];
 

@@ -1,0 +1,208 @@
+//! `cargo xtask emulate`: the tests of whole programs with the programs of another platform, under qemu or wine. They run
+//! against each other, against the programs of this machine and against mosquitto.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+
+use crate::dist::targets::Target;
+use crate::dist::{self, build, contents};
+use crate::test::Counts;
+use crate::{cargo, run as run_command, setup, target};
+
+/// The modules of tests that say something about a platform. Tests of memory, time and the system around the programs
+/// would measure the emulator.
+const MODULES: [&str; 20] = [
+    // Each version and QoS, and requests.
+    "exchange::",
+    "responses::",
+    "wills::",
+    "sloppy_json::",
+    // Transports.
+    "tls::",
+    "transports::",
+    "websockets::",
+    "legacy_certificates::",
+    "openssl_files::",
+    // Lines of standard input and output.
+    "streams::",
+    "trace_output::",
+    "watching::",
+    // The store, across kill -9 too.
+    "persistence::",
+    "crash::",
+    "lost_state::",
+    // Exit statuses and messages.
+    "exit_status::",
+    "signals::",
+    "failures::",
+    "malformed_input::",
+    "platforms::",
+];
+
+/// The tests that also run with one end from this machine and the other one from the platform.
+const MIXED: [&str; 1] = ["exchange::"];
+
+/// A folder of programs, and the tests that run with them.
+struct Run {
+    name: &'static str,
+    /// The programs of the platform; the others are those of this machine.
+    emulated: &'static [&'static str],
+    tests: Vec<String>,
+}
+
+pub(crate) fn run(options: &[&str]) -> Result<()> {
+    let (platform, profile, tests) = parse(options)?;
+    install(&platform);
+    build::build(&platform, profile)?;
+    run_command(&mut cargo(
+        "build --quiet --locked --package mqtt-cli --bins",
+    ))?;
+    let all = match tests.is_empty() {
+        true => owned(&MODULES),
+        false => tests,
+    };
+    let runs = [
+        Run {
+            name: "all programs of the platform",
+            emulated: &contents::PROGRAMS,
+            tests: all,
+        },
+        Run {
+            name: "broker of the platform, clients of this machine",
+            emulated: &["rbroker"],
+            tests: owned(&MIXED),
+        },
+        Run {
+            name: "clients of the platform, broker of this machine",
+            emulated: &["rpub", "rsub", "rrr"],
+            tests: owned(&MIXED),
+        },
+    ];
+    let mut results = Vec::new();
+    for (index, run) in runs.iter().enumerate() {
+        let folder = target().join(format!("emulate/{}/{index}", platform.name));
+        write_programs(&folder, run.emulated, &platform, profile)?;
+        let counts = test(&folder, &run.tests)?;
+        results.push(format!(
+            "{}, {}: {} passed, {} failed",
+            platform.name, run.name, counts.passed, counts.failed
+        ));
+        if counts.failed > 0 || counts.passed == 0 {
+            println!("{}", results.join("\n"));
+            bail!(
+                "not all tests passed with the programs of {}",
+                platform.name
+            );
+        }
+    }
+    println!("{}", results.join("\n"));
+    Ok(())
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn parse(options: &[&str]) -> Result<(Target, &'static str, Vec<String>)> {
+    let mut platform = None;
+    let mut profile = dist::RELEASE;
+    let mut tests = Vec::new();
+    let mut rest = options.iter();
+    while let Some(option) = rest.next() {
+        match (*option, rest.len()) {
+            ("--target", 1..) => platform = rest.next(),
+            ("--trial", _) => profile = dist::TRIAL,
+            (test, _) if !test.starts_with('-') => tests.push(test.to_owned()),
+            _ => bail!("emulate has --target NAME, --trial and names of tests"),
+        }
+    }
+    let name = platform.context("emulate needs --target NAME")?;
+    Ok((Target::find(name)?, profile, tests))
+}
+
+/// Installs the emulator, and the C library of a platform whose programs are linked with it.
+fn install(platform: &Target) {
+    let Some(emulator) = platform.emulator.first() else {
+        return;
+    };
+    let mut packages = match platform.is_windows() {
+        true => vec!["wine64"],
+        false => vec!["qemu-user-static"],
+    };
+    if platform.emulator.contains(&"-L") {
+        let libraries: [&str; 2] = match platform.name.starts_with("aarch64") {
+            true => ["libc6-arm64-cross", "libgcc-s1-arm64-cross"],
+            false => ["libc6-armhf-cross", "libgcc-s1-armhf-cross"],
+        };
+        packages.extend(libraries);
+    }
+    let root = platform.emulator.iter().skip_while(|word| **word != "-L");
+    let has_root = root.skip(1).all(|folder| Path::new(folder).is_dir());
+    if !setup::has(emulator) || !has_root {
+        println!("Installing {} …", packages.join(", "));
+        setup::install(&packages);
+    }
+}
+
+/// Fills a folder with a script for each emulated program and a link for each program of this machine.
+fn write_programs(
+    folder: &Path,
+    emulated: &[&str],
+    platform: &Target,
+    profile: &str,
+) -> Result<()> {
+    let _ = std::fs::remove_dir_all(folder);
+    std::fs::create_dir_all(folder)?;
+    for name in contents::PROGRAMS {
+        let program = match emulated.contains(&name) {
+            true => platform.build_folder(profile).join(platform.program(name)),
+            false => target().join("debug").join(name),
+        };
+        let program = absolute(&program)?;
+        let mut words: Vec<String> = Vec::new();
+        if emulated.contains(&name) {
+            words.extend(platform.emulator.iter().map(|word| (*word).to_owned()));
+        }
+        words.push(format!("'{}'", program.display()));
+        write_script(&folder.join(name), &words.join(" "))?;
+    }
+    Ok(())
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("{} has no absolute path", path.display()))
+}
+
+/// Writes a script that becomes this command, so that signals and the process number are those of the program.
+fn write_script(file: &Path, command: &str) -> Result<()> {
+    std::fs::write(file, format!("#!/bin/sh\nexec {command} \"$@\"\n"))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
+/// Runs tests with the programs in the folder.
+fn test(folder: &Path, tests: &[String]) -> Result<Counts> {
+    let mut command = cargo("test --locked --no-fail-fast --package tests --test programs --");
+    // Emulated programs are slow; more of them at a time would miss the deadlines of the tests.
+    command
+        .args(["--include-ignored", "--test-threads", "2"])
+        .args(tests)
+        .env("RPUBSUB_PROGRAMS", absolute(folder)?)
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().context("cannot run the tests")?;
+    let output = child.stdout.take().context("piped")?;
+    let mut counts = Counts::default();
+    for line in BufReader::new(output).lines().map_while(Result::ok) {
+        println!("{line}");
+        counts.add(&line);
+    }
+    child.wait()?;
+    Ok(counts)
+}
