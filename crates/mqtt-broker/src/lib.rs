@@ -26,5 +26,5 @@ pub use config::{
     Places, SecurityConfig, closest_name,
 };
 pub use mqtt_broker_core::{CONNECTIONS, EVENTS};
-pub use server::{ListenError, LogFeed, LogKind, MemoryGauge, Server, ServerError, check};
+pub use server::{ListenError, LogFeed, LogKind, MemoryGauge, Report, Server, ServerError, check};
 pub use store::{BootTime, Clock, Store, StoreError, SyncPolicy};

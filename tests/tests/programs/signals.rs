@@ -67,3 +67,75 @@ fn other_signals_do_not_end_the_broker() {
         client.ping();
     }
 }
+
+/// The socket of a supervisor, as systemd has one for units of `Type=notify`.
+#[cfg(target_os = "linux")]
+struct Supervisor {
+    folder: tempfile::TempDir,
+    socket: std::os::unix::net::UnixDatagram,
+}
+
+#[cfg(target_os = "linux")]
+impl Supervisor {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = std::os::unix::net::UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        socket.set_read_timeout(Some(tests::PATIENCE)).unwrap();
+        Self { folder, socket }
+    }
+
+    /// Starts a broker that the supervisor watches, with a watchdog of this time in microseconds.
+    fn start(&self, watchdog: &str) -> tests::Running {
+        let path = self.folder.path().join("notify");
+        Program::new("rbroker")
+            .args("-p 0 -v")
+            .env("NOTIFY_SOCKET", path.to_str().unwrap())
+            .env("WATCHDOG_USEC", watchdog)
+            .start()
+    }
+
+    /// Returns the next report that is not of the watchdog.
+    fn next_report(&self) -> String {
+        loop {
+            let report = self.next();
+            if report != "WATCHDOG=1" {
+                return report;
+            }
+        }
+    }
+
+    fn next(&self) -> String {
+        let mut buffer = [0; 200];
+        let count = self.socket.recv(&mut buffer).expect("a report comes");
+        String::from_utf8_lossy(&buffer[..count]).trim().to_owned()
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn broker_reports_start_reload_and_end_to_systemd() {
+    let supervisor = Supervisor::new();
+    let broker = supervisor.start("");
+    assert_eq!(supervisor.next_report(), "READY=1");
+    broker.signal("HUP");
+    let reloading = supervisor.next_report();
+    assert!(
+        reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="),
+        "{reloading}"
+    );
+    assert_eq!(supervisor.next_report(), "READY=1");
+    broker.signal("TERM");
+    assert_eq!(supervisor.next_report(), "STOPPING=1");
+    broker.wait().success();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn idle_broker_answers_the_watchdog_of_systemd() {
+    let supervisor = Supervisor::new();
+    let _broker = supervisor.start("200000");
+    assert_eq!(supervisor.next_report(), "READY=1");
+    for _ in 0..5 {
+        assert_eq!(supervisor.next(), "WATCHDOG=1");
+    }
+}

@@ -21,12 +21,14 @@ mod slow_disk;
 mod sockets;
 #[cfg(unix)]
 mod status;
+mod supervision;
 mod write;
 
 pub use error::{ListenError, ServerError};
 pub use listener_policy::check;
 pub use log_feed::{LogFeed, LogKind};
 pub use memory::MemoryGauge;
+pub use supervision::Report;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -45,6 +47,7 @@ use self::reserve::Reserve;
 use self::schedule::Schedule;
 use self::signals::SignalSource;
 use self::sockets::SocketTable;
+use self::supervision::Supervision;
 use crate::auth::Passwords;
 use crate::auth::verifier::PasswordVerifier;
 use crate::{BrokerConfig, Clock, ListenerConfig};
@@ -128,6 +131,8 @@ pub struct Server {
     statistics_due: Option<Instant>,
     /// The lines of the log to publish. `None` without `log_dest topic`.
     log_feed: Option<LogFeed>,
+    /// Sends reports to the supervisor, if there is one.
+    supervision: Option<Supervision>,
     /// The socket that answers `rbroker status`.
     #[cfg(unix)]
     status: Option<status::StatusSocket>,
@@ -237,6 +242,7 @@ impl Server {
             is_dumping: false,
             statistics_due: None,
             log_feed: None,
+            supervision: None,
             #[cfg(unix)]
             status: None,
             #[cfg(unix)]
@@ -353,6 +359,7 @@ impl Server {
         // expires.
         self.handle_timeout(now);
         self.publish_statistics(now);
+        self.report_alive(now);
         self.publish_log_lines(now);
         // Last, so that the commit and the output contain everything of this turn.
         self.write(now)?;
@@ -379,6 +386,7 @@ impl Server {
                 .as_ref()
                 .and_then(CommitQueue::poll_timeout),
             self.statistics_due,
+            self.alive_due(),
         ];
         let is_idle = !self.has_work() && !self.is_dumping && !self.has_log_lines();
         #[cfg(unix)]
@@ -415,6 +423,7 @@ impl Server {
     /// Disconnects the clients, waits a limited time until they have read DISCONNECT, and stores all mutations.
     fn shut_down(&mut self, events: &mut Events) -> Result<(), ServerError> {
         log::info!(target: EVENTS, "Shutting down.");
+        self.report(Report::Stopping);
         // No more connections are accepted.
         for bound in &mut self.listeners {
             self.poll.registry().deregister(&mut bound.listener)?;

@@ -10,7 +10,7 @@ use mio::event::Source;
 use mio::{Interest, Token};
 use mqtt_broker_core::EVENTS;
 
-use super::{DUMP, RELOAD, SAVE, Server};
+use super::{DUMP, RELOAD, Report, SAVE, Server};
 use crate::BrokerConfig;
 
 /// A pipe that becomes readable when a signal arrives.
@@ -73,8 +73,10 @@ impl Server {
         }
         match token {
             RELOAD => {
+                self.report(Report::Reloading);
                 self.reserve.release();
                 self.reload();
+                self.report(Report::Ready);
                 let _ = self.reserve.fill(); // after a failure, `accept` tries again
             }
             DUMP => self.broker.begin_dump(),

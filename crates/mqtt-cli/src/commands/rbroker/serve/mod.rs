@@ -144,8 +144,8 @@ fn run_server(
     // After the fork of `-d` and the change of the user, because both affect the calling thread only.
     memory::return_free_pages();
     server.measure_memory_with(memory::used);
+    process::report_to_systemd(&mut server);
     server.run().context("the broker failed")?;
-    process::tell_stopping();
     info!(target: EVENTS, "rbroker version {VERSION} terminating.");
     Ok(())
 }

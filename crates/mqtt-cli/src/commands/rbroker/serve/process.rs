@@ -16,6 +16,11 @@ use std::time::Duration;
 use anyhow::Context;
 #[cfg(unix)]
 use daemonize::Outcome;
+#[cfg(unix)]
+use mqtt_broker::Report;
+use mqtt_broker::Server;
+#[cfg(unix)]
+use sd_notify::NotifyState;
 
 use super::files;
 use super::start_error::{self, START};
@@ -205,11 +210,36 @@ pub(super) fn become_user<'a>(
 /// Reports to systemd that clients can connect. Without systemd this has no effect.
 pub(super) fn tell_ready() {
     #[cfg(unix)]
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
 }
 
-/// Reports to systemd that the broker ends.
-pub(super) fn tell_stopping() {
+/// Lets the server report to systemd: reloads, the end and, if the unit has `WatchdogSec`, that its event loop turns.
+/// Without systemd this has no effect.
+pub(super) fn report_to_systemd(server: &mut Server) {
     #[cfg(unix)]
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    {
+        // Half of the time: a report that is a little late does not end the broker.
+        let interval = sd_notify::watchdog_enabled().map(|timeout| timeout / 2);
+        server.report_to(interval, |report| {
+            let states = match report {
+                Report::Reloading => reloading(),
+                Report::Ready => vec![NotifyState::Ready],
+                Report::Alive => vec![NotifyState::Watchdog],
+                Report::Stopping => vec![NotifyState::Stopping],
+                _ => return,
+            };
+            let _ = sd_notify::notify(&states);
+        });
+    }
+    #[cfg(not(unix))]
+    let _ = server;
+}
+
+/// Returns the report of a reload. `Type=notify-reload` needs the time of its begin.
+#[cfg(unix)]
+fn reloading() -> Vec<NotifyState<'static>> {
+    let time = NotifyState::monotonic_usec_now().ok();
+    std::iter::once(NotifyState::Reloading)
+        .chain(time)
+        .collect()
 }

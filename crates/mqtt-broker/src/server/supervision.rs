@@ -1,0 +1,61 @@
+//! The reports to the program that supervises the broker, such as systemd. The event loop sends them itself, so that a
+//! loop that hangs sends none, and the supervisor restarts the broker.
+
+use std::time::{Duration, Instant};
+
+use super::Server;
+
+/// A report to the supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Report {
+    /// The server reads its configuration again. [`Report::Ready`] follows.
+    Reloading,
+    /// The server has read its configuration again, or has kept the old one because of an error.
+    Ready,
+    /// The event loop turns.
+    Alive,
+    /// The server ends its connections and writes its store.
+    Stopping,
+}
+
+/// The function that sends reports, and the time of the next regular one.
+pub(super) struct Supervision {
+    send: Box<dyn FnMut(Report)>,
+    /// The time between two reports of [`Report::Alive`]; `None` if the supervisor wants none.
+    interval: Option<Duration>,
+    due: Option<Instant>,
+}
+
+impl Server {
+    /// Sends reports with `send`: about reloads and the end, and each `interval` that the event loop turns.
+    pub fn report_to(&mut self, interval: Option<Duration>, send: impl FnMut(Report) + 'static) {
+        self.supervision = Some(Supervision {
+            send: Box::new(send),
+            interval,
+            due: interval.map(|_| Instant::now()),
+        });
+    }
+
+    /// Sends a report, if there is a supervisor.
+    pub(super) fn report(&mut self, report: Report) {
+        if let Some(supervision) = &mut self.supervision {
+            (supervision.send)(report);
+        }
+    }
+
+    /// Reports that the event loop turns, if that is due.
+    pub(super) fn report_alive(&mut self, now: Instant) {
+        if self.alive_due().is_some_and(|due| due <= now) {
+            self.report(Report::Alive);
+            if let Some(supervision) = &mut self.supervision {
+                supervision.due = supervision.interval.map(|interval| now + interval);
+            }
+        }
+    }
+
+    /// Returns the time of the next regular report.
+    pub(super) fn alive_due(&self) -> Option<Instant> {
+        self.supervision.as_ref()?.due
+    }
+}
