@@ -35,7 +35,6 @@ pub(crate) fn step(
         return Ok(());
     }
     let client = &mut clients[index];
-    // A message that is published before all subscriptions exist would be missing at some subscribers.
     if !client.core.is_connected() || !client.application.subscribed {
         return Ok(());
     }
