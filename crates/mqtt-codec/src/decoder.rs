@@ -1,6 +1,6 @@
 //! [`Decoder`] splits a stream of bytes into packets (MQTT 5.0, 2.1). The caller buffers the stream; a packet may
-//! arrive in any number of pieces. The decoder checks each packet by itself. Rules about several packets, such as the
-//! packet identifiers in use, are the session's.
+//! arrive in any number of pieces. The decoder checks each packet by itself. The crate `mqtt-session` checks rules that
+//! concern several packets, such as the packet identifiers in use.
 
 use crate::error::DecodeError;
 use crate::field::{FieldReader, variable_byte_integer};

@@ -1,7 +1,7 @@
 //! Log lines for packets, which `-d` of the clients and `-v` of the broker print. The lines are equal to those of
 //! mosquitto, because scripts match them. The log target is [`PACKETS`], and the level is debug.
 //!
-//! The session writes the lines, and not the programs. The lines of all connections are therefore in the order in which
+//! This crate writes the lines, and not the programs, so that the lines of all connections are in the order in which
 //! the packets were handled.
 
 use std::fmt;
@@ -23,7 +23,7 @@ pub enum Direction {
     Sending,
 }
 
-/// A packet that was received or that is in the output, with the facts about its connection.
+/// A packet that was received or that is in the output, with the role, client identifier and version of its connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Observed<'a> {
     /// Role of this end.
@@ -67,8 +67,8 @@ impl fmt::Debug for Observer {
     }
 }
 
-/// Returns `true` if a logger may print the lines. The maximum level is one load for each packet, while a question to
-/// the logger would be a call.
+/// Returns `true` if a logger may print the lines. Reading the maximum level costs one load for each packet. Asking the
+/// logger would cost a call.
 #[inline]
 pub(crate) fn is_wanted() -> bool {
     log::max_level() >= log::LevelFilter::Debug

@@ -20,7 +20,7 @@ struct End {
     closed: Option<CloseReason>,
     /// Server: session of the last connection, with which the server answers CONNECT.
     session: Option<Session>,
-    /// Client: messages that the lost session has not finished.
+    /// Client: unfinished messages of a lost session.
     unfinished: Vec<OutboundMessage>,
     auto_acknowledge: bool,
 }
@@ -231,7 +231,7 @@ fn qos_2_is_four_packets() {
     assert_eq!(pair.server.take_output(usize::MAX), [0x70, 2, 0, 1]);
 }
 
-/// The link is cut after any byte, and a second time after any byte [MQTT-4.3.3-10, MQTT-4.4.0-1].
+/// Each run cuts the link twice. The runs try all pairs of byte counts below 60 [MQTT-4.3.3-10, MQTT-4.4.0-1].
 #[test]
 fn two_cuts_anywhere_lose_nothing_and_double_nothing() {
     for version in [V3_1_1, V5_0] {

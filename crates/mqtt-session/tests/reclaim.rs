@@ -139,8 +139,8 @@ fn nothing_is_released_in_a_new_session() {
     }
 }
 
-/// A request needs no packet identifier that the server may hold. It does not wait for a message to finish, and its
-/// identifier is none of those that PUBREL will release.
+/// SUBSCRIBE does not wait for a free packet identifier of messages. Its packet identifier is above all identifiers
+/// that PUBREL will release.
 #[test]
 fn a_request_gets_an_identifier_above_those_of_messages_if_these_are_taken() {
     for version in VERSIONS {

@@ -148,7 +148,7 @@ impl<'a> PublishRef<'a> {
         } else {
             Some(MessageProperties::from(&self.properties))
         };
-        // The PUBLISH may have no other properties than those of the connection.
+        // The PUBLISH may have only properties that are not part of the message, such as a topic alias.
         let properties = properties.filter(|properties| !properties.is_empty());
         Ok(Message {
             topic_name: TopicName::new(self.topic_name)?,

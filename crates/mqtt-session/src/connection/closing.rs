@@ -29,8 +29,8 @@ impl Connection {
     /// Server: ends the connection, and discards the output after its next `kept` bytes. The discarded packets report
     /// changes that did not become durable.
     ///
-    /// A packet that was written in part is completed. After it, a client of MQTT 5.0 receives DISCONNECT. If CONNACK
-    /// is among the discarded packets, the client receives a CONNACK with the reason instead, because a server must not
+    /// A packet that was written in part is completed. A client of MQTT 5.0 then receives DISCONNECT. If CONNACK is
+    /// among the discarded packets, the client receives a CONNACK with the reason instead, because a server must not
     /// send DISCONNECT before CONNACK [MQTT-3.14.0-1].
     pub fn disconnect_without(&mut self, now: Instant, kept: usize, reason_code: ReasonCode) {
         // A packet that was written in part must be completed, because the peer would read the next packet as its rest.

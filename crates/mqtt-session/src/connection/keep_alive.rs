@@ -26,7 +26,7 @@ pub(super) struct KeepAlive {
     backlog: Option<Box<Backlog>>,
 }
 
-/// Estimates how long the bytes that the socket has accepted last still need to leave the machine and the network link.
+/// Estimates how long the most recently accepted bytes still need to leave this machine and the network link.
 ///
 /// Accepted bytes may still wait in the operating system and on the link, and a PINGREQ waits after them. Their number
 /// is unknown. The estimate assumes that they leave as fast as the socket has accepted the bytes before them.

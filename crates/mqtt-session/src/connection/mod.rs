@@ -236,7 +236,8 @@ impl Connection {
         &self.session
     }
 
-    /// Returns `true` if this end can send messages: the server has accepted the connection, and it has not ended.
+    /// Returns `true` if this end can send messages: the server has accepted the connection, and the connection has not
+    /// ended.
     pub fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Connected)
     }

@@ -1,10 +1,10 @@
 //! [`Reclaim`] releases packet identifiers of an earlier run. The state of that run is lost, and the peer may still
 //! hold its identifiers.
 //!
-//! A receiver of QoS 2 holds a packet identifier from PUBREC to PUBREL, even if the connection ends in between. It
-//! treats a PUBLISH with a held identifier as a duplicate [MQTT-4.3.3-10]. A client that has lost its session state,
-//! for example because it was killed, cannot find out which identifiers the server holds. Clean Start would free them,
-//! but would also discard the messages that the server has queued for the client.
+//! A receiver of QoS 2 holds a packet identifier from PUBREC to PUBREL, even if the connection ends in between. The
+//! receiver treats a PUBLISH with a held identifier as a duplicate [MQTT-4.3.3-10]. A client that has lost its session
+//! state, for example because its process was killed, cannot find out which identifiers the server holds. Clean Start
+//! would free them, but would also discard the messages that the server has queued for the client.
 //!
 //! Therefore the client sends PUBREL for each identifier that its messages may get, and uses an identifier only after
 //! PUBCOMP. The server answers PUBREL even for an identifier that it does not hold [MQTT-4.3.3-11]. The client sends no

@@ -74,7 +74,7 @@ impl Sender {
         self.exchanges.iter().map(|exchange| {
             let outbound = match &exchange.state {
                 OutboundState::Published(outbound) => Some(outbound),
-                // The peer has had the message since PUBREC.
+                // PUBREC shows that the peer has the message.
                 OutboundState::Released => None,
             };
             (exchange.packet_identifier, outbound)
@@ -309,7 +309,7 @@ impl Sender {
             .into_iter()
             .filter_map(|exchange| match exchange.state {
                 OutboundState::Published(outbound) => Some(outbound),
-                OutboundState::Released => None, // The peer has the message since PUBREC.
+                OutboundState::Released => None, // PUBREC shows that the peer has the message.
             });
         published.collect()
     }
