@@ -1,9 +1,9 @@
-//! [`Broker`]: the interface of the core, and the owners of its state.
+//! [`Broker`]: the state of the core. The methods that a turn needs are in `interface/`, and the settings are here.
 //!
 //! In each turn the caller calls `handle_input` for each connection with bytes, `run_background`, `take_mutations` and
 //! `begin_commit`, and then `output` for each connection that `poll_changed` returns. When the mutations are durable,
-//! the caller calls `end_commit`. Most methods only delegate: the work is done in `packets/` (CONNECT, PUBLISH,
-//! SUBSCRIBE, the end of a connection) and `routing/` (the way of a message to its subscribers).
+//! the caller calls `end_commit`. Most methods only delegate: `packets/` handles the packets of clients, `routing/`
+//! brings messages to their subscribers, and `lifecycle/` ends connections and sessions.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::topics::state::Topics;
 /// arguments, so that its signature shows what it reads and changes. Only a function that may need all of them takes
 /// the broker.
 pub struct Broker {
-    /// The listener policies, and the passwords that wait to be verified.
+    /// The listener policies, and the passwords that wait for their check.
     pub(crate) auth: Auth,
     /// The table of connections, and the list of those that have changed.
     pub(crate) connections: Connections,
@@ -69,14 +69,15 @@ impl Broker {
         self.resources.limits = limits;
     }
 
-    /// Sets if the disk of the store is full. While the disk is full, the broker accepts nothing that must be durable.
+    /// Informs the broker that the disk of the store is full, or has room again. While the disk is full, the broker
+    /// accepts nothing that must be durable.
     pub fn set_store_full(&mut self, is_full: bool) {
         self.resources.is_store_full = is_full;
     }
 
-    /// Sets if the store is larger than `max_store_bytes`. While it is larger, the broker accepts no messages, sessions
-    /// and subscriptions that must be durable. Clients can resume sessions that are stored, unlike with a full disk:
-    /// the store shrinks when these clients receive their messages.
+    /// Informs the broker that the store is larger than `max_store_bytes`, or is below it again. While the store is
+    /// larger, the broker accepts no messages, sessions and subscriptions that must be durable. Clients can resume
+    /// sessions that are stored, unlike with a full disk: the store shrinks when these clients receive their messages.
     pub fn set_store_above_limit(&mut self, is_store_above_limit: bool) {
         self.resources.is_store_above_limit = is_store_above_limit;
     }
@@ -102,7 +103,7 @@ impl Broker {
         self.resources.limits.commit_backlog
     }
 
-    /// Returns the units of work that all connections which exceed their own budget may cause together in one turn.
+    /// Returns the maximum units of work in one turn for all connections together that exceed their own budget.
     pub fn work_per_turn(&self) -> usize {
         self.resources.limits.work_per_turn
     }

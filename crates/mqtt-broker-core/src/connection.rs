@@ -109,8 +109,7 @@ impl ConnectionState {
     }
 }
 
-/// The table of connections. A `SlotMap` never reuses a key, so an event for a removed connection cannot reach
-/// another one.
+/// The table of connections, and the list of those that have changed.
 #[derive(Default)]
 pub(crate) struct Connections {
     pub(crate) table: SlotMap<ConnectionId, ConnectionState>,

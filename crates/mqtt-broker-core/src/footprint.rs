@@ -23,7 +23,7 @@ fn of_properties(publish: &PublishRef<'_>) -> usize {
     }
 }
 
-/// Returns the bytes that a message for one client keeps alive, with its subscription identifiers.
+/// Returns the bytes of memory that a message for one client takes, with its subscription identifiers.
 pub(crate) fn of_outgoing(outgoing: &OutboundMessage) -> usize {
     let message = &*outgoing.message;
     let bytes = match message.properties {

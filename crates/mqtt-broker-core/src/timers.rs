@@ -11,6 +11,7 @@ use std::time::Instant;
 /// The entries, ordered by their time. `K` identifies the owner.
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
+    /// A set and not a `BinaryHeap`, because a heap cannot remove the entry of an owner that is removed.
     entries: BTreeSet<(Instant, K)>,
 }
 
@@ -32,6 +33,7 @@ impl<K: Ord + Copy> Timers<K> {
         let Some(deadline) = deadline else {
             return;
         };
+        // The entry of this owner is due earlier. The owner then schedules the later deadline.
         if scheduled.is_some_and(|scheduled| scheduled <= deadline) {
             return;
         }

@@ -156,7 +156,7 @@ fn verdict(rules: &[Rule], right: AclAction, matches: impl Fn(&Rule) -> bool) ->
     let mut granted = None;
     for rule in rules.iter().filter(|rule| matches(rule)) {
         match rule.kind {
-            Kind::Deny => return Some(false),
+            Kind::Deny => return Some(false), // wherever the rule is in the file
             kind if kind.grants(right) => granted = Some(true),
             _ => {}
         }
@@ -234,7 +234,7 @@ fn matches_levels<'a>(mut filter: impl Iterator<Item = &'a str>, topic_name: &st
         }
         is_first = false;
         match (level, name) {
-            (Some("#"), _) | (None, None) => return true,
+            (Some("#"), _) | (None, None) => return true, // `#` also matches its parent level
             (Some("+"), Some(_)) => {}
             (Some(level), Some(name)) if level == name => {}
             _ => return false,

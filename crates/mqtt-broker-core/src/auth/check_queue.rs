@@ -104,6 +104,7 @@ impl CheckQueue {
         let group = self.turns.pop_front()?;
         let waiting = self.groups.get_mut(&group)?;
         let next = waiting.pop_front();
+        // The address has its next turn after all other addresses.
         match waiting.is_empty() {
             true => drop(self.groups.remove(&group)),
             false => self.turns.push_back(group),
@@ -130,6 +131,7 @@ impl CheckQueue {
     fn drop_of_longest(&mut self, least: usize) -> Option<ConnectionId> {
         let longest = self.groups.values_mut().max_by_key(|waiting| waiting.len());
         let longest = longest.filter(|waiting| waiting.len() > least)?;
+        // More than `least` checks were left, so the group does not become empty.
         let id = longest.pop_back()?;
         self.len -= 1;
         Some(id)

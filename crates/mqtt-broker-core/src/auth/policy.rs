@@ -142,6 +142,7 @@ impl ListenerPolicy {
     /// not matter here: it is checked at the next CONNECT.
     pub(crate) fn still_admits(&self, principal: &Principal) -> bool {
         match (&principal.user_name, &self.users) {
+            // The TLS handshake has verified the certificate, and a reload does not verify it again.
             _ if self.identity.is_some() => true,
             (Some(user_name), Some(users)) => users.contains(user_name),
             _ => self.allow_anonymous,

@@ -1,4 +1,4 @@
-//! [`Auth`]: the listener policies, and the passwords that wait to be verified.
+//! [`Auth`]: the listener policies, and the passwords that wait for their check.
 
 use crate::auth::check_queue::CheckQueue;
 use crate::auth::policy::{ListenerPolicies, ListenerPolicy};

@@ -1,4 +1,4 @@
-//! The wills and session ends that wait for the store.
+//! Publishes the wills and ends the sessions that had to wait for the store. `lifecycle/expiry.rs` defers them.
 
 use std::time::Instant;
 

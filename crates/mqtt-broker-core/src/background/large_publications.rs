@@ -1,4 +1,5 @@
-//! Delivers large publications in slices, turn by turn, and acknowledges them after the last slice.
+//! Delivers large publications in slices, one slice per turn, and acknowledges them after the last slice.
+//! `routing/fan_out.rs` decides which publication may begin, and explains why.
 
 use std::time::Instant;
 

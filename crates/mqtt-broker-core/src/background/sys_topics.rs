@@ -1,4 +1,5 @@
-//! The values below `$SYS/broker`, which `rbroker status` shows too.
+//! Makes the values that the broker publishes below `$SYS/broker` and that `rbroker status` prints. Only values that
+//! have changed are published.
 
 use std::time::Instant;
 

@@ -31,6 +31,7 @@ impl CommitGate {
 
     /// Returns the number of bytes that may be written now. `waiting` is the number of all bytes in the output.
     pub(crate) fn writable(&self, waiting: usize) -> usize {
+        // While output waits, at most `writable` bytes are written, so `written` does not exceed `durable_to`.
         match self.is_durable() {
             true => waiting,
             false => usize::try_from(self.durable_to - self.written)
@@ -41,6 +42,7 @@ impl CommitGate {
     /// Holds back output until the end of the next commit. Output before the beginning of a commit that is in progress
     /// is written at the end of that commit. Returns `true` if the connection was not yet waiting for the next commit.
     pub(crate) fn begin(&mut self) -> bool {
+        // No commit covers the unwritten output, so all of it waits for the next commit.
         if self.is_durable() {
             self.durable_to = self.written;
         }
@@ -51,6 +53,7 @@ impl CommitGate {
     /// progress before.
     pub(crate) fn begin_commit(&mut self, waiting: usize) -> bool {
         self.awaits_next_commit = false;
+        // After a failed commit on a full disk, the next attempt covers the output that was queued since.
         let end = self.written + waiting as u64;
         self.committing_to.replace(end).is_none()
     }

@@ -1,7 +1,8 @@
 //! Records the changes that must survive a crash, and holds back output until they are durable.
 //!
-//! `mutation.rs` has the changes, `commit_gate.rs` holds back output, and `snapshot.rs` and `restore.rs` load the
-//! stored state into a new broker. The core does not write to a disk: the caller takes the mutations and commits them.
+//! `mutation.rs` has the changes, `record.rs` records them, and `commit_gate.rs` holds back output. `snapshot.rs` has
+//! the stored state, which `lifecycle/restore.rs` loads into a new broker. The core does not write to a disk: the
+//! caller takes the mutations and commits them.
 
 pub(crate) mod commit_gate;
 pub(crate) mod mutation;

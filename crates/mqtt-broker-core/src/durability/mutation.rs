@@ -130,7 +130,6 @@ pub struct ClientState {
 }
 
 impl ClientState {
-    /// Returns the state of a client that is stored.
     /// Returns the state of the client as the store has it.
     pub(crate) fn of(client: &Client) -> Self {
         Self {

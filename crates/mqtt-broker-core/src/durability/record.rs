@@ -43,6 +43,7 @@ fn note_part(
     {
         if client.stored >= least {
             mutations.push(mutation(client));
+            // The client must not see the effect of a mutation that a crash could undo.
             if let Some(id) = client.connection {
                 hold_output(connections, durability, id);
             }
@@ -85,6 +86,7 @@ pub(crate) fn store_client(
     if let Some(client) = sessions.clients.get_mut(key) {
         client.stored = part;
     }
+    // The stored session has ended, and the new one is not stored. `note_client` then stores at most the will.
     if part < before {
         durability.note_client_removed(identifier);
     }

@@ -1,4 +1,4 @@
-//! [`Durability`]: the changes that are not durable yet.
+//! [`Durability`]: the mutations that the caller has not taken yet, and the connections that wait for a commit.
 
 use std::sync::Arc;
 

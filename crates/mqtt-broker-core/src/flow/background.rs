@@ -1,4 +1,4 @@
-//! [`Background`]: the work that belongs to no connection and waits for its share of a turn.
+//! [`Background`]: the work that belongs to no connection and waits for `run_background`.
 
 use std::collections::hash_map::IntoIter;
 use std::collections::{BTreeSet, VecDeque};

@@ -1,7 +1,8 @@
 //! [`FanOuts`]: the publications that are delivered in slices.
 //!
-//! A single fan-out is in progress at a time, because its list of subscribers may be long; the others wait in order, as
-//! messages only. `routing/fan_out.rs` begins them, and `background/large_publications.rs` delivers the slices.
+//! One publication is in progress at a time, because its list of subscribers may be long. The others wait in their
+//! order, without such a list. `routing/fan_out.rs` begins a publication, and `background/large_publications.rs`
+//! delivers its slices.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -70,9 +71,9 @@ impl FanOuts {
         self.current.is_some() || !self.waiting.is_empty()
     }
 
-    /// Returns `true` if a publication that the client sent on an earlier connection is not completely delivered yet. The
-    /// next PUBLISH of the client must wait for it: it must not overtake the earlier publication, and it may be the same
-    /// message, resent.
+    /// Returns `true` if a publication that the client sent on an earlier connection is not completely delivered yet.
+    /// The next PUBLISH of the client must wait for it: it must not overtake the earlier publication, and it may be the
+    /// same message, resent.
     pub(crate) fn has_orphan_of(&self, connections: &Connections, id: ConnectionId) -> bool {
         let Self {
             current, waiting, ..
@@ -88,8 +89,8 @@ impl FanOuts {
             || waiting.iter().any(is_orphan)
     }
 
-    /// Drops the waiting publications of a connection that has ended, if they have QoS 1 or 2: the publisher resends them.
-    /// Publications of QoS 0 stay, because the publisher does not resend them, unless too many wait.
+    /// Drops the waiting publications of a connection that has ended, if they have QoS 1 or 2: the publisher resends
+    /// them. Publications of QoS 0 stay, because the publisher does not resend them, unless too many wait.
     pub(crate) fn forget_unbegun(&mut self, connections: &Connections, id: ConnectionId) {
         let is_full = self.waiting.len() > connections.len() + MAXIMUM_WITHOUT_CONNECTION;
         self.waiting.retain(|publication| {

@@ -1,8 +1,9 @@
-//! Limits how much work the core does in one call, and decides when a connection has to wait.
+//! The state that limits the work of one call, and the work that waits for a later call.
 //!
-//! `work.rs` counts the work of a call. `throttle.rs` decides if the next packet of a connection must wait, and
-//! `backpressure.rs` makes a fast publisher wait for its subscriber. `background.rs` does the work that belongs to no
-//! connection. The order in which connections are served is decided by the caller, not here.
+//! `work.rs` counts the work of a call. `throttle.rs` has the uncommitted mutations and the connections that wait.
+//! `backpressure.rs` makes a fast publisher wait for its subscriber. `fan_outs.rs` and `background.rs` have the work of
+//! later turns. `packets/wait.rs` decides if a connection must wait, and the caller's loop decides which connection is
+//! served next.
 
 pub(crate) mod background;
 pub(crate) mod backpressure;

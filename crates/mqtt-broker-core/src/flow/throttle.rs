@@ -35,7 +35,7 @@ pub(crate) struct Throttle {
     pub(crate) throttled_publishers: Vec<(Instant, ConnectionId, ClientKey)>,
 }
 
-/// How far the store is behind, compared with the soft and the hard limit.
+/// The degree to which the store is behind: the backlog, compared with the soft and the hard limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pressure {
     /// The backlog is below both limits: no connection waits.
@@ -69,7 +69,8 @@ impl Throttle {
         self.taken.bytes = self.taken.bytes.saturating_sub(committed.bytes);
     }
 
-    /// Returns the number of the commit that will contain the mutations that are added now.
+    /// Returns the number of the commit that will contain the mutations that are added now. A commit in progress does
+    /// not contain them.
     pub(crate) fn next_commit(&self) -> u64 {
         self.begun + 1
     }

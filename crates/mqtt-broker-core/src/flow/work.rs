@@ -6,7 +6,8 @@
 //! counts more units. A call ends after the piece of work that spends its budget, so the packets of one client cannot
 //! delay the others for longer than a budget takes.
 //!
-//! The caller's loop decides which connection is served next, and `packets/wait.rs` decides why a connection has to wait.
+//! The caller's loop decides which connection is served next, and `packets/wait.rs` decides why a connection has to
+//! wait.
 
 /// The progress of one [`Broker::handle_input`](crate::Broker::handle_input).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The calls about the store: mutations, commits, and the stored state.
+//! The methods of [`Broker`] for a store: the mutations, the commits, and the stored state.
 
 use std::time::Instant;
 
@@ -42,6 +42,8 @@ impl Broker {
             let Some(connection) = self.connections.get_mut(id) else {
                 continue;
             };
+            // All output that is queued now becomes writable with this commit. Later output may depend on later
+            // mutations.
             let waiting = connection.protocol.output().len();
             let commit_gate = connection.commit_gate.get_or_insert_default();
             if commit_gate.begin_commit(waiting) {

@@ -1,4 +1,4 @@
-//! The calls about one connection: its bytes in and out, its password, and its end.
+//! The methods of [`Broker`] for one connection: its input and output, its password, and its end.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -77,6 +77,7 @@ impl Broker {
     pub fn poll_changed(&mut self) -> Option<ConnectionId> {
         let id = self.connections.changed.pop()?;
         if let Some(connection) = self.connections.get_mut(id) {
+            // Reset before the caller writes, so that a change during the write is reported again.
             connection.is_changed = false;
             connection.count_output(&mut self.stats.counters);
         }
@@ -93,6 +94,7 @@ impl Broker {
                 commit_gate.wrote(count);
             }
             connection.count_output(&mut self.stats.counters);
+            // The output has room again, so messages of the queue may follow.
             if let Some(key) = connection.client {
                 sending::send_queue(self, now, key);
             }

@@ -1,4 +1,4 @@
-//! The calls of each turn that belong to no connection: deadlines, background work, statistics and dumps.
+//! The methods of [`Broker`] that belong to no connection: deadlines, background work, statistics and dumps.
 
 use std::time::Instant;
 
@@ -27,7 +27,8 @@ impl Broker {
                     if let Some(connection) = self.connections.get_mut(id) {
                         connection.scheduled = None;
                         if connection.is_unread() {
-                            // The broker has not read all bytes of the peer. The peer has not missed its keep alive.
+                            // The broker has not handled all bytes of the peer, so the peer has not missed its keep
+                            // alive.
                             connection.protocol.handle_unread(now);
                         }
                         connection.protocol.handle_timeout(now);
@@ -52,6 +53,7 @@ impl Broker {
         );
     }
 
+    /// Returns the owner of the next deadline that has passed, or `None` if the work budget is spent.
     fn next_timer(&mut self, now: Instant) -> Option<TimerKey> {
         match self.flow.work.is_spent() {
             true => None,
@@ -91,6 +93,7 @@ impl Broker {
             &mut self.flow,
             &mut self.stats,
         );
+        // `work_done` must include the publications.
         self.flow.work.spend(fan_outs);
     }
 

@@ -23,6 +23,7 @@ use crate::sessions::client::Expiry;
 /// Does the work of [`Broker::shut_down`].
 pub(crate) fn shut_down(broker: &mut Broker, now: Instant) {
     broker.stats.log_limiter.finish();
+    // Before the connections end, so that the subscribers are still connected.
     if broker.durability.mutations.is_none() {
         expiry::publish_all_wills(broker, now);
     }
@@ -106,6 +107,7 @@ pub(crate) fn handle_closed(
             .checks
             .remove(PeerGroup::of(&connection.peer), id);
     }
+    // The peer does not wait for the answer to an unfinished packet any more.
     connection.task = None;
     if std::mem::take(&mut connection.is_publishing) {
         broker.flow.fan_outs.forget_unbegun(&broker.connections, id);

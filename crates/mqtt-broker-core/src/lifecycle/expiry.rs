@@ -1,7 +1,8 @@
 //! Ends sessions and publishes wills when they are due (MQTT 5.0, 3.1.2.5 and 3.1.3.2.2).
 //!
 //! A will is due after the Will Delay Interval or at the end of the session, whichever comes first. While the store is
-//! behind, `background.rs` defers wills that make mutations, and the ends of their sessions.
+//! behind, wills that make mutations are deferred with the ends of their sessions, until `background/deferred.rs`
+//! publishes them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -117,6 +118,7 @@ fn remove_client(broker: &mut Broker, now: Instant, key: ClientKey) {
             .stats
             .counters
             .count_queue(client.queue.totals(), (0, 0));
+        // Before `redistribute`, so that no message is delivered to this client again.
         stale_subscriptions::remove_subscriptions(
             &mut broker.topics,
             &mut broker.flow,

@@ -1,5 +1,6 @@
-//! The life of connections and sessions: who resumes a session, and what happens at the end of a connection and of a
-//! session.
+//! The beginning and the end of connections and sessions. `takeover.rs` finds the session of a client that connects,
+//! and `owner.rs` decides if the client may use it. `close.rs` ends a connection, `expiry.rs` ends a session and
+//! publishes a will, and `restore.rs` loads the stored sessions when the broker starts.
 
 pub(crate) mod close;
 pub(crate) mod expiry;

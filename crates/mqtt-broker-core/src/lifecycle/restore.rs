@@ -1,7 +1,7 @@
 //! Restores the stored state when the broker starts.
 //!
-//! What was stored is checked first. The store detects corruption, but a file that was made or altered on purpose may
-//! hold what no client could have asked for.
+//! The topics in the stored state are checked first. The store detects corruption by checksums. A file that was edited
+//! on purpose has valid checksums, but may have topics that the broker would have rejected from a client.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,7 +70,7 @@ fn restore_client(broker: &mut Broker, now: Instant, saved: ClientSnapshot) -> C
                     blocks_qos_0: false,
                 });
             }
-            (None, None) => {}
+            (None, None) => {} // the broker never stores such a delivery
         }
     }
     broker

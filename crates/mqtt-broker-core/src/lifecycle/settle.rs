@@ -1,4 +1,4 @@
-//! Records and schedules what has changed in a connection.
+//! Updates the mutations, the list of changed connections and the timer after the packets of a connection were handled.
 
 use crate::broker::Broker;
 use crate::durability::record;

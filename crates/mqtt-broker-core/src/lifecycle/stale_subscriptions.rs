@@ -1,5 +1,5 @@
-//! Removes the subscriptions of sessions that have ended from the tree: immediately as far as the budget of the call
-//! goes, the rest in later turns.
+//! Removes the subscriptions of ended sessions from the topic tree. A call removes as many as its work budget allows,
+//! and later turns remove the rest.
 
 use mqtt_codec::TopicFilter;
 

@@ -154,6 +154,7 @@ impl LogLimiter {
     fn counts(&mut self, now: Instant, event: LogEvent, key: &str) -> bool {
         let mut entry = (event, clipped(key).into());
         if self.windows.len() >= MAXIMUM_KEYS && !self.windows.contains_key(&entry) {
+            // If the keys of this second alone reach the maximum, further keys share one window.
             self.remove_ended(now);
             if self.windows.len() >= MAXIMUM_KEYS {
                 entry.1 = "others".into();

@@ -31,15 +31,15 @@ use crate::sessions::state::Sessions;
 use crate::stats::state::Stats;
 use crate::topics::names;
 
-/// Handles a CONNECT: accepts or rejects it, or leaves it unanswered until its password is checked.
-/// Handles a CONNECT. Returns a connection whose password cannot be verified because too many wait; the caller must
-/// reject it.
+/// Handles a CONNECT: accepts or rejects it, or leaves it unanswered until its password is checked. If too many
+/// passwords wait, returns the connection that the caller must reject, which may be another one than `id`.
 pub(crate) fn handle_connect(
     broker: &mut Broker,
     now: Instant,
     id: ConnectionId,
     mut connect: Connect,
 ) -> Option<ConnectionId> {
+    // Before everything else: a deferred CONNECT is handled again from the start.
     if is_stored_session(&broker.sessions, &broker.durability, &connect)
         && wait::is_throttled(broker, id)
     {
@@ -204,6 +204,7 @@ pub(crate) fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut co
         )
     };
     if let Some(client) = broker.sessions.clients.get_mut(key) {
+        // Set before `store_client`, which holds back the output of this connection.
         client.connection = Some(id);
         client.principal.user_name = connect.user_name;
         client.principal.listener = listener;
@@ -234,6 +235,7 @@ pub(crate) fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut co
         broker.stats.counters.connected();
         connection.protocol.accept(now, session, properties);
     }
+    // CONNACK must be the first packet [MQTT-3.2.0-1], so the queue follows after `accept`.
     sending::send_queue(broker, now, key);
 }
 

@@ -41,6 +41,7 @@ fn handle_event(broker: &mut Broker, now: Instant, id: ConnectionId, event: Even
     }
 }
 
+/// Handles a CONNECT, and rejects the connection that has to give way if too many passwords wait.
 fn handle_connect(broker: &mut Broker, now: Instant, id: ConnectionId, connect: Connect) {
     if let Some(refused) = connect::handle_connect(broker, now, id, connect) {
         handle_checked(broker, now, refused, Err(ReasonCode::ServerBusy));
@@ -92,6 +93,7 @@ fn handle_packets(
                 unfinished => return unfinished,
             }
         }
+        // Before the budget: after `Yielded` the caller would call again in each turn, although the connection waits.
         if wait::must_wait(broker, now, id, input) {
             return InputProgress::Blocked;
         }
@@ -189,6 +191,7 @@ pub(crate) fn handle_checked(
             ),
         }
         handle_pending(broker, now, id);
+        // The packets that the client sent after CONNECT have waited.
         broker.flow.throttle.resume(&mut broker.connections, id);
     }
 }

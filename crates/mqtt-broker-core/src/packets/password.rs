@@ -1,4 +1,5 @@
-//! The passwords of CONNECT packets that wait to be verified by the caller of the core.
+//! Passes the passwords of CONNECT packets to the caller of the core, which checks them. The result comes back with
+//! [`Broker::handle_checked`](crate::Broker::handle_checked).
 
 use crate::auth::check_queue::PasswordCheck;
 use crate::auth::state::Auth;

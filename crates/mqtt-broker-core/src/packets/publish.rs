@@ -1,5 +1,5 @@
 //! Handles PUBLISH: checks the limits and the permission of the publisher, adds the mount point to the topic name, and
-//! acknowledges the message. Wills are published here, too. The delivery to the subscribers is in `routing/`.
+//! acknowledges the message. The message is retained and delivered in `routing/publication.rs`.
 
 use std::time::Instant;
 
@@ -84,7 +84,7 @@ pub(crate) fn handle_message(
             match publication::publish_as(broker, now, Some(publisher), Some(origin), publish) {
                 Published::Delivered(true) => ReasonCode::Success,
                 Published::Delivered(false) => ReasonCode::NoMatchingSubscribers,
-                Published::InSlices => return, // `fan_out.rs` acknowledges the message after the last slice
+                Published::InSlices => return, // `large_publications.rs` acknowledges the message
             }
         }
     };
@@ -113,6 +113,7 @@ fn protocol_violation(
 ) -> Option<ReasonCode> {
     let access = auth.policy(connections.get(id)?.listener);
     let mount_point = access.mount_point.as_deref().unwrap_or_default();
+    // A longer topic name could not be encoded in a PUBLISH to a subscriber.
     let is_short = mount_point.len() + publish.topic_name.len() <= usize::from(u16::MAX);
     if !is_short || !is_publishable(publish.topic_name) {
         return Some(ReasonCode::TopicNameInvalid);

@@ -1,6 +1,6 @@
 //! Handles SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0, 3.8 and 3.10). A packet with many topic filters is handled in several
-//! turns, and answered after its last filter. The retained messages for a new subscription are sent by `retained_replay.rs` and
-//! `sending.rs`.
+//! turns, and answered after its last filter. `routing/retained_replay.rs` begins to send the retained messages for a
+//! new subscription.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,10 +1,11 @@
-//! Decides whether a connection has to wait before its next packet is handled.
+//! Decides if a connection has to wait before the broker handles its next packet.
 //!
-//! All reasons to wait are here: the peer does not read its output, the store is behind, a password is being checked,
-//! the connection's own publication is still being delivered, or a subscriber cannot keep up (`flow/backpressure.rs`).
-//! The caller learns of it by [`InputProgress::Blocked`](crate::InputProgress) and asks [`Broker::poll_resumable`] for
-//! the connections that may resume (`flow/throttle.rs`). The reason is decided again when the connection is handled
-//! again, so naming a connection too early costs one call and nothing else.
+//! `must_wait` checks all reasons to wait: the password of the client is being checked, the publication of the
+//! connection is still being delivered, the queue of a subscriber is filling up (`flow/backpressure.rs`), the peer does
+//! not read its output, or the store is behind. `handle_input` then returns
+//! [`InputProgress::Blocked`](crate::InputProgress), and [`Broker::poll_resumable`] returns the connection when it may
+//! resume (`flow/throttle.rs`). The next `handle_input` checks all reasons again, so a connection that is returned too
+//! early only costs one call.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! The acknowledgements of messages that were routed.
+//! Acknowledges the messages of publishers, after they were delivered or queued for all subscribers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,7 +30,7 @@ pub(crate) fn acknowledge(
     };
     let reason_code = match connection.protocol.version() {
         ProtocolVersion::V5_0 => reason_code,
-        _ => ReasonCode::Success,
+        _ => ReasonCode::Success, // acknowledgements of 3.x have no reason code
     };
     connection
         .protocol

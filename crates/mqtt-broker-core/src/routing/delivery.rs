@@ -166,6 +166,7 @@ fn deliver_at_once(
     let mut publish = *publish;
     publish.topic_name = topic_name;
     publish.retain = copy.retain;
+    // A topic alias of the publisher's connection has no meaning on another connection [MQTT-3.3.2-7].
     publish.properties.topic_alias = None;
     publish.properties.subscription_identifiers =
         SubscriptionIdentifiers::new(&copy.subscription_identifiers);

@@ -1,10 +1,10 @@
 //! Routes messages from the publisher to the subscribers.
 //!
-//! `router.rs` finds the subscribers of a topic, and `fan_out.rs` delivers to many of them in slices. `delivery.rs`
-//! sends one message to one client or adds it to the client's queue. `sending.rs` sends the messages of the queue and
-//! the retained messages when the client has room for them. `retain.rs` stores retained messages, and `redistribute.rs`
-//! moves the messages of a shared subscription to another member. The permission to publish is checked before, in
-//! `packets/publish.rs`.
+//! `publication.rs` begins: it retains the message, and delivers it immediately or in slices (`fan_out.rs`).
+//! `router.rs` finds the subscribers of a topic. `delivery.rs` sends a message to one client or adds it to the client's
+//! queue. `sending.rs` sends the messages of the queue and the retained messages when the client has room for them.
+//! `acknowledgement.rs` acknowledges the message to its publisher. `redistribute.rs` moves the messages of a shared
+//! subscription to another member. The permission to publish is checked before, in `packets/publish.rs`.
 
 pub(crate) mod acknowledgement;
 pub(crate) mod delivery;

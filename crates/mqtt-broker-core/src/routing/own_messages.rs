@@ -1,4 +1,4 @@
-//! The messages of the broker itself: the topics below `$SYS`, and lines of the log.
+//! Publishes the messages of the broker itself: the values below `$SYS`, and lines of the log.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,7 +47,8 @@ pub(crate) fn publish_log_line(broker: &mut Broker, now: Instant, topic_name: &s
 
 /// Delivers a message of the broker itself, in slices if it has many subscribers.
 fn route_own(broker: &mut Broker, now: Instant, message: &Arc<Message>, expires: Option<Instant>) {
-    // The packet identifier is a placeholder: only the QoS counts here.
+    // QoS 2, so that each subscriber receives the message with the QoS of its subscription. The packet identifier is a
+    // placeholder.
     let first = mqtt_codec::PacketIdentifier::FIRST;
     let delivery = Delivery::first(QoS::ExactlyOnce, first);
     let mut routed = Routed::from_message(message, delivery, expires, now);

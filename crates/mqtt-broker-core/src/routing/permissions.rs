@@ -1,4 +1,5 @@
-//! The topics that a client may use, and how it sees them: its permissions, and the mount point of its listener.
+//! The permissions of clients, and their mount points. Inside the broker, a topic name has the mount point of the
+//! publisher in front. A client with a mount point sends and receives topic names without it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The publication of a message or a will: it is retained, and delivered to its subscribers immediately or in slices.
+//! Publishes a message or a will: retains it if RETAIN is set, and delivers it to its subscribers, immediately or in
+//! slices.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -78,7 +79,7 @@ pub(crate) fn publish_as(
     let source = source.flatten();
     let targets = router::collect_targets(broker, publish, from);
     let is_will = origin.is_none();
-    // A will must not wait for the slices of another publication (see `Publication::is_will`). `background::defer` has
+    // A will must not wait for the slices of another publication (see `Publication::is_will`). `expiry::defer` has
     // deferred the wills that can wait. The old will of a client that reconnects cannot wait, because the will of the
     // new CONNECT replaces it, so it is delivered whole.
     let is_whole = is_will

@@ -1,4 +1,5 @@
-//! [`Routed`]: a message on its way to its subscribers, and the options with which a client gets it.
+//! [`Routed`]: a message that is being routed. [`DeliveryOptions`]: the QoS, RETAIN and subscription identifiers with
+//! which one client receives it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

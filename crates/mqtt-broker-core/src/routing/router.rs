@@ -77,6 +77,7 @@ pub(crate) fn collect_targets(
                 }));
             });
         });
+    // Matching one filter or subscription takes about half a unit.
     broker
         .flow
         .work
@@ -101,6 +102,7 @@ pub(crate) fn collect_targets(
 /// in slices.
 pub(crate) fn is_large(resources: &Resources, targets: &Targets, payload: usize) -> bool {
     let limit = resources.limits.work_per_connection / work::copy_cost(payload);
+    // The cheap comparison first: `count` walks over the whole list.
     targets.plain.len() + targets.shared.len() > limit.max(1)
         && targets.count(!resources.limits.allow_duplicates) > limit.max(1)
 }
@@ -136,7 +138,7 @@ pub(crate) fn choose(
 /// topic, or the message exceeds its Maximum Packet Size.
 fn member_state(broker: &Broker, member: &Subscriber, publish: &PublishRef<'_>) -> MemberState {
     let Some(client) = broker.sessions.clients.get(member.client) else {
-        return MemberState::Unable; // the session has ended, and `background.rs` has not removed this subscription yet
+        return MemberState::Unable; // the session has ended, and its subscription is still in the tree
     };
     let Some(topic_name) = permissions::visible_topic(
         &broker.auth,

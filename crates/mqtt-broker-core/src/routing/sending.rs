@@ -2,8 +2,8 @@
 //! replays of retained messages, and adds them to the output of its connection, while the window and the output have
 //! room.
 //!
-//! A call does a limited number of steps. `delivery.rs` decides which messages are queued, and `sessions/retained_replays.rs` decides
-//! which retained messages a subscription receives.
+//! A call does a limited number of steps. `delivery.rs` decides which messages are queued, and
+//! `sessions/retained_replays.rs` decides which retained messages a subscription receives.
 
 use std::time::Instant;
 
@@ -181,6 +181,7 @@ fn record_note(
 impl Sending<'_> {
     /// Sends messages until no source has one that can be sent, or the steps are spent.
     fn run(&mut self) {
+        // Nothing may be sent before CONNACK or after the end of the connection.
         if !self.connection.is_connected() {
             return;
         }

@@ -198,7 +198,7 @@ impl Client {
     pub(crate) fn enqueue(&mut self, outgoing: OutboundMessage) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
-        // See `Queued::holds`. While a replay is active, any queued message may wait for it.
+        // See `Queued::blocks_qos_0`. While a replay is active, any queued message may wait for it.
         let blocks_qos_0 = outgoing.qos == QoS::AtMostOnce || !self.retained_replays.is_empty();
         self.queue.push(Queued {
             number,

@@ -2,7 +2,8 @@
 //! messages, the replays of retained messages, and the will.
 //!
 //! The exchanges of QoS 1 and 2 with a client are in `mqtt_session::Session`, which a connection owns while the client
-//! is connected. `expiry.rs` ends sessions and publishes wills. `owner.rs` decides which user may resume a session.
+//! is connected. These modules only have the state: `lifecycle/` begins and ends sessions, and `routing/` fills and
+//! empties the queues.
 
 mod block_queue;
 pub(crate) mod client;

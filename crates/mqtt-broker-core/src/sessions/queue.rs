@@ -37,7 +37,7 @@ pub(crate) struct Queue(Option<Box<Waiting>>);
 #[derive(Debug, Default)]
 struct Waiting {
     messages: BlockQueue<Queued>,
-    /// The number of messages with `holds` set.
+    /// The number of messages with `blocks_qos_0` set.
     blocking: usize,
     /// The memory that the messages take, in bytes.
     bytes: usize,
@@ -133,6 +133,7 @@ impl Queue {
                 false => waiting.messages.push_back(queued),
             }
         }
+        // `push` computes the totals and the first expiry anew.
         (waiting.blocking, waiting.bytes) = (0, 0);
         waiting.first_expiry = None;
         for queued in std::mem::take(&mut waiting.messages) {

@@ -1,4 +1,5 @@
-//! [`RetainedReplays`]: the retained messages that the subscriptions of a client must still receive (MQTT 5.0, 3.3.1.3).
+//! [`RetainedReplays`]: the retained messages that the subscriptions of a client must still receive (MQTT 5.0,
+//! 3.3.1.3).
 //!
 //! A replay is a position in the ordered map of retained messages (`topics/retained.rs`), and not a list of messages.
 //! `sending.rs` reads the next message when the client has room for it. So a subscription that matches a million

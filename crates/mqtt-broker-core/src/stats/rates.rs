@@ -52,6 +52,7 @@ impl Rates {
         }
     }
 
+    /// Returns the averages as values with the names `load/COUNTER/WINDOW`.
     pub(crate) fn values(&self) -> impl Iterator<Item = Value> {
         GROWING
             .iter()

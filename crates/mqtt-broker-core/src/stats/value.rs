@@ -9,6 +9,7 @@ pub struct Value {
     pub text: String,
 }
 
+/// Returns a value with this name.
 pub(crate) fn value(name: &str, text: impl ToString) -> Value {
     Value {
         name: name.to_owned(),

@@ -130,6 +130,7 @@ pub(crate) fn seek(topic_filter: &str, topic_name: &str) -> Seek {
             Some(filter_level) => match compare(level, filter_level) {
                 Ordering::Equal => {}
                 Ordering::Less => {
+                    // The names up to this level of the filter, below the same parent, do not match.
                     let parent = topic_name.get(..level_start).unwrap_or_default();
                     return Seek::To(format!("{parent}{filter_level}"));
                 }

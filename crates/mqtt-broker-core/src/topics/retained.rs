@@ -2,8 +2,8 @@
 //!
 //! The map is ordered by the levels of the topic names (`order.rs`), so that a search for a topic filter can skip
 //! topics that do not match. A search looks at a limited number of topics in one call, and the next call continues
-//! after any topic, even if messages were stored or removed meanwhile. `retained_replay.rs` decides which client receives which
-//! message.
+//! after any topic, even if messages were stored or removed meanwhile. `retained_replay.rs` decides which client
+//! receives which message.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;

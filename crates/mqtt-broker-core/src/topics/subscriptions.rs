@@ -169,6 +169,7 @@ impl Share {
 
 impl Members {
     fn choose(&self, state_of: impl Fn(&Subscriber) -> MemberState) -> Option<Subscriber> {
+        // The first connected member is chosen. If none is connected, it is the first one that is away.
         let mut best = (MemberState::Unable, None);
         for (client, state) in self.members.iter_after(self.last.get().as_ref()) {
             let member = Subscriber {

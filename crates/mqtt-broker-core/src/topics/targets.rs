@@ -1,4 +1,5 @@
-//! [`Targets`]: the subscriptions that match a message, taken out one delivery after the other.
+//! [`Targets`]: the subscriptions that match a message. A large publication takes the next delivery from them in each
+//! step, and continues in a later turn.
 
 use crate::topics::subscriptions::{Chosen, Subscriber};
 
@@ -27,7 +28,8 @@ impl Targets {
         self.next >= self.plain.len() && self.next_shared >= self.shared.len()
     }
 
-    /// Returns the number of deliveries. If `merges_overlapping`, all plain subscriptions of a client count as one delivery.
+    /// Returns the number of deliveries. If `merges_overlapping`, all plain subscriptions of a client count as one
+    /// delivery.
     pub(crate) fn count(&self, merges_overlapping: bool) -> usize {
         let is_same = |a: &Subscriber, b: &Subscriber| merges_overlapping && a.client == b.client;
         self.shared.len() + self.plain.chunk_by(is_same).count()
@@ -40,8 +42,8 @@ impl Targets {
         chosen
     }
 
-    /// Returns the subscriptions of the next delivery, and advances past them. If `merges_overlapping`, these are all plain
-    /// subscriptions of one client, otherwise a single subscription.
+    /// Returns the subscriptions of the next delivery, and advances past them. If `merges_overlapping`, these are all
+    /// plain subscriptions of one client, otherwise a single subscription.
     pub(crate) fn next_client(&mut self, merges_overlapping: bool) -> Option<&[Subscriber]> {
         let rest = self.plain.get(self.next..)?;
         let first = rest.first()?;

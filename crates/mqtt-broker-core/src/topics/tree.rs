@@ -121,6 +121,7 @@ impl<T> TopicTree<T> {
             };
             let children = node.children.as_deref();
             let wildcards = children.filter(|children| children.has_wildcards() && !hidden);
+            // `#` matches the rest of the name, and also a name that ends here, at its parent level.
             if let Some(value) = wildcards.and_then(|children| children.multi_level()) {
                 found(value);
             }
@@ -133,6 +134,7 @@ impl<T> TopicTree<T> {
             };
             let (level, rest) = mqtt_codec::split_level(rest);
             let child = children.get(level);
+            // Only wildcards in the first level are hidden, so `false` from here on.
             current = child.map(|child| (child, child.levels_behind(level), rest, false));
             if let Some(child) = wildcards.and_then(|children| children.get("+")) {
                 let other = current.replace((child, child.levels_behind("+"), rest, false));

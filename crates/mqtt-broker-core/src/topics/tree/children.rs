@@ -88,6 +88,7 @@ impl<T> Children<T> {
                 if nodes.is_empty() {
                     many.remove(index);
                 }
+                // `Many` has at least two vectors.
                 if many.len() < 2 {
                     self.nodes = Nodes::Few(many.pop().unwrap_or_default());
                 }
