@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Wait before the second attempt, without jitter.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// Maximum wait without jitter. With jitter it is 30 seconds.
+/// Maximum wait without jitter. With jitter the maximum is 30 seconds.
 const LONGEST: Duration = Duration::from_secs(24);
 
 /// Waits that double from one second on. A random jitter changes each wait by up to a quarter, so that the clients of a

@@ -78,7 +78,7 @@ impl Attempts {
         random: u32,
     ) -> Option<Duration> {
         // The client waits and retries if any server of this round may accept it later. An error that the client itself
-        // causes would occur at every server, so it ends the attempts.
+        // causes would occur at every server, so such an error ends the attempts.
         let of_round = std::mem::take(&mut self.round_may_pass) && servers::is_about_server(error);
         let lost_since = *self.lost_since.get_or_insert(now);
         if !self.may_retry(
@@ -158,7 +158,7 @@ impl Attempts {
 }
 
 /// Returns `true` if the next attempt may succeed. A server that has rejected the client will reject it again. A server
-/// that is starting may be busy for a while; If `busy_may_pass` is set, a busy server counts as temporary.
+/// that is starting may be busy for a while: if `busy_may_pass` is set, such an answer counts as temporary.
 fn may_pass(error: &ClientError, busy_may_pass: bool) -> bool {
     match error {
         ClientError::Connect(_) | ClientError::Lookup(_) => true,

@@ -2,8 +2,9 @@
 
 use crate::dialer::Dialer;
 
-/// Last bytes for the server, which report the reason for the end of the connection. They follow acknowledgements that
-/// the program has not committed yet. Therefore they are written only when the program drops the event loop.
+/// Last bytes for the server, which report the reason for the end of the connection. Acknowledgements that the program
+/// has not committed yet may precede these bytes. Therefore the bytes are written only when the program drops the event
+/// loop.
 #[derive(Debug, Default)]
 pub(super) struct Farewell {
     bytes: Vec<u8>,

@@ -51,8 +51,8 @@ impl Ack {
         if version == ProtocolVersion::V5_0 && !reader.is_empty() {
             ack.reason_code = match (packet_type, sender) {
                 // Reason codes in a server's PUBACK and PUBREC are not checked; `any_reason_code` gives the reason.
-                // Those of a client are checked, because a server must close the connection after a malformed packet
-                // [MQTT-4.13.1-1].
+                // Reason codes of a client are checked, because a server must close the connection after a malformed
+                // packet [MQTT-4.13.1-1].
                 (PacketType::Puback | PacketType::Pubrec, Role::Server) => {
                     any_reason_code(reader.u8()?)
                 }
@@ -87,7 +87,7 @@ fn any_reason_code(value: u8) -> ReasonCode {
     })
 }
 
-/// Reads a reason code and checks that this packet from this sender may carry it.
+/// Reads a reason code and checks that this sender may send the reason code in this packet.
 pub(crate) fn decode_reason_code(
     reader: &mut FieldReader<'_>,
     packet_type: PacketType,

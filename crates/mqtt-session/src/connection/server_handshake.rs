@@ -17,7 +17,7 @@ use crate::limits::PeerLimits;
 use crate::session::Session;
 
 impl Connection {
-    /// Returns the server's end of a connection. It waits for CONNECT.
+    /// Returns the server's end of a connection. This end waits for CONNECT.
     pub fn server(config: impl Into<Arc<Config>>, now: Instant) -> Self {
         let config = config.into();
         let decoder = Decoder::server(config.maximum_packet_size);
@@ -76,7 +76,7 @@ impl Connection {
         self.resume(now);
     }
 
-    /// Server: rejects the connection in answer to [`Event::Connect`], and ends it [MQTT-3.2.2-7].
+    /// Server: rejects the connection in answer to [`Event::Connect`]. The connection then ends [MQTT-3.2.2-7].
     pub fn refuse(&mut self, now: Instant, reason_code: ReasonCode, properties: ConnackProperties) {
         if let Phase::AwaitingAnswer { .. } = self.phase {
             self.reject(now, reason_code, properties);

@@ -28,7 +28,7 @@ pub(super) enum Phase {
     Ended,
 }
 
-/// The session that a client can resume. It decides whether CONNACK may have Session Present set.
+/// The session that a client can resume. This value decides whether CONNACK may have Session Present set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Resumption {
     /// CONNECT has Clean Start set.

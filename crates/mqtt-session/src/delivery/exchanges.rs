@@ -3,10 +3,10 @@
 //!
 //! Packet identifiers form a circle: they are assigned in ascending order, and 1 follows the highest one.
 //! [`Exchanges::limit`] makes the circle smaller than that of the protocol. The assignment skips identifiers in use
-//! [MQTT-2.2.1-4]. Exchanges that the assignment has not passed again are sorted by identifier along the circle, so
-//! that a binary search finds an exchange. If the peer does not acknowledge an exchange for a whole turn, the
-//! assignment passes its identifier. Such an exchange moves to an ordered map, so that it neither stops nor slows down
-//! the others.
+//! [MQTT-2.2.1-4]. If the peer does not acknowledge an exchange for a whole turn of the circle, the assignment passes
+//! the identifier of this exchange. The exchange then moves to an ordered map, so that it neither stops nor slows down
+//! the others. All other exchanges are sorted by identifier along the circle, so that a binary search finds an
+//! exchange.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,7 +17,7 @@ use super::outbound_message::OutboundMessage;
 /// Unfinished exchanges of a sender, and the assignment of packet identifiers.
 #[derive(Debug)]
 pub(crate) struct Exchanges {
-    /// Exchanges whose identifiers the assignment has not passed again, oldest first.
+    /// Exchanges whose identifiers the assignment has not passed, oldest first.
     in_order: VecDeque<OutboundExchange>,
     /// Exchanges whose identifiers the assignment has passed. All of them are older than those in `in_order`. Boxed,
     /// because nearly all senders have none.
