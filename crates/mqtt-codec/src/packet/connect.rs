@@ -126,8 +126,8 @@ impl Connect {
             (b"MQIsdp", 3) => ProtocolVersion::V3_1,
             (b"MQTT", 4) => ProtocolVersion::V3_1_1,
             (b"MQTT", 5) => ProtocolVersion::V5_0,
-            // The answers differ: a server rejects an unsupported protocol level with CONNACK, and another protocol
-            // name without one [MQTT-3.1.2-2].
+            // A server answers an unsupported protocol level with CONNACK [MQTT-3.1.2-2]. For any other protocol name
+            // the server closes the connection without an answer.
             (b"MQIsdp" | b"MQTT", _) => return Err(DecodeError::UnsupportedProtocolVersion(level)),
             _ => return Err(DecodeError::ProtocolName),
         };
@@ -152,7 +152,7 @@ impl Connect {
             // Authentication data without a method is a Protocol Error (MQTT 5.0, 3.1.2.11.10).
             return Err(DecodeError::PropertyValue);
         }
-        // The payload has its fields in this order [MQTT-3.1.3-1].
+        // The payload must have its fields in this order [MQTT-3.1.3-1].
         let client_identifier = reader.string()?.to_owned();
         let will = match flags & flag::WILL {
             0 => None,
