@@ -2,6 +2,7 @@
 //! may check them. `--help-all` of each program lists the statuses that the program uses.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mqtt_codec::{Connack, ProtocolVersion, ReasonCode};
 
@@ -66,8 +67,119 @@ impl Status {
     }
 }
 
+impl Status {
+    /// Returns the class of the status. A failure may know a finer one.
+    pub(crate) fn class(self) -> Class {
+        match self {
+            Self::Success => Class::Success,
+            Self::Failed | Self::Store | Self::AccessFile => Class::System,
+            Self::ProtocolError => Class::Protocol,
+            Self::Configuration => Class::Configuration,
+            Self::Disconnected | Self::ConnectionLost | Self::KeepAlive => Class::Unavailable,
+            Self::TimedOut => Class::Temporary,
+            Self::Signal(_) => Class::Interrupted,
+            Self::Refused(_) => Class::Refused,
+        }
+    }
+
+    /// Returns the exit status of the process by the numbers that `--exit-status` selects.
+    pub(crate) fn exit_code(self) -> u8 {
+        self.code_of(self.class())
+    }
+
+    /// Returns the exit status of the process for this status and class.
+    pub(crate) fn code_of(self, class: Class) -> u8 {
+        match class.sysexits() {
+            Some(number) if USES_SYSEXITS.load(Ordering::Relaxed) => number,
+            _ => self.code(),
+        }
+    }
+}
+
+/// The class of the end of a program, for scripts that tell failures apart by `--exit-status sysexits` or `--report`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    Success,
+    /// A wrong command line.
+    Usage,
+    /// Input that is not what the options say.
+    Data,
+    /// A file or standard input that cannot be read.
+    NoInput,
+    /// A host name without an address.
+    HostNotFound,
+    /// A broker that cannot be reached or that ended the connection.
+    Unavailable,
+    /// A failure of the operating system.
+    System,
+    /// A file that cannot be created.
+    CannotCreate,
+    /// Standard output or a file that cannot be written.
+    Output,
+    /// A deadline that has passed, or only some of the messages delivered: another attempt may succeed.
+    Temporary,
+    /// A violation of MQTT, TLS or WebSocket by the broker.
+    Protocol,
+    /// A rejection of the client, its subscriptions or its messages by the broker.
+    Refused,
+    /// A wrong options file or wrong files of TLS.
+    Configuration,
+    /// A signal.
+    Interrupted,
+}
+
+impl Class {
+    /// Returns the name of the class in a report.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Usage => "usage",
+            Self::Data => "data",
+            Self::NoInput => "no-input",
+            Self::HostNotFound => "host-not-found",
+            Self::Unavailable => "unavailable",
+            Self::System => "system",
+            Self::CannotCreate => "cannot-create",
+            Self::Output => "output",
+            Self::Temporary => "temporary",
+            Self::Protocol => "protocol",
+            Self::Refused => "refused",
+            Self::Configuration => "configuration",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// Returns the number of sysexits.h; `None` if it has none, and the number of the status stays.
+    fn sysexits(self) -> Option<u8> {
+        Some(match self {
+            Self::Success | Self::Interrupted => return None,
+            Self::Usage => 64,
+            Self::Data => 65,
+            Self::NoInput => 66,
+            Self::HostNotFound => 68,
+            Self::Unavailable => 69,
+            Self::System => 71,
+            Self::CannotCreate => 73,
+            Self::Output => 74,
+            Self::Temporary => 75,
+            Self::Protocol => 76,
+            Self::Refused => 77,
+            Self::Configuration => 78,
+        })
+    }
+}
+
+/// Set by `--exit-status sysexits`. The exit status belongs to the process, and the threads that may end it have nothing
+/// else in common.
+static USES_SYSEXITS: AtomicBool = AtomicBool::new(false);
+
+/// Selects the numbers of the exit status: those of sysexits.h, or else those of the mosquitto tools.
+pub(crate) fn use_sysexits(sysexits: bool) {
+    USES_SYSEXITS.store(sysexits, Ordering::Relaxed);
+}
+
 impl From<Status> for ExitCode {
     fn from(status: Status) -> Self {
-        status.code().into()
+        status.exit_code().into()
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use mqtt_client::session::PrintableLines;
 
-use crate::exit_status::Status;
+use crate::exit_status::{Class, Status};
 use crate::output::logger;
 use crate::output::messages::complain;
 use crate::wording::without_error_numbers;
@@ -25,8 +25,19 @@ pub struct Failure {
     /// Set if the line starts with `Error:`. The mosquitto tools print some errors without it, and scripts may match on
     /// the whole line.
     is_marked: bool,
+    /// The class, if the failure knows a finer one than its status.
+    class: Option<Class>,
+    /// The reason that the broker gave.
+    reason: Option<Reason>,
     /// Set if the failure is not printed, because of `--quiet` or because its text was printed before.
     quiet: bool,
+}
+
+/// The reason that a broker gave for a rejection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reason {
+    pub(crate) code: u8,
+    pub(crate) text: Option<String>,
 }
 
 impl Failure {
@@ -39,6 +50,8 @@ impl Failure {
             hint: None,
             is_usage: false,
             is_marked: true,
+            class: None,
+            reason: None,
             quiet: false,
         }
     }
@@ -56,6 +69,7 @@ impl Failure {
     pub fn usage(message: impl std::fmt::Display) -> Self {
         Self {
             is_usage: true,
+            class: Some(Class::Usage),
             ..Self::failed(message)
         }
     }
@@ -77,8 +91,41 @@ impl Failure {
     pub(crate) fn at(self, place: impl Into<String>) -> Self {
         Self {
             place: Some(place.into()),
+            class: Some(Class::Configuration),
             ..self
         }
+    }
+
+    /// Sets a finer class than that of the status.
+    pub(crate) fn with_class(self, class: Class) -> Self {
+        Self {
+            class: Some(class),
+            ..self
+        }
+    }
+
+    /// Adds the reason that the broker gave.
+    pub(crate) fn with_reason(self, code: u8, text: Option<&str>) -> Self {
+        let text = text.map(str::to_owned);
+        Self {
+            reason: Some(Reason { code, text }),
+            ..self
+        }
+    }
+
+    /// Returns the class of the failure.
+    pub(crate) fn class(&self) -> Class {
+        self.class.unwrap_or_else(|| self.status.class())
+    }
+
+    /// Returns the reason that the broker gave.
+    pub(crate) fn reason(&self) -> Option<&Reason> {
+        self.reason.as_ref()
+    }
+
+    /// Returns the exit status of the process.
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.status.code_of(self.class())
     }
 
     /// Replaces the status.
@@ -106,11 +153,11 @@ impl Failure {
                 logger::print_error(&format!("{hint}\n"));
             }
         }
-        self.status.into()
+        self.exit_code().into()
     }
 
     /// Returns the text of the error, with its place before the full stop.
-    fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         // The alternate form prints the chain of causes on one line.
         let message = without_error_numbers(&format!("{:#}", self.error));
         // The place belongs to the sentence, so it comes before the full stop.

@@ -34,12 +34,11 @@ pub fn main(program: &str, run: fn(&[OsString]) -> Result<Status, Failure>) -> E
     // `PROGRAM man` and `PROGRAM completions` are answered here, because these texts need the options of all programs.
     let documentation = documentation::answer(program, &arguments);
     let result = documentation.unwrap_or_else(|| run(&arguments));
-    let status = match &result {
-        Ok(status) => *status,
-        Err(failure) => failure.status,
-    };
     // From here on the deadline of -W does not report an end of its own.
-    commands::finish(status);
+    commands::finish(match &result {
+        Ok(status) => status.exit_code(),
+        Err(failure) => failure.exit_code(),
+    });
     let code = match result {
         Ok(status) => status.into(),
         Err(failure) => failure.report(&program_name::called_name(&arguments)),

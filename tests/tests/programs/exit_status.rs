@@ -23,7 +23,7 @@ fn a_signal_lets_rpub_finish_and_its_status_is_that_of_the_signal() {
         publisher.signal(name);
         let finished = publisher.wait();
         assert_eq!(finished.status, status, "{finished:?}");
-        let counts = "Interrupted: sent 2 messages, 2 acknowledged, 0 not acknowledged.";
+        let counts = "Interrupted: 2 of 2 messages acknowledged, 0 unknown, 0 rejected.";
         assert!(finished.errors.contains(counts), "{finished:?}");
         assert!(
             finished.errors.contains("sending DISCONNECT\n"),
@@ -79,7 +79,7 @@ fn unacknowledged_messages_are_counted_when_rpub_gives_up() {
     let publisher = Program::new("rpub").args(&server.options());
     let finished = publisher.args("-t x -m y -q 1").run();
     assert_eq!(finished.status, 7, "{finished:?}");
-    let count = "1 message was not acknowledged; the broker may have it.";
+    let count = "0 of 1 message acknowledged, 1 unknown, 0 rejected.";
     assert!(finished.errors.contains(count), "{finished:?}");
 }
 
@@ -273,7 +273,7 @@ fn lines_are_given_up_and_counted_when_the_broker_stays_down() {
     server.received(); // the server has ended
     let finished = publisher.wait();
     assert_eq!(finished.status, 1, "{finished:?}");
-    let count = "2 messages were not acknowledged";
+    let count = "0 of 2 messages acknowledged, ";
     assert!(finished.errors.contains(count), "{finished:?}");
 }
 
@@ -430,7 +430,7 @@ fn a_signal_while_an_acknowledgement_is_missing_is_the_status() {
     publisher.signal("INT");
     let finished = publisher.wait();
     assert_eq!(finished.status, 130, "{finished:?}");
-    let counts = "Interrupted: sent 1 message, 0 acknowledged, 1 not acknowledged.";
+    let counts = "Interrupted: 0 of 1 message acknowledged, 1 unknown, 0 rejected.";
     assert!(finished.errors.contains(counts), "{finished:?}");
 }
 

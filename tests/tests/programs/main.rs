@@ -56,6 +56,7 @@ mod streams;
 mod tls;
 mod trace_output;
 mod transports;
+mod verdict;
 mod watching;
 mod websockets;
 mod wills;

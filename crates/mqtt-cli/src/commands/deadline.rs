@@ -4,11 +4,13 @@
 //! pipe of a message, or looking up a local address. A script that sets a deadline wants it to hold there too, so a thread
 //! ends the process shortly after the deadline.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::commands::verdict::Report;
 use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::output::logger;
@@ -33,17 +35,23 @@ static END: AtomicU8 = AtomicU8::new(RUNNING);
 ///
 /// # Errors
 /// If the system has no room for a thread.
-pub(super) fn enforce(deadline: Instant, quiet: bool) -> std::io::Result<()> {
+pub(super) fn enforce(
+    deadline: Instant,
+    quiet: bool,
+    report: Option<Arc<Report>>,
+) -> std::io::Result<()> {
     let end = move || {
         thread::sleep((deadline + LIMIT).saturating_duration_since(Instant::now()));
-        let status = Status::TimedOut.code();
-        if claim(status) {
-            // The status is that of the process below.
-            let _ = failure().quiet_if(quiet).report("");
-        }
-        // Standard error may be a pipe that nobody reads, so the lines get a time of their own.
+        // Standard error and the report may be pipes that nobody reads, so another thread writes them.
         let (sender, written) = channel();
+        let is_first = claim(failure().exit_code());
         thread::spawn(move || {
+            if is_first {
+                let failure = failure().quiet_if(quiet);
+                // A report that cannot be written has no time left for an error of its own.
+                let _ = report.map(|report| report.write(Err(&failure)));
+                let _ = failure.report(""); // the status is that of the process below
+            }
             logger::finish();
             let _ = sender.send(()); // the process may have ended
         });
@@ -62,14 +70,14 @@ pub(super) fn failure() -> Failure {
 /// Lets the calling thread report the end of the program. The thread of the deadline then reports nothing, and still ends
 /// the process with this status if the lines cannot be written. If it has reported the end already, this call does not
 /// return.
-pub(crate) fn finish(status: Status) {
-    while !claim(status.code()) {
+pub(crate) fn finish(exit_code: u8) {
+    while !claim(exit_code) {
         thread::park(); // the process is about to end
     }
 }
 
 /// Sets the exit status. Returns `false` if it was set before.
-fn claim(status: u8) -> bool {
-    let set = END.compare_exchange(RUNNING, status, Ordering::Relaxed, Ordering::Relaxed);
+fn claim(exit_code: u8) -> bool {
+    let set = END.compare_exchange(RUNNING, exit_code, Ordering::Relaxed, Ordering::Relaxed);
     set.is_ok()
 }

@@ -12,5 +12,6 @@ mod setup;
 mod shared_help;
 mod signals;
 mod subscriber;
+mod verdict;
 
 pub(crate) use deadline::finish;

@@ -79,7 +79,7 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         &program(),
         arguments,
         logger::start_for_subscriber,
-        |settings| subscriber::run(SubscribePlan::try_from(settings)?),
+        |settings, verdict| subscriber::run(SubscribePlan::try_from(settings)?, verdict),
     )
 }
 
@@ -136,6 +136,7 @@ const HELP: Help = Help {
                 )],
             ]),
         },
+        shared_help::SYSEXITS,
         shared_help::TIMES,
         shared_help::OPTIONS_FILE,
     ],

@@ -88,7 +88,7 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         &program(),
         arguments,
         logger::start_for_subscriber,
-        |settings| subscriber::run(SubscribePlan::try_from(settings)?),
+        |settings, verdict| subscriber::run(SubscribePlan::try_from(settings)?, verdict),
     )
 }
 
@@ -150,6 +150,7 @@ const HELP: Help = Help {
                 )],
             ]),
         },
+        shared_help::SYSEXITS,
         shared_help::TIMES,
         shared_help::OPTIONS_FILE,
     ],

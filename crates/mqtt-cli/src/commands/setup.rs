@@ -2,6 +2,7 @@
 //! loops of the programs are in `rpub/` and `subscriber/`.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_client::session::Session;
@@ -10,8 +11,9 @@ use mqtt_codec::{Disconnect, ReasonCode};
 
 use crate::commands::deadline;
 use crate::commands::signals::Interrupts;
+use crate::commands::verdict::{Report, SharedVerdict};
 use crate::diagnostics::Diagnostics;
-use crate::exit_status::Status;
+use crate::exit_status::{Status, use_sysexits};
 use crate::failure::Failure;
 use crate::flags::definition::{OptionGroup, help_options};
 use crate::flags::options::auth::auth_options;
@@ -97,8 +99,12 @@ pub(super) fn run<S: ClientSettings + Default>(
     program: &Program<S>,
     arguments: &[OsString],
     start_log: fn(&[OsString]),
-    run: impl FnOnce(S) -> Result<Status, Failure>,
+    run: impl FnOnce(S, &SharedVerdict) -> Result<Status, Failure>,
 ) -> Result<Status, Failure> {
+    // A wrong command line must have the right status, too, and ends the parsing before the option is applied.
+    if asks_for_sysexits(arguments) {
+        use_sysexits(true);
+    }
     let mut settings = match program.parse(arguments)? {
         Parsed::Run(settings) => settings,
         Parsed::HelpShown => return Ok(Status::Success),
@@ -108,12 +114,36 @@ pub(super) fn run<S: ClientSettings + Default>(
         start_log(arguments);
     }
     let connection = settings.connection();
+    let verdict = SharedVerdict::default();
+    let report = match &connection.report {
+        None => None,
+        Some(path) => {
+            let (name, started) = (program.name, connection.started);
+            let report = Report::create(name, path, started, Arc::clone(&verdict))?;
+            Some(Arc::new(report))
+        }
+    };
     if let Some(deadline) = connection.deadline() {
-        deadline::enforce(deadline, connection.quiet).map_err(|error| {
+        deadline::enforce(deadline, connection.quiet, report.clone()).map_err(|error| {
             Failure::failed(format!("Cannot start a thread: {}.", system_text(&error)))
         })?;
     }
-    run(settings)
+    let result = run(settings, &verdict);
+    let Some(report) = report else {
+        return result;
+    };
+    let written = report.write(result.as_ref().copied());
+    // The failure of the run explains more than that of the report.
+    result.and_then(|status| written.map(|()| status))
+}
+
+/// Returns `true` if the command line has `--exit-status sysexits`.
+fn asks_for_sysexits(arguments: &[OsString]) -> bool {
+    let mut pairs = arguments.iter().zip(arguments.iter().skip(1));
+    pairs.any(|(option, value)| option == "--exit-status" && value == "sysexits")
+        || arguments
+            .iter()
+            .any(|word| word == "--exit-status=sysexits")
 }
 
 /// Ends the options file, so that hosts on the command line replace the hosts of the file and do not add fallback

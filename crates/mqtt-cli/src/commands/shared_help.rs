@@ -31,6 +31,34 @@ pub(super) const REASON_CODES: &[(&str, &str)] = &[(
     "The broker rejected the connection, all subscriptions or a message: reason code of MQTT 5.0",
 )];
 
+/// The section about `--exit-status sysexits`.
+pub(super) const SYSEXITS: Section = Section {
+    heading: "Exit status with --exit-status sysexits",
+    body: Body::Rows(&[&[
+        ("64", "A wrong option"),
+        ("65", "Input that is not what the options say"),
+        ("66", "A file or standard input that cannot be read"),
+        ("68", "A host name that cannot be found"),
+        (
+            "69",
+            "A broker that cannot be reached, or that ended the connection",
+        ),
+        ("71", "A failure of the operating system"),
+        ("73", "A file that cannot be created"),
+        ("74", "Standard output or the report cannot be written"),
+        (
+            "75",
+            "The time of -W is over, or the broker has only some of the messages",
+        ),
+        ("76", "A violation of MQTT, TLS or WebSocket by the broker"),
+        (
+            "77",
+            "The broker rejected the client, all subscriptions or the messages",
+        ),
+        ("78", "A wrong options file, or wrong files of TLS"),
+    ]]),
+};
+
 /// The section about the form of values.
 pub(super) const TIMES: Section = Section {
     heading: "Times",

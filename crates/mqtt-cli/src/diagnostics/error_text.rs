@@ -11,7 +11,7 @@ use mqtt_transport::{
     HandshakeError, LayerKind, ProxyError, TlsError, TlsSetupError, WebSocketError,
 };
 
-use crate::exit_status::Status;
+use crate::exit_status::{Class, Status};
 use crate::wording::system_text;
 
 /// The server of a connection, as messages name it.
@@ -56,6 +56,44 @@ pub(super) fn status(error: &ClientError, version: ProtocolVersion) -> Status {
         },
         ClientError::Publish(_) => Status::ConnectionLost,
         _ => Status::Failed,
+    }
+}
+
+/// Returns the class of an error, if it is finer than that of its exit status.
+pub(super) fn class(error: &ClientError) -> Option<Class> {
+    match error {
+        ClientError::Lookup(_) => Some(Class::HostNotFound),
+        ClientError::Connect(_) => Some(Class::Unavailable),
+        // A handshake that takes too long is no violation.
+        ClientError::Transport(error) if error.kind() == io::ErrorKind::TimedOut => {
+            Some(Class::Unavailable)
+        }
+        ClientError::Transport(_) => Some(Class::Protocol),
+        ClientError::Publish(_) => Some(Class::Refused),
+        ClientError::Encode(_) | ClientError::Topic(_) => Some(Class::Usage),
+        _ => None,
+    }
+}
+
+/// Returns the reason code and the reason string of a broker that has closed the connection.
+pub(super) fn reason(
+    error: &ClientError,
+    version: ProtocolVersion,
+) -> Option<(u8, Option<String>)> {
+    let ClientError::Closed(reason) = error else {
+        return None;
+    };
+    match reason {
+        CloseReason::Refused(connack) => {
+            let text = connack.properties.reason_string.clone();
+            Some((connack.code(version), text))
+        }
+        CloseReason::Decode(DecodeError::ConnackCode(code)) => Some((*code, None)),
+        CloseReason::Disconnected(disconnect) => {
+            let text = disconnect.properties.reason_string.clone();
+            Some((disconnect.reason_code.value(), text))
+        }
+        _ => None,
     }
 }
 

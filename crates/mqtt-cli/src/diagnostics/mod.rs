@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::flags::settings::connection::ConnectionSettings;
 use crate::output::messages::{note, warn};
 
-use error_text::{Target, error_text, printable_server, status};
+use error_text::{Target, class, error_text, printable_server, reason, status};
 
 /// The facts about the connection that the printed lines need.
 #[derive(Debug, Clone)]
@@ -106,6 +106,8 @@ impl Diagnostics {
     pub(crate) fn failure(&self, error: ClientError) -> Failure {
         let status = status(&error, self.version);
         let words = self.text(&error);
+        let class = class(&error);
+        let reason = reason(&error, self.version);
         // The mosquitto tools print these errors without "Error:".
         let failure = match error {
             ClientError::Lookup(_)
@@ -114,6 +116,14 @@ impl Diagnostics {
                 CloseReason::Refused(_) | CloseReason::Decode(DecodeError::ConnackCode(_)),
             ) => Failure::unmarked(status, words),
             _ => Failure::new(status, anyhow::anyhow!(words)),
+        };
+        let failure = match class {
+            Some(class) => failure.with_class(class),
+            None => failure,
+        };
+        let failure = match reason {
+            Some((code, text)) => failure.with_reason(code, text.as_deref()),
+            None => failure,
         };
         failure.quiet_if(self.quiet)
     }
@@ -163,6 +173,11 @@ impl Diagnostics {
             ),
             _ => words,
         }
+    }
+
+    /// Returns the name of the server that the client is connected to, or tried last.
+    pub(crate) fn server(&self) -> &str {
+        &self.target.server
     }
 
     /// Sets the server to which the client connects now.

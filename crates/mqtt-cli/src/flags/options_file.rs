@@ -6,6 +6,7 @@ use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::exit_status::Class;
 use crate::failure::Failure;
 use crate::flags::hints;
 use crate::output::messages::warn;
@@ -43,6 +44,7 @@ pub(crate) fn read(
                 path.display(),
                 system_text(&error)
             ))
+            .with_class(Class::NoInput)
         })?;
         let lines = lines(&text, path);
         warn_if_exposed(path, &lines);
@@ -67,7 +69,8 @@ pub(crate) fn read(
                 let text = system_text(&error);
                 return Err(Failure::usage(format!(
                     "Unable to read options file '{path}': {text}."
-                )));
+                ))
+                .with_class(Class::NoInput));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The program `rpub`: publishes one message, once or repeatedly, or one message for each line of standard input. This
 //! file has the options and the help. `publisher.rs` has the loop.
 
+mod line_numbers;
 mod plan;
 mod progress;
 mod publisher;
@@ -85,7 +86,7 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         &program(),
         arguments,
         logger::start_for_publisher,
-        |settings| publisher::run(PublishPlan::try_from(settings)?),
+        |settings, verdict| publisher::run(PublishPlan::try_from(settings)?, verdict),
     )
 }
 
@@ -138,6 +139,7 @@ const HELP: Help = Help {
                 )],
             ]),
         },
+        shared_help::SYSEXITS,
         shared_help::TIMES,
         shared_help::OPTIONS_FILE,
     ],

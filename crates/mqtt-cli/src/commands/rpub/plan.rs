@@ -24,6 +24,8 @@ pub(super) struct PublishPlan {
     pub(super) delay: Duration,
     /// Set if rpub may show its progress. With `-d` or `--trace` their lines would be mixed with the progress.
     pub(super) has_progress: bool,
+    /// Set by `--report`.
+    pub(super) has_report: bool,
 }
 
 impl PublishPlan {
@@ -43,6 +45,7 @@ impl PublishPlan {
             retain: false,
             repeat: 1,
             delay: Duration::ZERO,
+            has_report: connection.report.is_some(),
             has_progress: !connection.quiet && !connection.debug && connection.trace.is_none(),
         }
     }

@@ -25,6 +25,8 @@ const LARGE: usize = 1024 * 1024;
 pub(crate) struct Progress {
     /// Messages given to the connection.
     pub(crate) published: u64,
+    /// Messages among them of QoS 0, which the broker does not acknowledge.
+    pub(crate) without_acknowledgement: u64,
     /// Messages of QoS 1 and 2 that the broker has acknowledged.
     pub(crate) acknowledged: u64,
     /// Messages that the broker has rejected, or that rpub did not send because they are too large for the broker.
@@ -51,6 +53,7 @@ impl Progress {
         let shown = wanted && is_long && std::io::stderr().is_terminal();
         Self {
             published: 0,
+            without_acknowledgement: 0,
             acknowledged: 0,
             rejected: 0,
             next: shown.then(|| start + FIRST),

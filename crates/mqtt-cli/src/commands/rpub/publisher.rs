@@ -2,7 +2,7 @@
 //! and disconnects. Reconnecting and resending is the work of `mqtt_client::EventLoop`.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,12 +11,14 @@ use mqtt_client::{ClientError, EventLoop, Wakeup};
 use mqtt_codec::{Message, QoS, ReasonCode};
 
 use crate::commands::deadline;
+use crate::commands::rpub::line_numbers::LineNumbers;
 use crate::commands::rpub::plan::PublishPlan;
 use crate::commands::rpub::progress::Progress;
 use crate::commands::rpub::report;
 use crate::commands::rpub::stdin_lines::{NextLine, StdinLines};
 use crate::commands::signals::Interrupts;
-use crate::exit_status::Status;
+use crate::commands::verdict::{Messages, Published, SharedVerdict};
+use crate::exit_status::{Class, Status};
 use crate::failure::Failure;
 use crate::flags::settings::message::Content;
 use crate::output::standard_streams::StandardInput;
@@ -39,8 +41,8 @@ const MAXIMUM_UNWRITTEN: usize = 256 * 1024;
 ///
 /// # Errors
 /// The reason why a message was not published, or not acknowledged with QoS 1 or 2.
-pub(super) fn run(plan: PublishPlan) -> Result<Status, Failure> {
-    Publisher::new(plan)?.run()
+pub(super) fn run(plan: PublishPlan, verdict: &SharedVerdict) -> Result<Status, Failure> {
+    Publisher::new(plan, verdict)?.run()
 }
 
 /// The state of a run.
@@ -65,6 +67,10 @@ struct Publisher {
     interrupted: Option<Interrupted>,
     /// The failure of a message. The program finishes the other messages and then ends with this failure.
     failure: Option<Failure>,
+    /// The number of messages that were read or made and that a signal kept from being sent.
+    dropped: u64,
+    line_numbers: LineNumbers,
+    verdict: SharedVerdict,
 }
 
 /// The signal that ends the program, and the time that is left for acknowledgements.
@@ -79,7 +85,7 @@ struct Interrupted {
 }
 
 impl Publisher {
-    fn new(mut plan: PublishPlan) -> Result<Self, Failure> {
+    fn new(mut plan: PublishPlan, verdict: &SharedVerdict) -> Result<Self, Failure> {
         // `next_line` starts to read standard input, after the connection is accepted.
         let (event_loop, interrupts) = plan.client.start()?;
         let progress = Progress::new(plan.has_progress, &plan.content, plan.repeat, plan.qos);
@@ -96,6 +102,9 @@ impl Publisher {
             input_ended: false,
             interrupted: None,
             failure: None,
+            dropped: 0,
+            line_numbers: LineNumbers::new(plan.has_report),
+            verdict: Arc::clone(verdict),
             plan,
         })
     }
@@ -104,17 +113,28 @@ impl Publisher {
         loop {
             let deadline = self.deadline();
             // The closure borrows these fields of `self` and not `self`, because `poll` borrows the field `event_loop`.
-            let (failure, progress, diagnostics) = (
+            let (failure, progress, lines, diagnostics) = (
                 &mut self.failure,
                 &mut self.progress,
+                &mut self.line_numbers,
                 &mut self.plan.client.diagnostics,
             );
             let wakeup = self.event_loop.poll(deadline, |_, event| {
                 match &event {
-                    Event::Delivered { reason_code, .. } if reason_code.is_error() => {
-                        progress.rejected += 1;
+                    Event::Delivered {
+                        packet_identifier,
+                        reason_code,
+                        ..
+                    } => {
+                        let is_error = reason_code.is_error();
+                        lines.answered(*packet_identifier, is_error);
+                        if is_error {
+                            progress.rejected += 1;
+                        } else {
+                            progress.acknowledged += 1;
+                        }
                     }
-                    Event::Delivered { .. } => progress.acknowledged += 1,
+                    Event::Connected { unfinished, .. } if !unfinished.is_empty() => lines.forget(),
                     _ => {}
                 }
                 if let Some(refused) = report::event(&event, diagnostics) {
@@ -194,13 +214,15 @@ impl Publisher {
             });
         }
         self.input_ended = true;
-        self.held = None;
+        self.dropped += u64::from(self.held.take().is_some());
     }
 
     /// Disconnects, and reports the messages that the broker may not have received.
     fn end(mut self) -> Result<Status, Failure> {
         self.progress.finish();
         // These numbers are read before `disconnect`, which resets them.
+        let published = self.published();
+        self.record(published);
         let unfinished = self.unfinished();
         let unwritten = self.event_loop.unwritten();
         let disconnect = self.plan.client.disconnect.clone();
@@ -220,15 +242,15 @@ impl Publisher {
         let lost = if result.is_err() { unwritten } else { 0 };
         if let Some(interrupted) = self.interrupted {
             let plan = &self.plan;
-            report::interrupted(plan, &self.progress, unfinished, lost);
+            report::interrupted(plan, published, lost);
             if !interrupted.all_was_taken || unfinished > 0 || lost > 0 {
                 return Ok(interrupted.status);
             }
         }
-        report::rejected(&self.plan, &self.progress);
+        report::rejected(&self.plan, published);
         // The failure of a message is more useful than a failure of the disconnect.
         if let Some(failure) = self.failure {
-            return Err(failure);
+            return Err(graded(failure, published));
         }
         match result {
             Ok(()) => Ok(Status::Success),
@@ -262,12 +284,48 @@ impl Publisher {
     /// Adds the number of unacknowledged messages to a failure.
     fn with_unfinished(&self, failure: Failure) -> Failure {
         self.progress.finish();
-        match self.unfinished() {
-            0 => failure,
-            1 => failure.with_hint("1 message was not acknowledged; the broker may have it."),
-            count => failure.with_hint(format!(
-                "{count} messages were not acknowledged; the broker may have some of them."
-            )),
+        let published = self.published();
+        self.record(published);
+        // Nothing was sent if there was no connection, which the error says.
+        let has_started = self.progress.published > 0;
+        if has_started && !published.is_complete() {
+            graded(failure.with_hint(format!("{published}.")), published)
+        } else {
+            failure
+        }
+    }
+
+    /// Returns the numbers of messages by their fate.
+    fn published(&self) -> Published {
+        let progress = &self.progress;
+        let repetitions = match self.plan.content {
+            Content::Payload(_) => self.left,
+            Content::Lines => 0,
+        };
+        let not_sent = repetitions + u64::from(self.held.is_some()) + self.dropped;
+        let unknown = self.event_loop.unfinished() as u64;
+        let sent = progress.without_acknowledgement;
+        let rejected = progress.rejected;
+        // The rest, and not the number of acknowledgements: a broker that loses the session after PUBREC has the message and
+        // sends no PUBCOMP.
+        let others = unknown + sent + rejected;
+        Published {
+            total: progress.published + not_sent,
+            acknowledged: progress.published.saturating_sub(others),
+            unknown,
+            rejected,
+            not_sent,
+            sent,
+        }
+    }
+
+    /// Fills in the verdict at the end of the run.
+    fn record(&self, published: Published) {
+        let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
+        verdict.server = Some(self.plan.client.diagnostics.server().to_owned());
+        verdict.messages = Some(Messages::Published(published));
+        if matches!(self.plan.content, Content::Lines) {
+            verdict.failed_lines = self.line_numbers.first_failed();
         }
     }
 
@@ -291,7 +349,11 @@ impl Publisher {
             };
             let outgoing = OutboundMessage::new(Arc::clone(&message), self.plan.qos);
             match self.event_loop.publish(outgoing) {
-                Ok(_) => self.progress.published += 1,
+                Ok(identifier) => {
+                    self.progress.published += 1;
+                    self.progress.without_acknowledgement += u64::from(identifier.is_none());
+                    self.line_numbers.sent(identifier);
+                }
                 // The window is full, or the connection is lost. The message is held, so that messages keep their
                 // order.
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {
@@ -301,6 +363,7 @@ impl Publisher {
                 // This line is larger than the Maximum Packet Size of the broker. The next line may be smaller.
                 Err(PublishError::Encode(error)) if self.lines.is_some() => {
                     self.progress.published += 1;
+                    self.line_numbers.last_failed();
                     self.reject(&message, &error.to_string());
                 }
                 Err(error) => {
@@ -409,7 +472,10 @@ impl Publisher {
             Err(error) => NextLine::Failed(error),
         };
         match next {
-            NextLine::Line(line) => return Some(line),
+            NextLine::Line(line) => {
+                self.line_numbers.count();
+                return Some(line);
+            }
             // The thread of standard input wakes the loop when it has read more.
             NextLine::Pending => {}
             NextLine::End => self.input_ended = true,
@@ -417,10 +483,20 @@ impl Publisher {
                 // Lines that were read before the error are still sent and acknowledged.
                 self.input_ended = true;
                 let text = system_text(&error);
-                let failure = Failure::failed(format!("Cannot read standard input: {text}."));
+                let failure = Failure::failed(format!("Cannot read standard input: {text}."))
+                    .with_class(Class::NoInput);
                 self.failure = Some(failure);
             }
         }
         None
+    }
+}
+
+/// Gives a failure the class of a partial success if the broker has some of the messages.
+fn graded(failure: Failure, published: Published) -> Failure {
+    if published.is_partial() {
+        failure.with_class(Class::Temporary)
+    } else {
+        failure
     }
 }

@@ -4,7 +4,7 @@ use mqtt_client::session::{Event, OutboundMessage, Printable};
 use mqtt_codec::QoS;
 
 use crate::commands::rpub::plan::PublishPlan;
-use crate::commands::rpub::progress::Progress;
+use crate::commands::verdict::Published;
 use crate::diagnostics::Diagnostics;
 use crate::exit_status::Status;
 use crate::failure::Failure;
@@ -25,7 +25,8 @@ pub(super) fn event(event: &Event<'_>, diagnostics: &mut Diagnostics) -> Option<
             diagnostics.warn(&text);
             // The text is printed already, so the failure only sets the exit status.
             let status = Status::of_reason(*reason_code);
-            return Some(Failure::unmarked(status, text).quiet_if(true));
+            let failure = Failure::unmarked(status, text).quiet_if(true);
+            return Some(failure.with_reason(reason_code.value(), reason_string.as_deref()));
         }
         // With a resumed session `unfinished` is empty: the session resends its messages, and the broker detects
         // duplicates.
@@ -53,36 +54,17 @@ fn warn_of_resending(unfinished: &[OutboundMessage], diagnostics: &Diagnostics) 
     diagnostics.warn(&text);
 }
 
-/// Prints the number of messages that the broker has rejected, if there were several messages.
-pub(super) fn rejected(plan: &PublishPlan, progress: &Progress) {
-    let Progress {
-        published,
-        rejected,
-        ..
-    } = *progress;
+/// Prints the fate of the messages if the broker has rejected some of them.
+pub(super) fn rejected(plan: &PublishPlan, published: Published) {
     // The rejection of a single message has its own line already.
-    if rejected > 0 && published > 1 {
-        let published = counted(published, "message");
-        let text = format!("The broker rejected {rejected} of {published}.");
-        plan.client.diagnostics.warn(&text);
+    if published.rejected > 0 && published.total > 1 {
+        plan.client.diagnostics.warn(&format!("{published}."));
     }
 }
 
-/// Prints the state of the messages when a signal ended the program.
-pub(super) fn interrupted(plan: &PublishPlan, progress: &Progress, unfinished: usize, lost: usize) {
-    let Progress {
-        published,
-        acknowledged,
-        rejected,
-        ..
-    } = *progress;
-    let mut text = format!("Interrupted: sent {}", counted(published, "message"));
-    if plan.qos > QoS::AtMostOnce {
-        text += &format!(", {acknowledged} acknowledged, {unfinished} not acknowledged");
-    }
-    if rejected > 0 {
-        text += &format!(", {rejected} rejected");
-    }
+/// Prints the fate of the messages when a signal ended the program.
+pub(super) fn interrupted(plan: &PublishPlan, published: Published, lost: usize) {
+    let mut text = format!("Interrupted: {published}");
     if lost > 0 {
         text += &format!(
             "; the last {} did not reach the broker",

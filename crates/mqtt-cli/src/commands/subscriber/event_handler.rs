@@ -84,14 +84,16 @@ impl EventHandler {
         if let Event::Delivered {
             packet_identifier,
             reason_code,
-            ..
+            reason_string,
         } = event
         {
             // After a rejection of the request no response will come.
             if reason_code.is_error() {
                 let text = format!("Publish {packet_identifier} failed: {reason_code}.");
                 let status = Status::of_reason(*reason_code);
-                self.ending = Some(Err(Failure::new(status, anyhow::anyhow!(text))));
+                let failure = Failure::new(status, anyhow::anyhow!(text));
+                let text = reason_string.as_deref();
+                self.ending = Some(Err(failure.with_reason(reason_code.value(), text)));
             }
         }
     }

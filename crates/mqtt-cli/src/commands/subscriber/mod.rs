@@ -10,6 +10,7 @@ mod plan;
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use mqtt_client::{EventLoop, Wakeup};
@@ -18,7 +19,8 @@ use mqtt_codec::{Disconnect, ReasonCode};
 use crate::commands::deadline;
 use crate::commands::signals::Interrupts;
 use crate::commands::subscriber::pending_requests::PendingRequests;
-use crate::exit_status::Status;
+use crate::commands::verdict::{Messages, SharedVerdict};
+use crate::exit_status::{Class, Status};
 use crate::failure::Failure;
 use crate::output::ack_queue::AckQueue;
 use crate::output::printer::Printer;
@@ -38,9 +40,9 @@ const WRITE_GRACE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The reason why the program did not do its work.
-pub(super) fn run(plan: SubscribePlan) -> Result<Status, Failure> {
+pub(super) fn run(plan: SubscribePlan, verdict: &SharedVerdict) -> Result<Status, Failure> {
     let quiet = plan.printing.quiet;
-    let subscriber = Subscriber::new(plan)?;
+    let subscriber = Subscriber::new(plan, verdict)?;
     subscriber.run().map_err(|failure| failure.quiet_if(quiet))
 }
 
@@ -49,10 +51,22 @@ struct Subscriber {
     event_loop: EventLoop,
     handler: EventHandler,
     interrupts: Interrupts,
+    verdict: SharedVerdict,
+}
+
+impl Drop for Subscriber {
+    /// Fills in the verdict, which every way out of the loop needs.
+    fn drop(&mut self) {
+        let handler = &self.handler;
+        let server = handler.plan.client.diagnostics.server().to_owned();
+        let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
+        verdict.server = Some(server);
+        verdict.messages = Some(Messages::Received(handler.printer.count));
+    }
 }
 
 impl Subscriber {
-    fn new(mut plan: SubscribePlan) -> Result<Self, Failure> {
+    fn new(mut plan: SubscribePlan, verdict: &SharedVerdict) -> Result<Self, Failure> {
         #[allow(unused_mut)] // only Unix watches standard output
         let (mut event_loop, interrupts) = plan.client.start()?;
         #[cfg(unix)]
@@ -80,6 +94,7 @@ impl Subscriber {
             event_loop,
             handler,
             interrupts,
+            verdict: Arc::clone(verdict),
         })
     }
 
@@ -218,9 +233,10 @@ impl Subscriber {
             return Ok(Status::Success);
         }
         let text = system_text(error);
-        Err(Failure::failed(format!(
-            "Cannot write the messages: {text}."
-        )))
+        Err(
+            Failure::failed(format!("Cannot write the messages: {text}."))
+                .with_class(Class::Output),
+        )
     }
 
     /// Writes the received messages, for at most [`WRITE_GRACE`]. Returns the number of bytes that are left.

@@ -42,7 +42,8 @@ impl PendingRequests {
             if let Some(reason) = &suback.properties.reason_string {
                 text += &format!(": {}", Printable(reason));
             }
-            let failure = Failure::unmarked(Status::of_reason(*code), text + ")");
+            let failure = Failure::unmarked(Status::of_reason(*code), text + ")")
+                .with_reason(code.value(), suback.properties.reason_string.as_deref());
             return Answer {
                 failure: Some(failure),
                 ..Answer::default()

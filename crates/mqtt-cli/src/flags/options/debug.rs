@@ -1,8 +1,11 @@
 //! The options that print diagnostics about the connection, and the options file.
 
+use crate::exit_status::use_sysexits;
+use crate::failure::Failure;
 use crate::flags::definition::{CommandOption, flag, optional, value};
 use crate::flags::settings::connection::ClientSettings;
 use crate::output::trace::Form;
+use crate::wording::shown;
 
 /// Returns the options that print diagnostics about the connection.
 pub(crate) fn debug_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
@@ -31,6 +34,35 @@ pub(crate) fn debug_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "Print no errors, except usage errors",
             |s: &mut S| s.connection().quiet = true,
         ),
+        value(
+            "",
+            "--exit-status",
+            "scheme",
+            "Numbers of the exit status: mosquitto, or sysexits for those of sysexits.h, one for each class of failure [default: mosquitto]",
+            |_, v| {
+                use_sysexits(match v.to_str() {
+                    Some("mosquitto") => false,
+                    Some("sysexits") => true,
+                    _ => {
+                        let text = format!("Unknown value '{}' for --exit-status.", shown(v));
+                        return Err(Failure::usage(text)
+                            .with_hint("The value must be mosquitto or sysexits."));
+                    }
+                });
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--report",
+            "file",
+            "Write the result to this file, or to standard output for '-', as one JSON object",
+            |s: &mut S, v| {
+                s.connection().report = Some(v.into());
+                Ok(())
+            },
+        )
+        .with_value_name("FILE"),
     ]
 }
 

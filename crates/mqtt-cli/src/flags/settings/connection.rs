@@ -12,6 +12,7 @@ use bytes::Bytes;
 use mqtt_client::{Options, PACKET_IDENTIFIERS, Reconnect, Server};
 use mqtt_codec::{Connect, ProtocolVersion};
 
+use crate::exit_status::Class;
 use crate::failure::Failure;
 use crate::flags::hints;
 use crate::flags::settings::client_identifier::random_identifier;
@@ -67,7 +68,7 @@ pub(crate) struct ConnectionSettings {
     pub(crate) password_file: Option<PathBuf>,
     pub(crate) maximum_in_flight: Option<u16>,
     /// The start of the program, from which `-W` counts.
-    started: Instant,
+    pub(crate) started: Instant,
     /// The time of `-W`.
     pub(crate) timeout: Option<Duration>,
     pub(crate) connect_timeout: Duration,
@@ -82,6 +83,8 @@ pub(crate) struct ConnectionSettings {
     pub(crate) debug: bool,
     pub(crate) trace: Option<Form>,
     pub(crate) quiet: bool,
+    /// The file of `--report`.
+    pub(crate) report: Option<PathBuf>,
 }
 
 impl ConnectionSettings {
@@ -115,6 +118,7 @@ impl ConnectionSettings {
             debug: false,
             trace: None,
             quiet: false,
+            report: None,
         }
     }
 
@@ -360,6 +364,7 @@ impl ConnectionSettings {
             Failure::failed(format!(
                 "Unable to connect (Lookup error). Cannot find the local address '{name}' (-A): {text}."
             ))
+            .with_class(Class::HostNotFound)
         })
     }
 }

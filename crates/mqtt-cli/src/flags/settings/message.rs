@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use mqtt_codec::{QoS, TopicName};
 
+use crate::exit_status::Class;
 use crate::failure::Failure;
 use crate::output::standard_streams::StandardInput;
 use crate::wording::system_text;
@@ -98,11 +99,15 @@ fn read_file(path: &Path) -> Result<Bytes, Failure> {
     let hint = format!("Error loading input file \"{name}\".");
     let fail = |error: std::io::Error| {
         let text = system_text(&error);
-        Failure::usage(format!("Unable to read file \"{name}\": {text}.")).with_hint(hint.clone())
+        Failure::usage(format!("Unable to read file \"{name}\": {text}."))
+            .with_hint(hint.clone())
+            .with_class(Class::NoInput)
     };
     let payload = read_payload(std::fs::File::open(path).map_err(fail)?).map_err(fail)?;
     payload.ok_or_else(|| {
-        Failure::usage("File must be less than 268435455 bytes.").with_hint(hint.clone())
+        Failure::usage("File must be less than 268435455 bytes.")
+            .with_hint(hint.clone())
+            .with_class(Class::Data)
     })
 }
 
@@ -112,14 +117,19 @@ fn read_standard_input() -> Result<Bytes, Failure> {
     let hint = "Error loading input from stdin.";
     let payload = read_payload(StandardInput).map_err(|error| {
         let text = system_text(&error);
-        Failure::usage(format!("Unable to read standard input: {text}.")).with_hint(hint)
+        Failure::usage(format!("Unable to read standard input: {text}."))
+            .with_hint(hint)
+            .with_class(Class::NoInput)
     })?;
     match payload {
-        None => {
-            Err(Failure::usage("Message length must be less than 268435455 bytes.").with_hint(hint))
-        }
+        None => Err(
+            Failure::usage("Message length must be less than 268435455 bytes.")
+                .with_hint(hint)
+                .with_class(Class::Data),
+        ),
         Some(payload) if payload.is_empty() => Err(Failure::usage("Zero length input.")
-            .with_hint("Error loading input from stdin. Use -n to send an empty message.")),
+            .with_hint("Error loading input from stdin. Use -n to send an empty message.")
+            .with_class(Class::Data)),
         Some(payload) => Ok(payload),
     }
 }

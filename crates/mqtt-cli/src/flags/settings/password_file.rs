@@ -6,6 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use crate::exit_status::Class;
 use crate::failure::Failure;
 use crate::flags::options_file::others_can_read;
 use crate::output::messages::warn;
@@ -24,6 +25,7 @@ pub(super) fn read_password(path: &Path) -> Result<Bytes, Failure> {
         Failure::usage(format!(
             "Unable to read password file '{path}': {text} (option --password-file)."
         ))
+        .with_class(Class::NoInput)
     };
     let mut password = Vec::new();
     let file = File::open(path).map_err(fail)?;

@@ -9,6 +9,7 @@ use mqtt_transport::{
     ClientTransport, NameServers, Proxy, TlsClient, TlsClientOptions, WebSocketRequest,
 };
 
+use crate::exit_status::Class;
 use crate::failure::Failure;
 
 /// The port of MQTT over TLS.
@@ -177,9 +178,17 @@ impl TransportSettings {
 /// Returns the failure for files or values of TLS. Its text begins with the words of the mosquitto tools.
 fn setup_failure(error: mqtt_transport::TlsSetupError) -> Failure {
     use mqtt_transport::TlsSetupError::Read;
-    let text = match error {
-        Read(..) => "Problem setting TLS options: File not found.",
-        _ => "Problem setting TLS options, check the options are valid.",
+    let (text, class) = match error {
+        Read(..) => (
+            "Problem setting TLS options: File not found.",
+            Class::NoInput,
+        ),
+        _ => (
+            "Problem setting TLS options, check the options are valid.",
+            Class::Configuration,
+        ),
     };
-    Failure::usage(text).with_hint(format!("TLS: {error}."))
+    Failure::usage(text)
+        .with_class(class)
+        .with_hint(format!("TLS: {error}."))
 }
