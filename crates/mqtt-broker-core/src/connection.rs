@@ -91,6 +91,7 @@ impl ConnectionState {
     /// Adds the connection to `changed`, unless it is in that list already. `id` is the key of this connection.
     #[inline]
     pub(crate) fn mark_changed(&mut self, id: ConnectionId, changed: &mut Vec<ConnectionId>) {
+        // The flag keeps the list free of duplicates without a search.
         if !std::mem::replace(&mut self.is_changed, true) {
             changed.push(id);
         }

@@ -16,6 +16,7 @@ pub(crate) fn of_publish(publish: &PublishRef<'_>) -> usize {
 /// The size of a `Message`, and the three allocations of the message, its topic name and its payload.
 const FIXED: usize = size_of::<Message>() + 3 * ALLOCATION;
 
+/// Returns the bytes of memory that the properties take, in their two allocations.
 fn of_properties(publish: &PublishRef<'_>) -> usize {
     match publish.properties.stored_length() {
         0 => 0,

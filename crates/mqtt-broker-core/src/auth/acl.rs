@@ -88,6 +88,7 @@ impl AccessList {
             if line.is_empty() {
                 continue;
             }
+            // A user name or a topic filter may have spaces, so it is the whole rest of the line.
             let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
             let rest = rest.trim();
             match word {
@@ -107,6 +108,7 @@ impl AccessList {
                 }
                 "pattern" => {
                     let rule = Rule::parse(rest).map_err(error)?;
+                    // Only patterns replace names; in a `topic` rule the characters have no meaning.
                     if levels(&rule.filter).any(is_partial_name) {
                         return Err(error(PARTIAL_NAME.to_owned()));
                     }

@@ -116,6 +116,7 @@ fn answer_publication(
             }
             None => {}
         }
+        // Fewer mutations may exist than at the beginning, if a publication without mutations did not hold them back.
         let before = mutations_before.min(broker.durability.mutation_count());
         settle::settle(broker, id);
         broker.flow.throttle.note_mutations_of(

@@ -16,6 +16,7 @@ use crate::topics::names::SYSTEM;
 pub(crate) fn publish_statistics(broker: &mut Broker, now: Instant) {
     let traffic = traffic(&broker.connections, &broker.stats);
     let counters = &mut broker.stats.counters;
+    // In the order of the names in `rates.rs`.
     let counts = [
         traffic.received.packets,
         traffic.sent.packets,
@@ -30,6 +31,7 @@ pub(crate) fn publish_statistics(broker: &mut Broker, now: Instant) {
     counters.rates.take(now, counts);
     let values = values(broker, now);
     let before = std::mem::take(&mut broker.stats.counters.published);
+    // The order of the values does not change, so each is compared with the one at the same index.
     for (index, value) in values.iter().enumerate() {
         if before.get(index) == Some(value) {
             continue;

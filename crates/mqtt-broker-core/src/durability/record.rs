@@ -138,6 +138,7 @@ pub(crate) fn note_changes(
                 })
             }
             Change::Finished(packet_identifier) => {
+                // The packet identifier is free now, and may soon belong to another message.
                 let number = client.in_flight.remove(&packet_identifier);
                 number.map(|number| Mutation::Finished {
                     client: name,

@@ -88,6 +88,7 @@ pub(crate) fn end_backpressure(
     resources: &Resources,
     now: Instant,
 ) {
+    // The usual case, because this function is called in each turn.
     if flow.throttle.throttled_publishers.is_empty() {
         return;
     }

@@ -28,7 +28,7 @@ pub(crate) struct Flow {
 impl Default for Flow {
     fn default() -> Self {
         Self {
-            work: WorkBudget::new(usize::MAX),
+            work: WorkBudget::new(usize::MAX), // each call that handles work sets its budget
             throttle: Throttle::default(),
             congested: None,
             fan_outs: FanOuts::default(),

@@ -98,6 +98,7 @@ impl Broker {
         if fan_out::holds_mutations(&self.durability, &self.flow, &self.resources) {
             return Vec::new();
         }
+        // The mutations of the last large publication are taken now, so the next one may begin.
         self.flow.release_fan_outs();
         self.flow.throttle.backlog(&self.durability); // counts the mutations that are taken now
         self.flow.throttle.take_counted();

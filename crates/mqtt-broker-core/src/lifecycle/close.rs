@@ -139,6 +139,7 @@ pub(crate) fn handle_closed(
         let name = Excerpt(&client.identifier);
         log::info!(target: CONNECTIONS, "Client {name} [{peer}] disconnected{}.", Ending(reason));
     }
+    // The connection has given the session back. It waits here until the client resumes it or it expires.
     client.connection = None;
     client.session = Some(Box::new(session));
     if let CloseReason::Disconnected(disconnect) = reason {

@@ -160,6 +160,7 @@ impl LogLimiter {
                 entry.1 = "others".into();
             }
         }
+        // The map takes the key, but the report below needs it too.
         let key = entry.1.clone();
         let window = self
             .windows

@@ -23,7 +23,7 @@ use crate::sessions::state::Sessions;
 use crate::topics::names::is_too_deep;
 use crate::topics::subscriptions::{Subscriber, SubscriptionState};
 
-/// Maximum number of subscriptions of a client.
+/// Maximum number of subscriptions of a client. It bounds the memory of a session, and the work at its end.
 const MAXIMUM_SUBSCRIPTIONS: usize = 100_000;
 
 /// Begins to handle a SUBSCRIBE.
@@ -258,6 +258,7 @@ fn add_subscription(
     if is_too_deep(filter) {
         return Err(ReasonCode::TopicFilterInvalid);
     }
+    // An unchanged subscription is accepted even without memory or storage, because it needs none.
     let before = client.subscriptions.get(filter);
     if before == Some(&state) {
         return Ok(false); // a client that repeats its SUBSCRIBE after each reconnect adds no mutation

@@ -58,6 +58,7 @@ pub(crate) fn deliver(
     let Some(message) = visible_message(&broker.auth, &broker.sessions, key, routed) else {
         return;
     };
+    // Expired messages are removed only when room is needed, because this walks over the whole queue.
     if is_full && !drop_expired(broker, now, key) {
         // A message of QoS 0 is queued if the output has no room for it. Then the full output is the reason of the
         // drop.
@@ -196,6 +197,7 @@ fn enqueue(broker: &mut Broker, key: ClientKey, outgoing: OutboundMessage) {
     };
     // A message of QoS 0 may be lost, so it is never stored.
     let is_kept = broker.durability.mutations.is_some() && outgoing.qos > QoS::AtMostOnce;
+    // The clone shares the message, and only happens for stored messages.
     let kept = is_kept.then(|| outgoing.clone());
     let before = client.queue.totals();
     let number = client.enqueue(outgoing);

@@ -52,6 +52,7 @@ pub(crate) fn fan_out(
     }
     // Collecting the subscribers was a large piece of work, so the connection handles no further packet in this turn.
     broker.flow.work.exhaust();
+    // A will may overtake the publications that wait, because it must not wait itself.
     let may_begin = broker.flow.fan_outs.current.is_none()
         && (publication.is_will || broker.flow.fan_outs.waiting.is_empty())
         && may_begin(
@@ -96,6 +97,7 @@ pub(crate) fn begin_fan_out(
     let mutations_before = broker.durability.mutation_count();
     let message = Arc::clone(&publication.message);
     let mut routed = Routed::from_message(&message, publication.delivery, publication.expires, now);
+    // A client that subscribes during the delivery is not among the subscribers, but gets the retained message.
     if message.retain {
         retain::retain(broker, now, &mut routed, publication.source.clone());
     }

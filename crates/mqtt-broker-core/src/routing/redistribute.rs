@@ -40,6 +40,7 @@ fn redistribute_message(
     mount_point: Option<&str>,
     outgoing: OutboundMessage,
 ) {
+    // An expired message must not be sent to anybody [MQTT-3.3.2-5].
     let Some(share) = outgoing.share().filter(|_| !outgoing.has_expired(now)) else {
         return;
     };
@@ -81,6 +82,7 @@ fn left_behind(mut client: Client) -> Vec<OutboundMessage> {
         .filter(|outgoing| outgoing.share().is_some())
         .cloned()
         .collect();
+    // The queue has the messages that were never sent, so QoS 2 may be moved here too.
     let waiting = std::iter::from_fn(|| client.queue.pop());
     let waiting = waiting.map(|queued| queued.outgoing);
     messages.extend(

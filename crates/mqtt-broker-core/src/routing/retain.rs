@@ -91,6 +91,7 @@ pub(crate) fn retain(
         source,
         version: 0,
     };
+    // Without a message that expires, no timer runs.
     if retained.expires.is_some() {
         await_sweep(&mut broker.topics, &mut broker.flow, &broker.resources, now);
     }

@@ -43,6 +43,7 @@ pub(crate) fn begin_replay(
         .topics
         .retained
         .next_match(topic_filter, None, &mut { PROBE });
+    // The usual case, without a retained message: no replay begins, and no mutation is made.
     if matches!(first, Found::End) {
         return end_replay(
             &mut broker.connections,

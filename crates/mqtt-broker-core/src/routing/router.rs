@@ -25,6 +25,7 @@ pub(crate) fn deliver_all(
     targets: Targets,
 ) -> bool {
     let upgrade_qos = broker.resources.limits.upgrade_qos;
+    // Each shared subscription is a delivery of its own, even for a client with a plain subscription.
     for Chosen { member, share } in &targets.shared {
         let copy = DeliveryOptions::new(&[*member], &routed.publish, upgrade_qos);
         delivery::deliver(
@@ -82,6 +83,7 @@ pub(crate) fn collect_targets(
         .flow
         .work
         .spend((filters + plain.len() + shared.len()) / 2);
+    // Otherwise PUBACK could not report 0x10 (No matching subscribers) for a topic that only ended sessions match.
     if broker.flow.has_stale_subscriptions() {
         plain.retain(|subscriber| broker.sessions.clients.contains_key(subscriber.client));
     }

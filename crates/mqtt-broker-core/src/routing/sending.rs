@@ -302,10 +302,12 @@ impl Sending<'_> {
                 if !self.has_room(qos) {
                     return Step::Blocked;
                 }
+                // A retained message is sent for one subscription, and has only the identifier of this subscription.
                 let identifiers = subscription.identifier.into_iter().collect();
                 self.send_retained(&topic_filter, retained, qos, identifiers);
                 return Step::Done;
             }
+            // Skipped messages cost steps too, so that a replay of messages that the client may not read ends the call.
             self.pass(&retained.message.topic_name);
             if self.steps == 0 {
                 break;
@@ -400,6 +402,7 @@ impl Sending<'_> {
     /// Gives a message a new number if a retained message has overtaken it. After a restart the broker resends messages
     /// in the order of their numbers, which must be the order in which they were sent the first time (MQTT 5.0, 4.6).
     fn renumber(&mut self, number: u64, outgoing: OutboundMessage) -> u64 {
+        // In the store this is a removal and an insertion. Both are in one commit, so a crash loses neither message.
         let later = self.client.next_number;
         self.client.next_number += 1;
         self.notes.push(Note::Finished(number));

@@ -60,6 +60,7 @@ impl<T> BlockQueue<T> {
 
     pub(crate) fn push_front(&mut self, entry: T) {
         self.len += 1;
+        // A full first block becomes the second one.
         if self.first.len() >= BLOCK {
             let full = std::mem::take(&mut self.first);
             self.others.push_front(full);

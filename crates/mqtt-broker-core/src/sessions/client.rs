@@ -164,6 +164,7 @@ impl Client {
         topic_filter: TopicFilter,
         state: SubscriptionState,
     ) {
+        // Counted before the old subscription is released, so that an identifier that both have is not removed.
         if let Some(identifier) = state.identifier {
             *self.identifiers.entry(identifier).or_default() += 1;
         }

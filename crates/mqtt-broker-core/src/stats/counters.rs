@@ -61,6 +61,7 @@ impl Counters {
     /// Replaces the totals of one client's queue, `before`, by `after`. Both are the number of messages and their
     /// bytes.
     pub(crate) fn count_queue(&mut self, before: (usize, usize), after: (usize, usize)) {
+        // The addition comes first, so that the total cannot become negative in between.
         self.queued = (self.queued + after.0).saturating_sub(before.0);
         self.queued_bytes = (self.queued_bytes + after.1).saturating_sub(before.1);
     }

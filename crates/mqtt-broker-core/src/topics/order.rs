@@ -87,7 +87,7 @@ pub(crate) fn compare(one: &str, other: &str) -> Ordering {
     let mut pairs = one.bytes().zip(other.bytes());
     match pairs.find(|(one, other)| one != other) {
         Some((one, other)) => rank(one).cmp(&rank(other)),
-        None => one.len().cmp(&other.len()),
+        None => one.len().cmp(&other.len()), // a parent level sorts before the names below it
     }
 }
 

@@ -156,6 +156,7 @@ impl RetainedMessages {
             };
             let mut seek = None;
             for (key, retained) in self.map.range::<dyn Levels, _>((bound, Bound::Unbounded)) {
+                // Also counted for topics that do not match, because a filter such as `+/x` may look at many of them.
                 *steps = steps.saturating_sub(1);
                 match order::seek(topic_filter, &key.0) {
                     Seek::Match => return Found::Match(retained),
@@ -189,6 +190,7 @@ impl RetainedMessages {
         let replaced = self.get(topic_name);
         let replaced =
             replaced.map(|before| footprint_of_retained(&before.message.publish(NO_DELIVERY)));
+        // The older message is removed when the new one is stored, so its bytes are free.
         let bytes = self.bytes - replaced.unwrap_or(0) + size;
         (replaced.is_some() || self.count < limits.maximum_retained)
             && bytes <= limits.maximum_retained_bytes

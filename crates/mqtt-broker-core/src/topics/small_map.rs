@@ -163,6 +163,7 @@ impl<K: Ord, V> SmallMap<K, V> {
                 *self = Self::Many(many);
                 return;
             }
+            // The first entry needs no allocation.
             Self::Few(few) if few.is_empty() => {
                 *self = Self::One((key, value));
                 return;

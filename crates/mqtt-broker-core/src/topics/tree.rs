@@ -210,6 +210,7 @@ impl<T> Node<T> {
             return;
         }
         child.value = None;
+        // A child with children stays, or is merged with its only one. A leaf without a value is removed.
         if child.children.is_some() {
             return child.merge();
         }
@@ -217,6 +218,7 @@ impl<T> Node<T> {
         if children.is_empty() {
             self.children = None;
         }
+        // This node may have a single child now. The root is never merged, because it has no levels.
         if !is_root {
             self.merge();
         }

@@ -108,10 +108,12 @@ impl PasswordHash {
         let (salt, hash) = (decoded()?, decoded()?);
         let fits = match form {
             Form::Argon2id(_) => {
+                // The minimum lengths are those of argon2.
                 (8..=MAXIMUM_ARGON2_LENGTH).contains(&salt.len())
                     && (4..=MAXIMUM_ARGON2_LENGTH).contains(&hash.len())
             }
             Form::Pbkdf2(_) | Form::Sha512 => {
+                // mosquitto_passwd writes salts of 12 bytes, and since version 2.1 of 64 bytes.
                 matches!(salt.len(), 12 | 64) && hash.len() == digest::SHA512_OUTPUT_LEN
             }
         };

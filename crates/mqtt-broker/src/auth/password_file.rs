@@ -159,7 +159,7 @@ impl Passwords {
             let line = std::str::from_utf8(line)
                 .map_err(|_| error("the line is not valid UTF-8 (save the file in UTF-8)"))?;
             let Some((user, hash)) = line.split_once(':') else {
-                continue;
+                continue; // a line without a password, such as an empty one
             };
             let (user, hash) = (user.trim(), hash.trim());
             if user.is_empty() || user.len() > MAXIMUM_LENGTH {
@@ -169,6 +169,7 @@ impl Passwords {
             }
             let hash = PasswordHash::parse(hash).map_err(|what| (index + 1, what))?;
             work.add(hash.form);
+            // Each check makes a hash for every set of parameters, so the sum is limited and not the single hash.
             let argon2 = work.argon2_work();
             if argon2 > MAXIMUM_ARGON2_WORK {
                 return Err(error(&format!(

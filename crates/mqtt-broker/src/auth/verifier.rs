@@ -72,6 +72,7 @@ impl PasswordVerifier {
     pub(crate) fn poll(&mut self, now: Instant) -> Option<(ConnectionId, Result<(), ReasonCode>)> {
         match self.worker.poll() {
             Some(Ok((id, true))) => return Some((id, Ok(()))),
+            // All delays are equal, so the list stays in the order of its times.
             Some(Ok((id, false))) => self.delayed.push_back((now + DELAY, id)),
             // If the thread has ended, `check` returns an error for the next password.
             Some(Err(_)) | None => {}

@@ -98,6 +98,7 @@ impl Parser {
                 return Err(error(text.to_owned()));
             }
             let line = text_of(line).map_err(error)?;
+            // Recorded before the line is applied, because its function may add a warning with this place.
             self.place = Place {
                 file: Arc::clone(&file),
                 line: index + 1,
@@ -144,6 +145,7 @@ impl Parser {
             ));
         }
         (directive.apply)(self, &line)?;
+        // After `apply`, so that the place of a `listener` directive belongs to the listener that it opens.
         let listener = self.config.listeners.len().checked_sub(1);
         // `bind_address` belongs to the default listener, even below a `listener`.
         let listener = listener.filter(|_| self.is_below_listener && name != "bind_address");
@@ -215,6 +217,8 @@ impl Parser {
             let own = std::mem::take(&mut listener.security);
             listener.security = own.or(&config.security);
         }
+        // First, wherever its directives are: stored sessions refer to a listener by its number, so the order must be
+        // fixed.
         config.listeners.insert(0, listener);
         config.places.put_default_listener_first();
     }
@@ -358,6 +362,7 @@ fn included(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
             files.push(path);
         }
     }
+    // The order of a folder is arbitrary, and later files override earlier ones.
     files.sort();
     Ok(files)
 }

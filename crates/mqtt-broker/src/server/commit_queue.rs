@@ -169,6 +169,7 @@ impl CommitQueue {
     /// `backlog`.
     pub(super) fn push(&mut self, mutations: Vec<Mutation>) {
         self.bytes += payload_bytes(&mutations);
+        // In the usual case no mutation waits, and nothing is copied.
         match self.waiting.is_empty() {
             true => self.waiting = mutations,
             false => self.waiting.extend(mutations),
@@ -187,6 +188,8 @@ impl CommitQueue {
 
     /// Returns `true` if the store is larger than its limit, or will be when the waiting mutations are committed.
     pub(super) fn is_store_above_limit(&self) -> bool {
+        // The file grows only with a commit. The waiting bytes are an estimate of what the next commit adds, so that
+        // the limit is not exceeded by a whole backlog.
         let Usage { file, stored } = self.usage;
         file > self.limit || stored.saturating_add(self.bytes as u64) > self.limit
     }
@@ -292,6 +295,7 @@ impl CommitQueue {
         if let Some(store) = &self.store {
             self.usage = Usage::of(store);
         }
+        // Only durable mutations may be forgotten. The others are committed again after a full disk.
         if self.store.as_ref().is_some_and(Store::is_synced) {
             self.unsynced.clear();
             self.bytes = payload_bytes(&self.waiting);

@@ -93,6 +93,8 @@ impl ServerError {
             }
             Self::Tls(error) => error.path().and_then(of_path),
             Self::Store(StoreError::Open(..)) | Self::CorruptStore(..) => {
+                // The store is in the folder of `persistence_location`, or in the current folder without this
+                // directive.
                 let location = places.of_directive("persistence_location");
                 location.or_else(|| places.of_directive("persistence"))
             }

@@ -35,6 +35,7 @@ fn hosts(listener: &ListenerConfig) -> Result<Vec<IpAddr>, ListenError> {
     let found = mqtt_transport::resolve(host, listener.port, LOOK_UP_TIMEOUT);
     let found = found.map_err(|error| ListenError::look_up(host, error))?;
     let addresses = found.iter().map(SocketAddr::ip);
+    // An empty list would open no listener, and the broker would start without serving anybody.
     let addresses: Vec<_> = addresses.filter(is_wanted).collect();
     if addresses.is_empty() {
         let error =

@@ -107,6 +107,8 @@ pub(crate) fn reload(
             let mut same = config.listeners.iter().filter(is_same);
             let now = same.nth(bound.rank).unwrap_or(before);
             ListenerConfig {
+                // A reload replaces the files of TLS, but turns TLS neither on nor off: clients expect the same
+                // protocol at the same port.
                 websocket: before.websocket,
                 identity: before.identity,
                 tls: before
@@ -186,6 +188,7 @@ fn is_for_everyone(access: &ListenerPolicy) -> bool {
 fn audience<'a>(listeners: impl Iterator<Item = (bool, &'a ListenerPolicy)>) -> String {
     let (open, closed): (Vec<_>, Vec<_>) =
         listeners.partition(|(_, access)| is_for_everyone(access));
+    // Nothing else matters if one listener lets everyone in.
     if open.iter().any(|(is_local, _)| !is_local) {
         return "Open to everyone who can reach this machine, without password.".to_owned();
     }

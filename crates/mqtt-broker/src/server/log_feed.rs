@@ -89,6 +89,7 @@ impl LogFeed {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // The lines are complete even if a thread panicked while it had the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

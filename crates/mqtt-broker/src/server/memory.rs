@@ -39,6 +39,7 @@ impl Server {
     /// Measures the memory if `memory_limit` is set, and logs if the limit is reached or no longer reached.
     pub(super) fn measure_memory(&mut self) {
         let Some(limit) = self.broker.limits().maximum_memory else {
+            // A reload may have removed the limit while it was reached.
             return self.broker.set_memory_used(0);
         };
         self.memory.read = 0;

@@ -190,6 +190,7 @@ impl Server {
         let waker = Arc::new(Waker::new(poll.registry(), DONE)?);
         let local_only = config.listeners.is_empty();
         if local_only {
+            // As mosquitto 2 does: without a configuration, no other machine can connect.
             for port in default_ports {
                 let hosts = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
                 let opened = listen(&hosts, *port)?;
@@ -266,6 +267,8 @@ impl Server {
         listener_policy::warn_of_exposed_files(&self.config, &self.listeners);
         self.set_listener_auth(auth);
         let store = self.config.store();
+        // After the policies are set: wills that are due are published when the store is restored, with their
+        // permissions.
         let commit_queue = store.map(|path| {
             let waker = Arc::clone(&self.waker);
             CommitQueue::open(&path, self.config.sync, &mut self.broker, waker)
@@ -329,8 +332,10 @@ impl Server {
     /// Runs one turn: waits, reads, handles and writes. Returns `true` if the server must stop.
     fn turn(&mut self, events: &mut Events) -> Result<bool, ServerError> {
         self.wait(events)?;
+        // One time for the whole turn, so that all its decisions agree.
         let now = Instant::now();
         let mut stop = false;
+        // Before anything is accepted or read, because the result decides what the broker accepts.
         self.measure_memory();
         self.accept_more(now);
         for event in events.iter() {
@@ -388,6 +393,8 @@ impl Server {
             self.statistics_due,
             self.alive_due(),
         ];
+        // If work is left, new events are still collected, but without waiting. Otherwise busy connections would keep
+        // the others from being served.
         let is_idle = !self.has_work() && !self.is_dumping && !self.has_log_lines();
         #[cfg(unix)]
         let is_idle = is_idle && !self.status_is_waiting;
@@ -398,6 +405,7 @@ impl Server {
                 first.map(|first| first.saturating_duration_since(Instant::now()))
             }
         };
+        // A signal interrupts the wait. Its handler has written to a pipe, which the next turn finds readable.
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error.into()),
             _ => Ok(()),

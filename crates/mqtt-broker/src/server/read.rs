@@ -58,6 +58,8 @@ impl Server {
             }
             let slot = self.sockets.next_index();
             let token = Token(self.listeners.len() + slot);
+            // The poll is edge triggered: a socket that becomes writable causes one event, so both interests are
+            // registered once and never changed.
             let interests = Interest::READABLE | Interest::WRITABLE;
             if let Err(error) = self.poll.registry().register(&mut stream, token, interests) {
                 let reason = reason(&error);
@@ -129,10 +131,12 @@ impl Server {
             return;
         };
         socket.is_queued = false;
+        // A buffer of the socket has bytes that must be handled first. Otherwise all sockets share one buffer.
         let own = socket.buffer.take().or_else(|| self.spare_buffer.take());
         let mut buffer = own.unwrap_or_default();
         let status = match socket.progress {
             InputProgress::Drained => buffer.fill(&mut socket.stream),
+            // The bytes of the last read are still in the buffer. Reading more would let the buffer grow without bound.
             InputProgress::Yielded | InputProgress::Blocked => Ok(ReadStatus::More),
         };
         let connection = socket.connection;
@@ -155,7 +159,7 @@ impl Server {
                 socket.is_heavy = self.broker.has_spent_budget();
                 buffer.consume(available - input.len());
             }
-            None => buffer.clear(),
+            None => buffer.clear(), // the socket lingers, and its bytes are discarded
         }
         // After `Drained`, the bytes that are left are the start of an incomplete packet. Otherwise they are whole
         // packets that wait.
@@ -175,6 +179,7 @@ impl Server {
         let Some(socket) = self.sockets.get_mut(index) else {
             return;
         };
+        // The connection has ended, so the memory of its incomplete packet is freed now and not when the socket closes.
         if has_no_memory {
             socket.buffer = None;
         }

@@ -19,6 +19,7 @@ impl Server {
         let Some(reader) = &mut self.reader else {
             return;
         };
+        // All files are read before the first setting changes.
         let read = reader().and_then(|config| {
             let auth = listener_policy::reload(&config, &self.listeners);
             let (auth, transports) = auth.map_err(|error| match error.place(&config.places) {
@@ -32,6 +33,7 @@ impl Server {
                 listener_policy::warn_of_exposed_files(&config, &self.listeners);
                 self.broker.set_limits(config.limits);
                 self.set_listener_auth(auth);
+                // A user who was removed must not keep an open connection.
                 self.broker.end_unadmitted(Instant::now());
                 self.statistics_due = self.broker.statistics_interval().map(|_| Instant::now());
                 for (bound, transport) in self.listeners.iter_mut().zip(transports) {

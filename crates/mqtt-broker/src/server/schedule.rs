@@ -43,6 +43,7 @@ impl Server {
     /// Serves the connections of this turn.
     pub(super) fn serve(&mut self, now: Instant) {
         self.resume_connections();
+        // Sockets that `read` queues again are served in the next turn.
         for index in std::mem::take(&mut self.schedule.light) {
             self.read(now, index);
         }
@@ -61,6 +62,7 @@ impl Server {
     /// Serves heavy connections while the budget of the turn lasts, and at least one in each turn.
     fn serve_heavy(&mut self, now: Instant) {
         let mut left = self.broker.work_per_turn();
+        // Each heavy connection is served once per turn at most: `read` may queue it again at the end.
         for _ in 0..self.schedule.heavy.len() {
             let Some(index) = self.schedule.heavy.pop_front() else {
                 return;

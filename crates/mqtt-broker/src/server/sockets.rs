@@ -66,6 +66,7 @@ impl Socket {
 
     /// Returns the user name in the client's certificate. Returns it once, after the TLS handshake.
     pub(crate) fn identity(&mut self) -> Option<String> {
+        // The certificate is known when the TLS handshake is complete, which may take several reads.
         let source = self.unidentified.filter(|_| self.stream.is_open())?;
         self.unidentified = None;
         let identity = self.stream.peer_identity()?;

@@ -32,6 +32,7 @@ impl StatusSocket {
             std::fs::remove_file(path)?;
         }
         let mut listener = UnixListener::bind(path)?;
+        // The status has client identifiers, which other users of the machine must not see.
         let mine = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(path, mine)?;
         registry.register(&mut listener, token, Interest::READABLE)?;

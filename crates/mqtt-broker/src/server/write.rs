@@ -35,6 +35,7 @@ impl Server {
             if changed.is_empty() {
                 break;
             }
+            // A connection may be in the list twice, because its socket has room and its state has changed.
             changed.sort_unstable();
             changed.dedup();
             // Small outputs are written first, so that PINGRESP does not wait for the large messages of other clients.
@@ -72,6 +73,7 @@ impl Server {
             return Ok(());
         }
         commit_queue.push(self.broker.take_mutations());
+        // A reload may have changed the limit.
         commit_queue.set_limit(self.broker.limits().maximum_store_bytes);
         let is_store_above_limit = commit_queue.is_store_above_limit();
         if is_store_above_limit && !self.broker.is_store_above_limit() {
@@ -104,6 +106,8 @@ impl Server {
             None => {}
             Some(Committed::All) => {
                 self.broker.set_store_full(false);
+                // With `sync interval` the commit may not be synced. Its mutations then still count as backlog,
+                // although the output that waited for it may be written.
                 let backlog = self.commit_queue.as_ref().map(CommitQueue::backlog);
                 self.broker.end_commit();
                 self.broker.set_backlog(backlog.unwrap_or_default());
@@ -182,6 +186,7 @@ impl Server {
         let Some(socket) = self.sockets.get_mut(index) else {
             return;
         };
+        // `read` then discards the bytes of the peer.
         socket.connection = None;
         socket.buffer = None;
         socket.progress = InputProgress::Drained;

@@ -80,6 +80,7 @@ impl BootTime {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn now() -> Option<Self> {
         use nix::time::{ClockId, clock_gettime};
+        // The identifier of the boot cannot change while the process runs, so the file is read once.
         static ID: std::sync::OnceLock<Option<u128>> = std::sync::OnceLock::new();
         let read = || {
             let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
@@ -167,6 +168,7 @@ impl Anchor {
             return elapsed;
         }
         let before = Duration::from_nanos(self.wall);
+        // If the present is before the year of the program, the subtraction gives zero too.
         match before < EARLIEST {
             true => Duration::ZERO,
             false => clock.since_1970().saturating_sub(before),

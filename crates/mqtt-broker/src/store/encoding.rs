@@ -136,6 +136,7 @@ impl Writer {
 
     /// Writes the length of a text plus one, and the text. The value 0 stands for `None`.
     fn text(&mut self, text: Option<&str>) {
+        // A text comes from an MQTT string of at most 65,535 bytes, or from the subject of a certificate.
         let length = text.map_or(0, |text| text.len() + 1);
         self.bytes
             .extend(u32::try_from(length).unwrap_or(0).to_be_bytes());
@@ -279,6 +280,8 @@ impl<'a> Reader<'a> {
 
     /// Reads subscription identifiers up to the end of the value.
     fn identifiers(&mut self) -> Result<Vec<SubscriptionIdentifier>, StoreError> {
+        // The capacity follows the length of the value, so a corrupt value cannot request more memory than it has
+        // bytes.
         let mut identifiers = Vec::with_capacity(self.bytes.len() / 4);
         while !self.bytes.is_empty() {
             let identifier = SubscriptionIdentifier::new(u32::from_be_bytes(self.take()?));

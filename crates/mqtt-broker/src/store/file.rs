@@ -70,11 +70,13 @@ impl<B: StorageBackend> StorageBackend for Measured<B> {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.backend.set_len(len)?;
+        // A longer file has no further bytes in use until they are written.
         self.size.0.fetch_min(len, Ordering::Relaxed);
         Ok(())
     }
 
     fn sync_data(&self, eventual: bool) -> io::Result<()> {
+        // With `sync never`, the operating system decides when the file reaches the disk.
         match self.is_synced {
             true => self.backend.sync_data(eventual),
             false => Ok(()),

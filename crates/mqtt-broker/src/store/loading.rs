@@ -93,6 +93,7 @@ fn replays(
         found.push((topic_filter, Reader::new(value, times).replay()?));
         Ok(())
     })?;
+    // The table is in the order of the topic filters. Replays with the same number began in an unknown order.
     found.sort_by(|one, other| (one.1.number, &one.0).cmp(&(other.1.number, &other.0)));
     Ok(found)
 }

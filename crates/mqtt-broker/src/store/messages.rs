@@ -79,6 +79,7 @@ impl SharedMessages {
     /// deliveries in this commit.
     pub(super) fn share(&mut self, message: &Arc<Message>, receivers: &Receivers) -> Option<u64> {
         let address = address(message);
+        // The first copy is needed in any case, so only the others are saved.
         let copies = receivers.get(&address)?.saturating_sub(1);
         let size = OVERHEAD + message.topic_name.len() + message.payload.len();
         if copies.saturating_mul(size) < WORTHWHILE {

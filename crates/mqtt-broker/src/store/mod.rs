@@ -179,6 +179,7 @@ impl Store {
             if !is_there {
                 meta.insert(key, &FORMAT[..]).map_err(access)?;
             }
+            // In the same run the timeline continues. Otherwise the anchor tells how much time has passed.
             let time = meta.get(TIME).map_err(access)?;
             let before = time.map(|time| Anchor::decode(time.value())).transpose()?;
             let after = before.map(|anchor| anchor.timeline(clock));
@@ -282,6 +283,7 @@ impl Store {
             SyncPolicy::Interval(interval) => clock.now < since + interval,
             SyncPolicy::Always | SyncPolicy::Never => false,
         };
+        // redb then makes the commit durable only together with the next commit that is synced.
         if may_wait {
             transaction.set_durability(redb::Durability::None);
         }

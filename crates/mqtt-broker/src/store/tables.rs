@@ -130,6 +130,7 @@ impl<'a> Tables<'a> {
         mutations: &[Mutation],
         timeline: Timeline,
     ) -> Result<(), redb::Error> {
+        // Counted for the whole commit first, because a message is shared from its first delivery on.
         let receivers = messages::receivers(mutations);
         mutations
             .iter()
@@ -260,6 +261,7 @@ impl<'a> Tables<'a> {
         };
         let key = delivery_key(&mut self.key, client, number, MESSAGE);
         *bytes += size(key, &value);
+        // Before the older delivery is released: if both refer to the same message, its count must not reach zero.
         if let Some(reference) = reference {
             shared.refer(reference);
         }

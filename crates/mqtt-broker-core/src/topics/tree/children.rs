@@ -151,6 +151,7 @@ impl<T> Nodes<T> {
     /// Splits the vector of this level into two halves.
     fn split(&mut self, level: &str) {
         let halve = |nodes: &mut Vec<Node<T>>| {
+            // The lower half gives back the capacity that it does not need.
             let upper = nodes.split_off(nodes.len() / 2);
             nodes.shrink_to_fit();
             upper
@@ -186,6 +187,7 @@ fn vector_of<T>(vectors: &[Vec<Node<T>>], level: &str) -> usize {
         let first = nodes.first();
         first.is_some_and(|first| compare_first_level(&first.levels, level) != Ordering::Greater)
     };
+    // A level before the first node of all vectors belongs into the first vector.
     vectors.partition_point(is_before).saturating_sub(1)
 }
 
