@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mqtt_codec::{ConnackProperties, Connect, QoS, TopicAlias};
 
-use crate::packet_log::Observer;
+use crate::observer::Observer;
 
 /// Limits and timeouts of this end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,68 +4,18 @@
 //! This crate writes the lines, and not the programs, so that the lines of all connections are in the order in which
 //! the packets were handled.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
-use std::sync::Arc;
 
-use mqtt_codec::{Ack, PacketRef, ProtocolVersion, PublishRef, Role};
+use mqtt_codec::{Ack, PacketRef, PublishRef, Role};
 
+use crate::observer::{Direction, Observed};
 use crate::printable::Printable;
 
 /// Log target of the packet lines.
 pub const PACKETS: &str = "mqtt::packets";
-
-/// Direction of a packet, seen from this end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// The packet was received from the peer.
-    Received,
-    /// The packet is in the output for the peer.
-    Sending,
-}
-
-/// A packet that was received or that is in the output, with the role, client identifier and version of its connection.
-#[derive(Debug, Clone, Copy)]
-pub struct Observed<'a> {
-    /// Role of this end.
-    pub role: Role,
-    /// Direction of the packet.
-    pub direction: Direction,
-    /// Client identifier of the connection. Empty while it is unknown.
-    pub client_identifier: &'a str,
-    /// Version of the connection.
-    pub version: ProtocolVersion,
-    /// The packet.
-    pub packet: &'a PacketRef<'a>,
-}
-
-/// Function that is called with each packet of a connection.
-#[derive(Clone)]
-pub struct Observer(Arc<dyn Fn(&Observed<'_>) + Send + Sync>);
-
-impl Observer {
-    /// Returns an observer that calls `observe` with each packet, in the order in which packets are handled.
-    pub fn new(observe: impl Fn(&Observed<'_>) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(observe))
-    }
-
-    pub(crate) fn observe(&self, observed: &Observed<'_>) {
-        (self.0)(observed);
-    }
-}
-
-impl PartialEq for Observer {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for Observer {}
-
-impl fmt::Debug for Observer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Observer")
-    }
-}
 
 /// Returns `true` if a logger may print the lines. Reading the maximum level costs one load for each packet. Asking the
 /// logger would cost a call.
@@ -238,169 +188,6 @@ impl Line<'_> {
                 write!(f, " (Mid: {identifier}, RC:{code})")
             }
             Direction::Received => write!(f, " (Mid: {identifier})"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use mqtt_codec::*;
-
-    fn line(role: Role, direction: Direction, name: &str, packet: &PacketRef<'_>) -> String {
-        let version = ProtocolVersion::V5_0;
-        Line(Observed {
-            role,
-            direction,
-            client_identifier: name,
-            version,
-            packet,
-        })
-        .to_string()
-    }
-
-    #[test]
-    fn lines_are_mosquittos() {
-        use Direction::*;
-        use Role::*;
-        let one = PacketIdentifier::FIRST;
-        let ack = || Ack::new(one, ReasonCode::Success);
-        let message = Message::new(TopicName::new("m1").unwrap(), "x");
-        let delivery = Delivery::ExactlyOnce {
-            packet_identifier: one,
-            dup: false,
-        };
-        let publish = PacketRef::Publish(message.publish(delivery));
-        let connect = PacketRef::Connect(Box::new(Connect::new(ProtocolVersion::V5_0, "")));
-        let connack = PacketRef::Connack(Box::new(Connack {
-            session_present: true,
-            reason_code: ReasonCode::Success,
-            properties: ConnackProperties::default(),
-        }));
-        let subscribe = PacketRef::Subscribe(Subscribe {
-            packet_identifier: one,
-            subscriptions: ["a", "b\n"]
-                .map(|filter| Subscription {
-                    topic_filter: TopicFilter::new(filter).unwrap(),
-                    options: SubscriptionOptions {
-                        retain_as_published: true,
-                        ..SubscriptionOptions::new(QoS::ExactlyOnce)
-                    },
-                })
-                .into(),
-            properties: SubscribeProperties::default(),
-        });
-        let end = PacketRef::Disconnect(Box::new(Disconnect::new(ReasonCode::ServerShuttingDown)));
-        let table: &[(Role, Direction, &str, &PacketRef<'_>, &str)] = &[
-            (
-                Client,
-                Sending,
-                "",
-                &connect,
-                "Client (null) sending CONNECT",
-            ),
-            (
-                Client,
-                Received,
-                "",
-                &connack,
-                "Client (null) received CONNACK (0)",
-            ),
-            (
-                Client,
-                Sending,
-                "id",
-                &publish,
-                "Client id sending PUBLISH (d0, q2, r0, m1, 'm1', ... (1 bytes))",
-            ),
-            (
-                Client,
-                Received,
-                "id",
-                &PacketRef::Pubrec(ack()),
-                "Client id received PUBREC (Mid: 1)",
-            ),
-            (
-                Client,
-                Sending,
-                "id",
-                &PacketRef::Pubrel(ack()),
-                "Client id sending PUBREL (m1)",
-            ),
-            (
-                Client,
-                Received,
-                "id",
-                &PacketRef::Pubcomp(ack()),
-                "Client id received PUBCOMP (Mid: 1, RC:0)",
-            ),
-            (
-                Client,
-                Sending,
-                "id",
-                &PacketRef::Puback(ack()),
-                "Client id sending PUBACK (m1, rc0)",
-            ),
-            (
-                Client,
-                Sending,
-                "id",
-                &subscribe,
-                "Client id sending SUBSCRIBE (Mid: 1, Topic: a, QoS: 2, Options: 0x08)\nClient id sending SUBSCRIBE (Mid: 1, Topic: b\\n, QoS: 2, Options: 0x08)\n",
-            ),
-            (Client, Received, "id", &end, "Received DISCONNECT (139)"),
-            (
-                Server,
-                Sending,
-                "id",
-                &connack,
-                "Sending CONNACK to id (1, 0)",
-            ),
-            (
-                Server,
-                Sending,
-                "",
-                &connack,
-                "Sending CONNACK to <unknown> (1, 0)",
-            ),
-            (
-                Server,
-                Received,
-                "id",
-                &publish,
-                "Received PUBLISH from id (d0, q2, r0, m1, 'm1', ... (1 bytes))",
-            ),
-            (
-                Server,
-                Sending,
-                "id",
-                &PacketRef::Pubrec(ack()),
-                "Sending PUBREC to id (m1, rc0)",
-            ),
-            (
-                Server,
-                Received,
-                "id",
-                &PacketRef::Pubrel(ack()),
-                "Received PUBREL from id (Mid: 1)",
-            ),
-            (
-                Server,
-                Sending,
-                "id",
-                &PacketRef::Pubcomp(ack()),
-                "Sending PUBCOMP to id (m1)",
-            ),
-            (
-                Server,
-                Received,
-                "id",
-                &subscribe,
-                "Received SUBSCRIBE from id\n\ta (QoS 2)\n\tb\\n (QoS 2)",
-            ),
-        ];
-        for (role, direction, name, packet, expected) in table {
-            assert_eq!(line(*role, *direction, name, packet), *expected);
         }
     }
 }

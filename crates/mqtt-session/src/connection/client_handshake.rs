@@ -17,7 +17,7 @@ use crate::error::CloseReason;
 use crate::event::Event;
 use crate::limits::Config;
 use crate::limits::PeerLimits;
-use crate::packet_log::Direction;
+use crate::observer::Direction;
 use crate::session::Session;
 
 impl Connection {

@@ -15,7 +15,7 @@ use super::topic_alias::AliasError;
 use crate::delivery::{AckOutcome, PublishDisposition, PubrelOutcome};
 use crate::error::CloseReason;
 use crate::event::{Deviation, Event, InboundMessage};
-use crate::packet_log::Direction;
+use crate::observer::Direction;
 use crate::session::Change;
 
 impl Connection {

@@ -10,7 +10,8 @@ use super::Connection;
 use super::topic_alias::TopicForm;
 use crate::delivery::Resend;
 use crate::event::Event;
-use crate::packet_log::{self, Direction, Observed};
+use crate::observer::{Direction, Observed};
+use crate::packet_log;
 use crate::session::Change;
 
 impl Connection {
