@@ -142,12 +142,13 @@ fn write_report(counts: &Counts) -> Result<()> {
     Ok(())
 }
 
-fn replace(report: &mut String, name: &str, table: &str) -> Result<()> {
+/// Replaces the part of a document between the comments that name it.
+pub(crate) fn replace(report: &mut String, name: &str, table: &str) -> Result<()> {
     let (begin, end) = (
         format!("<!-- {name} -->\n"),
         format!("<!-- end of {name} -->"),
     );
-    let place = || format!("docs/performance.md has no place for {name}");
+    let place = || format!("there is no place for {name}");
     let start = report.find(&begin).with_context(place)? + begin.len();
     let stop = report.find(&end).with_context(place)?;
     report.replace_range(start..stop, &format!("{}\n", table.trim_end()));

@@ -1,6 +1,6 @@
 //! The tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `conformance`, `reference`, `crash`, `crowd`,
-//! `dist`, `emulate`, `figures`, `msrv`, `mutants`, `siege`, `sim`, `texts` and `fuzz`. Each module has one task. The
-//! tasks need no shell and install what they need.
+//! `dist`, `emulate`, `figures`, `libraries`, `msrv`, `mutants`, `siege`, `sim`, `texts` and `fuzz`. Each module has one
+//! task. The tasks need no shell and install what they need.
 
 mod bench;
 mod conformance;
@@ -13,6 +13,7 @@ mod figures;
 mod fuzz;
 #[cfg(all(test, unix))]
 mod hooks;
+mod libraries;
 mod msrv;
 mod mutants;
 mod reference;
@@ -43,6 +44,10 @@ Usage: cargo xtask TASK
          test the programs of another platform under emulation: --target T [--trial] [TEST ...]
   figures
          count functions, comments, types and circles of modules; TREE counts another checkout
+  libraries
+         compare mqtt-client with rumqttc, and write the tables of crates/mqtt-client/README.md;
+         --programs: only the six programs of both, --load: only time and CPU time under load,
+         --check: only run the programs of mqtt-client, which writes nothing
   msrv   check that everything compiles with the oldest supported Rust
   mutants
          build copies of the tree with one bug each, and check that the simulation finds it:
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
         ["dist", ref options @ ..] => dist::run(options),
         ["emulate", ref options @ ..] => emulate::run(options),
         ["figures", ref options @ ..] => figures::run(options),
+        ["libraries", ref options @ ..] => libraries::run_with(options),
         ["msrv"] => msrv::run(),
         ["mutants", ref options @ ..] => mutants::run(options),
         ["test", ref options @ ..] => test::run(options),

@@ -1,0 +1,203 @@
+//! `cargo xtask libraries`: mqtt-client beside rumqttc, for the README of mqtt-client. The same six programs in both
+//! (`comparison/`), their lines of code, the crates and the time of their build, and the time and CPU time of a load.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::bench::replace;
+use crate::{cargo, root, run, setup, target};
+
+/// The libraries by their folders in `comparison/`: ours first.
+const LIBRARIES: [&str; 2] = ["mqtt-client", "rumqttc"];
+
+/// The programs that both libraries have, and the task of each.
+const PROGRAMS: [(&str, &str); 6] = [
+    ("publish", "publish three messages"),
+    ("subscribe", "subscribe, print three messages"),
+    ("tls", "TLS and password"),
+    ("request_response", "request and response"),
+    ("reconnect", "a session that survives cuts"),
+    ("threads", "two threads publish, one reads"),
+];
+
+const README: &str = "crates/mqtt-client/README.md";
+
+pub(crate) fn run_with(options: &[&str]) -> Result<()> {
+    match options {
+        [] => {
+            let builds = build_cold()?;
+            run_programs("check", &LIBRARIES)?;
+            setup::mosquitto();
+            let loads = run_programs("measure", &LIBRARIES)?;
+            write_readme(&[
+                ("programs", program_table()?),
+                ("builds", builds),
+                ("loads", loads),
+            ])
+        }
+        ["--programs"] => {
+            LIBRARIES.iter().try_for_each(|library| build(library))?;
+            run_programs("check", &LIBRARIES)?;
+            write_readme(&[("programs", program_table()?)])
+        }
+        ["--load"] => {
+            LIBRARIES.iter().try_for_each(|library| build(library))?;
+            setup::mosquitto();
+            let loads = run_programs("measure", &LIBRARIES)?;
+            write_readme(&[("loads", loads)])
+        }
+        ["--check"] => {
+            let ours = &LIBRARIES[..1];
+            ours.iter().try_for_each(|library| build(library))?;
+            run_programs("check", ours).map(drop)
+        }
+        _ => bail!("libraries has --programs, --load and --check"),
+    }
+}
+
+fn sources(library: &str) -> PathBuf {
+    root().join("comparison").join(library)
+}
+
+/// Where the programs of a library are built.
+fn build_folder(library: &str) -> PathBuf {
+    target().join("comparison").join(library)
+}
+
+fn build(library: &str) -> Result<()> {
+    let mut build = cargo("build --release --locked --manifest-path");
+    build.arg(sources(library).join("Cargo.toml"));
+    run(build.env("CARGO_TARGET_DIR", build_folder(library)))
+}
+
+/// Builds the programs of each library from nothing, and returns a table of what that costs.
+fn build_cold() -> Result<String> {
+    let mut table =
+        "| | crates | build, wall | build, CPU |\n| --- | ---: | ---: | ---: |\n".to_owned();
+    for library in LIBRARIES {
+        let manifest = sources(library).join("Cargo.toml");
+        // Downloads are not part of the build.
+        run(cargo("fetch --locked --manifest-path").arg(&manifest))?;
+        let folder = build_folder(library);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        let (start, cpu) = (Instant::now(), cpu_of_children()?);
+        build(library)?;
+        let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_of_children()? - cpu);
+        let crates = crates(library, &manifest)?;
+        writeln!(table, "| {library} | {crates} | {wall:.0} s | {cpu:.0} s |")?;
+    }
+    Ok(table)
+}
+
+/// Counts the crates that a program with this library links, the library included.
+fn crates(library: &str, manifest: &Path) -> Result<usize> {
+    let mut tree = cargo("tree --locked --edges normal --prefix none --format {p} --package");
+    let output = tree
+        .arg(library)
+        .arg("--manifest-path")
+        .arg(manifest)
+        .stderr(Stdio::inherit())
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let mut crates: Vec<_> = text
+        .lines()
+        .map(|line| line.trim_end_matches(" (*)"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    crates.sort_unstable();
+    crates.dedup();
+    Ok(crates.len())
+}
+
+/// Returns the CPU time in seconds of the children of this process that have ended, with their children.
+fn cpu_of_children() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").context("this needs Linux")?;
+    // The name of the program, in parentheses, may have blanks.
+    let (_, fields) = stat.rsplit_once(") ").context("/proc/self/stat")?;
+    let ticks = fields.split(' ').skip(13).take(2).map(str::parse::<u64>);
+    let ticks: u64 = ticks.sum::<std::result::Result<_, _>>()?;
+    Ok(ticks as f64 / 100.0)
+}
+
+/// Runs the example of the tests that starts brokers and the programs. Returns what it prints.
+fn run_programs(task: &str, libraries: &[&str]) -> Result<String> {
+    // The brokers are measured as they are released.
+    let profile = if task == "measure" { "--release" } else { "" };
+    let mut example = cargo(&format!(
+        "run {profile} --locked --package tests --example libraries -- {task}"
+    ));
+    for library in libraries {
+        let folder = build_folder(library).join("release");
+        example.arg(format!("{library}={}", folder.display()));
+    }
+    let output = example.stderr(Stdio::inherit()).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    print!("{text}");
+    if !output.status.success() {
+        bail!("the programs of {} failed", libraries.join(" or "));
+    }
+    Ok(text)
+}
+
+fn program_table() -> Result<String> {
+    let [ours, theirs] = LIBRARIES;
+    let mut table = format!("| Program | {ours} | {theirs} |\n| --- | ---: | ---: |\n");
+    let mut sums = [0; 2];
+    for (program, task) in PROGRAMS {
+        let mut counts = [0; 2];
+        for (count, library) in counts.iter_mut().zip(LIBRARIES) {
+            let file = format!("src/bin/{program}.rs");
+            let path = sources(library).join(file);
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            *count = lines_of_code(&text);
+        }
+        let [ours, theirs] = counts;
+        sums = [sums[0] + ours, sums[1] + theirs];
+        writeln!(table, "| `{program}`: {task} | {ours} | {theirs} |")?;
+    }
+    writeln!(table, "| all | {} | {} |", sums[0], sums[1])?;
+    Ok(table)
+}
+
+/// Counts the lines that are neither blank nor a comment.
+fn lines_of_code(text: &str) -> usize {
+    let lines = text.lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with("//"))
+        .count()
+}
+
+fn write_readme(tables: &[(&str, String)]) -> Result<()> {
+    let path = root().join(README);
+    let mut text = std::fs::read_to_string(&path).context(README)?;
+    for (name, table) in tables {
+        println!("{table}");
+        replace(&mut text, name, table).context(README)?;
+    }
+    std::fs::write(path, text)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_and_comments_are_not_lines_of_code() {
+        assert_eq!(lines_of_code("//! a\n\nfn a() {\n    // b\n}\n"), 2);
+    }
+
+    #[test]
+    fn the_readme_has_the_table_of_the_programs() {
+        let readme = std::fs::read_to_string(root().join(README)).unwrap();
+        let table = program_table().unwrap();
+        assert!(readme.contains(&table), "run `cargo xtask libraries`");
+    }
+}
