@@ -14,7 +14,7 @@ use crate::Library;
 const RUNS: usize = 5;
 
 /// Messages of a run, by QoS: a run takes about a second.
-const MESSAGES: [usize; 3] = [300_000, 100_000, 60_000];
+const MESSAGES: [usize; 3] = [200_000, 60_000, 30_000];
 
 const SETTINGS: &str = "max_queued_messages 0\nmax_inflight_messages 100\nqueue_qos0_messages true";
 
