@@ -44,3 +44,29 @@ fn a_client_with_a_full_queue_reconnects() {
         assert_eq!(message.text(), Some(&*number.to_string()));
     }
 }
+
+/// The messages of a resumed session, and retained messages, can fill the queue before the application has created its
+/// reader.
+#[test]
+fn messages_that_come_before_the_first_reader_are_kept() {
+    let broker = TestBroker::start();
+    let builder = || Client::builder().url(&broker.url()).unwrap();
+    let subscriber = builder().incoming_queue(10, usize::MAX).connect().unwrap();
+    subscriber.subscribe("a", QoS::AtMostOnce).unwrap();
+    let publisher = builder().connect().unwrap();
+    for number in 0..30 {
+        let token = publisher.publish("a", number.to_string(), QoS::AtMostOnce);
+        token.unwrap().wait(TIMEOUT).unwrap();
+    }
+    publisher.disconnect(TIMEOUT).unwrap();
+    // The queue is full and waits for a reader: acknowledgements wait, too.
+    let short = Duration::from_millis(300);
+    let result = subscriber.publish_and_wait("b", "x", QoS::AtLeastOnce, short);
+    assert!(matches!(result, Err(PublishError::TimedOut { .. })));
+    let mut messages = subscriber.messages();
+    for number in 0..30 {
+        let message = messages.receive(TIMEOUT).unwrap().unwrap();
+        assert_eq!(message.text(), Some(&*number.to_string()));
+    }
+    assert_eq!(subscriber.statistics().discarded, 0);
+}

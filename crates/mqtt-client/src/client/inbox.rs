@@ -2,10 +2,15 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::inbound::InboundMessage;
 use super::waiting::lock;
+
+/// Time for which a full queue waits for its first reader. The messages of a resumed session, and retained messages, come
+/// before the application has had time to create a reader. An application that never reads must not stop the client
+/// for longer, because acknowledgements of published messages wait, too.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bounded queue of received messages.
 #[derive(Debug)]
@@ -23,6 +28,10 @@ struct State {
     bytes: usize,
     /// Number of [`Messages`](crate::Messages) values.
     readers: usize,
+    /// Set once a reader has existed, or the queue has waited long enough for one.
+    is_settled: bool,
+    /// Time until which the full queue waits for its first reader.
+    waits_until: Option<Instant>,
     /// Number of readers that wait for a message.
     waiting: usize,
     /// Set while the client does not read from the server, because the queue is full.
@@ -35,7 +44,7 @@ struct State {
 pub(super) struct Room {
     messages: usize,
     bytes: usize,
-    /// Set if the queue has a reader, which will make room.
+    /// Set if the queue has a reader, which will make room, or waits for its first one.
     pub(super) has_reader: bool,
 }
 
@@ -75,6 +84,8 @@ impl Inbox {
     pub(super) fn add_reader(&self) {
         let mut state = lock(&self.state);
         state.readers += 1;
+        state.is_settled = true;
+        state.waits_until = None;
     }
 
     /// Removes a reader. Returns `true` if the thread must be woken, because a full queue has no reader left.
@@ -104,7 +115,25 @@ impl Inbox {
         }
         let room = state.room(self);
         state.is_paused = room.is_empty() && room.has_reader;
+        if state.is_paused && !state.is_settled && state.waits_until.is_none() {
+            state.waits_until = Some(Instant::now() + PATIENCE);
+        }
         state.is_paused
+    }
+
+    /// Returns the time at which the full queue stops waiting for its first reader.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        lock(&self.state).waits_until
+    }
+
+    /// Stops waiting for the first reader if its time has passed. The client then discards messages without room.
+    pub(super) fn handle_timeout(&self, now: Instant) {
+        let mut state = lock(&self.state);
+        if state.waits_until.is_some_and(|end| now >= end) {
+            state.waits_until = None;
+            state.is_settled = true;
+            state.is_paused = false;
+        }
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -174,7 +203,7 @@ impl State {
             // A message is accepted as long as any room is left, so the queue may exceed its limits.
             messages: inbox.maximum_messages.saturating_sub(self.messages.len()),
             bytes: inbox.maximum_bytes.saturating_sub(self.bytes),
-            has_reader: self.readers > 0,
+            has_reader: self.readers > 0 || !self.is_settled,
         }
     }
 }

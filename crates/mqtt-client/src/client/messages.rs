@@ -22,6 +22,10 @@ use super::waiting::deadline_after;
 /// published messages are delayed in the meantime. If the connection is lost, the client reads the rest of it and
 /// reconnects. With MQTT 5.0 only messages of QoS 0 can fill the queue, because Receive Maximum limits the others.
 ///
+/// Messages that arrive before the first `Messages` exists wait in the same queue. If the queue is full and no `Messages` is
+/// created for ten seconds, the client discards further messages and counts them
+/// ([`Statistics::discarded`](crate::Statistics::discarded)), so that an application that only publishes never stops.
+///
 /// A message of QoS 1 is acknowledged when the application requests the next message. If the program fails before, the
 /// server delivers the message again. A message of QoS 2 is acknowledged when it is returned.
 /// [`Self::with_manual_acknowledgement`] leaves the acknowledgement to the application.

@@ -13,7 +13,7 @@ pub struct Statistics {
     /// Messages that the server has rejected, or that could not be sent to the server.
     pub failed: u64,
     /// Received messages that were discarded because the queue was full and the application had no
-    /// [`Messages`](crate::Messages).
+    /// [`Messages`](crate::Messages), and created none for ten seconds.
     pub discarded: u64,
     /// Messages of QoS 1 and 2 that the server has not acknowledged completely.
     pub unfinished: u64,

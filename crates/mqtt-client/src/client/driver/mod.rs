@@ -70,7 +70,10 @@ impl Driver {
     fn turn(&mut self) -> Result<(), Ending> {
         let closing = self.shared.outbox.closing();
         self.handler.is_closing = closing.is_some();
+        let mut reader_timeout = None;
         if self.event_loop.is_paused() {
+            self.shared.inbox.handle_timeout(Instant::now());
+            reader_timeout = self.shared.inbox.poll_timeout();
             // If the server has closed the connection, the rest of it is read even without room in the inbox. Otherwise
             // an application that does not read would prevent the client from reconnecting. The operating system
             // buffers few bytes of the connection.
@@ -96,7 +99,7 @@ impl Driver {
         let outbox = &self.shared.outbox;
         let may_wait = outbox.begin_wait(takes_publications, closing.is_some());
         let deadline = if may_wait {
-            closing
+            [closing, reader_timeout].into_iter().flatten().min()
         } else {
             Some(Instant::now())
         };
