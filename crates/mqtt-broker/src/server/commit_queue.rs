@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use mio::Waker;
 use mqtt_broker_core::{Backlog, Broker, ClientSnapshot, EVENTS, Expiry, Mutation, payload_bytes};
 
-use super::{SHUTDOWN_TIMEOUT, ServerError};
+use super::error::ServerError;
 use crate::store::Timeline;
 use crate::store::writer::{Commit, Done, StoreWriter};
 use crate::{Clock, Store, StoreError, SyncPolicy};
@@ -270,9 +270,9 @@ impl CommitQueue {
     ///
     /// # Errors
     /// Returns an error if the store has failed.
-    pub(super) fn sync(&mut self, clock: Clock) -> Result<(), StoreError> {
+    pub(super) fn sync(&mut self, clock: Clock, timeout: Duration) -> Result<(), StoreError> {
         if self.is_busy {
-            let done = self.store_writer.wait(SHUTDOWN_TIMEOUT)?;
+            let done = self.store_writer.wait(timeout)?;
             self.finish_commit(done)?;
         }
         self.next_commit(clock, true).run().result

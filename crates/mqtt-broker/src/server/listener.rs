@@ -9,11 +9,34 @@ use std::time::Duration;
 use mqtt_broker_core::EVENTS;
 use mqtt_transport::{Listener, ListenerTransport, TlsServer, TlsServerOptions};
 
-use crate::server::ListenError;
-use crate::{ListenerConfig, ServerError};
+use super::error::{ListenError, ServerError};
+use crate::ListenerConfig;
 
 /// Timeout for the look-up of a host name in a `listener` line.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An open listener.
+#[derive(Debug)]
+pub(crate) struct BoundListener {
+    pub(crate) listener: Listener,
+    /// The address, for log lines.
+    pub(crate) name: String,
+    /// The socket address. `None` for a Unix socket.
+    pub(crate) address: Option<SocketAddr>,
+    /// The configuration of the listener. `None` for a listener that the server opens without a configuration.
+    pub(crate) config: Option<ListenerConfig>,
+    /// The number of earlier listeners in the configuration with the same host and port. A reload finds the same
+    /// listener by it. With port 0 several listeners may have the same host and port.
+    pub(crate) rank: usize,
+}
+
+impl BoundListener {
+    /// Returns `true` if only programs on this machine can reach the listener: at a loopback address or a Unix socket.
+    pub(crate) fn is_local(&self) -> bool {
+        self.address
+            .is_none_or(|address| address.ip().is_loopback())
+    }
+}
 
 /// Returns the addresses of a `listener` line: those of its host, or the unspecified addresses, which accept
 /// connections at all addresses of this machine.

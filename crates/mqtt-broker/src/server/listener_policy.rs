@@ -8,10 +8,10 @@ use std::sync::Arc;
 use mqtt_broker_core::{EVENTS, ListenerPolicy};
 use mqtt_transport::ListenerTransport;
 
-use super::listener::{check_listener, listener_transport};
+use super::error::ServerError;
+use super::listener::{BoundListener, check_listener, listener_transport};
 use crate::auth::{Passwords, read_acl_file};
-use crate::server::BoundListener;
-use crate::{AccessError, BrokerConfig, ListenerConfig, ServerError};
+use crate::{AccessError, BrokerConfig, ListenerConfig};
 
 /// The policy of one listener, for the core, and its passwords, for the thread that checks them.
 #[derive(Debug)]

@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use log::Level;
-use mqtt_broker_core::CONNECTIONS;
-
-use super::Server;
+use mqtt_broker_core::{Broker, CONNECTIONS};
 
 /// Maximum number of lines that wait for the loop. Further lines are dropped. Almost all lines are logged by the loop
 /// itself, so more of them do not wait in practice.
@@ -73,7 +71,20 @@ impl LogFeed {
         }
     }
 
-    fn has_lines(&self) -> bool {
+    /// Publishes the lines that were logged since the last call.
+    pub(super) fn publish(&self, broker: &mut Broker, now: Instant) {
+        let lines = self.take();
+        if lines.is_empty() {
+            return;
+        }
+        for (kind, line) in lines {
+            broker.publish_log_line(now, kind.topic_name(), line);
+        }
+        self.unmute();
+    }
+
+    /// Returns `true` if lines wait, so that the loop must not wait for events.
+    pub(super) fn has_lines(&self) -> bool {
         !self.lock().lines.is_empty()
     }
 
@@ -91,31 +102,6 @@ impl LogFeed {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // The lines are complete even if a thread panicked while it had the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Server {
-    /// Makes the server publish the lines of this feed.
-    pub fn publish_log(&mut self, feed: LogFeed) {
-        self.log_feed = Some(feed);
-    }
-
-    /// Returns `true` if lines wait, so that the loop must not wait for events.
-    pub(super) fn has_log_lines(&self) -> bool {
-        self.log_feed.as_ref().is_some_and(LogFeed::has_lines)
-    }
-
-    /// Publishes the lines that were logged since the last turn.
-    pub(super) fn publish_log_lines(&mut self, now: Instant) {
-        let Some(feed) = &self.log_feed else { return };
-        let lines = feed.take();
-        if lines.is_empty() {
-            return;
-        }
-        for (kind, line) in lines {
-            self.broker.publish_log_line(now, kind.topic_name(), line);
-        }
-        feed.unmute();
     }
 }
 

@@ -3,10 +3,8 @@
 
 use std::time::Instant;
 
-use mqtt_broker_core::{ConnectionId, EVENTS};
+use mqtt_broker_core::{Broker, ConnectionId, EVENTS};
 use mqtt_codec::ReasonCode;
-
-use super::Server;
 
 /// A function that returns the bytes of memory that the process uses, or `None` if the system does not report them.
 pub type MemoryGauge = fn() -> Option<u64>;
@@ -21,7 +19,7 @@ const LARGE_PACKET: usize = 64 * 1024;
 
 /// The measurement of memory.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     gauge: Option<MemoryGauge>,
     /// The number of bytes that were read since the last measurement.
     read: usize,
@@ -29,29 +27,28 @@ pub(super) struct Memory {
     is_unknown: bool,
 }
 
-impl Server {
-    /// Sets the function that measures the memory of the process. If `memory_limit` is set, the server calls the
-    /// function once in each turn and after every 256 KiB that were read.
-    pub fn measure_memory_with(&mut self, gauge: MemoryGauge) {
-        self.memory.gauge = Some(gauge);
+impl Memory {
+    /// Sets the function that measures the memory of the process.
+    pub(super) fn measure_with(&mut self, gauge: MemoryGauge) {
+        self.gauge = Some(gauge);
     }
 
     /// Measures the memory if `memory_limit` is set, and logs if the limit is reached or no longer reached.
-    pub(super) fn measure_memory(&mut self) {
-        let Some(limit) = self.broker.limits().maximum_memory else {
+    pub(super) fn measure(&mut self, broker: &mut Broker) {
+        let Some(limit) = broker.limits().maximum_memory else {
             // A reload may have removed the limit while it was reached.
-            return self.broker.set_memory_used(0);
+            return broker.set_memory_used(0);
         };
-        self.memory.read = 0;
-        let Some(used) = self.memory.gauge.and_then(|gauge| gauge()) else {
-            if !std::mem::replace(&mut self.memory.is_unknown, true) {
+        self.read = 0;
+        let Some(used) = self.gauge.and_then(|gauge| gauge()) else {
+            if !std::mem::replace(&mut self.is_unknown, true) {
                 log::warn!(target: EVENTS, "memory_limit has no effect: rbroker cannot measure its memory on this system.");
             }
             return;
         };
-        let lacked = self.broker.is_memory_exhausted();
-        self.broker.set_memory_used(used);
-        match (lacked, self.broker.is_memory_exhausted()) {
+        let lacked = broker.is_memory_exhausted();
+        broker.set_memory_used(used);
+        match (lacked, broker.is_memory_exhausted()) {
             (false, true) => log::warn!(
                 target: EVENTS,
                 "The memory in use exceeds memory_limit ({limit} bytes). The broker rejects messages and new clients until \
@@ -69,25 +66,24 @@ impl Server {
     /// that never sends the rest of the packet would keep the memory. Returns `true` if the connection was ended.
     pub(super) fn note_read(
         &mut self,
+        broker: &mut Broker,
         now: Instant,
         id: Option<ConnectionId>,
         taken: usize,
         incomplete: usize,
     ) -> bool {
-        if self.broker.limits().maximum_memory.is_none() {
+        if broker.limits().maximum_memory.is_none() {
             return false;
         }
-        self.memory.read += taken;
-        if self.memory.read >= MEASURED_EVERY {
-            self.measure_memory();
+        self.read += taken;
+        if self.read >= MEASURED_EVERY {
+            self.measure(broker);
         }
-        let Some(id) =
-            id.filter(|_| incomplete >= LARGE_PACKET && self.broker.is_memory_exhausted())
+        let Some(id) = id.filter(|_| incomplete >= LARGE_PACKET && broker.is_memory_exhausted())
         else {
             return false;
         };
-        self.broker
-            .end_connection(now, id, ReasonCode::QuotaExceeded);
+        broker.end_connection(now, id, ReasonCode::QuotaExceeded);
         true
     }
 }

@@ -13,7 +13,8 @@ use mqtt_codec::*;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
-use super::{CommitQueue, Server};
+use super::commit_queue::CommitQueue;
+use super::event_loop::Server;
 use crate::{BrokerConfig, Clock, Store, SyncPolicy};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -98,11 +99,11 @@ fn serve_with(disk: SlowDisk, limits: Limits) -> SocketAddr {
         server
             .broker
             .restore(std::time::Instant::now(), Snapshot::default());
-        let waker = Arc::clone(&server.waker);
+        let waker = Arc::clone(&server.commits.waker);
         let backlog = server.broker.commit_backlog();
         let commit_queue =
             CommitQueue::new(store, Path::new("none"), SyncPolicy::Always, backlog, waker);
-        server.commit_queue = Some(commit_queue.unwrap());
+        server.commits.queue = Some(commit_queue.unwrap());
         tell.send(server.addresses().next().unwrap()).unwrap();
         server.run().unwrap();
     });

@@ -9,10 +9,12 @@ use std::time::Instant;
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
-use mqtt_broker_core::EVENTS;
+use mqtt_broker_core::{Broker, EVENTS};
 use mqtt_transport::reason;
 
-use super::{CommitQueue, Server};
+use super::acceptor::Acceptor;
+use super::commits::Commits;
+use super::sockets::state::Sockets;
 
 /// Maximum number of programs that are answered in one turn.
 const MAXIMUM_ANSWERS: usize = 8;
@@ -22,9 +24,15 @@ const MAXIMUM_ANSWERS: usize = 8;
 pub(crate) struct StatusSocket {
     listener: UnixListener,
     path: PathBuf,
+    /// Set if more programs may have connected than were answered. The poll does not report them again.
+    may_have_questions: bool,
 }
 
 impl StatusSocket {
+    /// Binds the socket with mode 0600, so that only the user of the broker can connect.
+    ///
+    /// # Errors
+    /// Returns an error if the path cannot be used, for example because another broker answers at it.
     pub(super) fn bind(path: &Path, registry: &Registry, token: Token) -> io::Result<Self> {
         // After a crash the path still exists and would make the bind fail. If nobody answers at it, it is removed.
         let is_socket = std::fs::metadata(path).is_ok_and(|data| data.file_type().is_socket());
@@ -39,7 +47,28 @@ impl StatusSocket {
         Ok(Self {
             listener,
             path: path.to_owned(),
+            may_have_questions: false,
         })
+    }
+
+    /// Returns `true` if more programs may have connected than were answered.
+    pub(super) fn may_have_questions(&self) -> bool {
+        self.may_have_questions
+    }
+
+    /// Answers the programs that have connected with the text.
+    pub(super) fn answer(&mut self, mut text: impl FnMut() -> String) {
+        self.may_have_questions = false;
+        for _ in 0..MAXIMUM_ANSWERS {
+            let Some(mut stream) = self.accept() else {
+                return; // everybody was answered
+            };
+            // The text fits into the buffer of the socket, so the write does not block.
+            if let Err(error) = stream.write_all(text().as_bytes()) {
+                log::debug!(target: EVENTS, "Cannot answer 'rbroker status': {}.", reason(&error));
+            }
+        }
+        self.may_have_questions = true;
     }
 
     /// Accepts the next program. An error concerns only that program, so it is ignored.
@@ -54,58 +83,30 @@ impl Drop for StatusSocket {
     }
 }
 
-impl Server {
-    /// Makes the server answer programs that connect to a Unix socket at this path. The socket has mode 0600, so that
-    /// only the user of the broker can connect.
-    ///
-    /// # Errors
-    /// Returns an error if the path cannot be used, for example because another broker answers at it.
-    pub fn answer_status(&mut self, path: &Path) -> io::Result<()> {
-        let socket = StatusSocket::bind(path, self.poll.registry(), super::STATUS)?;
-        self.status = Some(socket);
-        Ok(())
+/// Returns the lines of the status: the values of the broker, and those that only the process has.
+pub(super) fn status_text(
+    broker: &mut Broker,
+    sockets: &Sockets,
+    commits: &Commits,
+    acceptor: &Acceptor,
+    now: Instant,
+) -> String {
+    let mut text = format!("process\t{}\n", std::process::id());
+    for value in broker.statistics(now) {
+        let _ = writeln!(text, "{}\t{}", value.name, value.text);
     }
-
-    /// Answers the programs that have connected. Their sockets use descriptors of the reserve, so that `rbroker status`
-    /// works when clients have taken all others.
-    pub(super) fn tell_status(&mut self, now: Instant) {
-        self.reserve.release();
-        self.answer_questions(now);
-        let _ = self.reserve.fill(); // after a failure, `accept` tries again
+    let unread = sockets.table.unread_bytes();
+    let _ = writeln!(text, "packet/in/bytes\t{unread}");
+    if let Some(size) = commits.file_size() {
+        let _ = writeln!(text, "store/file/bytes\t{size}");
     }
-
-    fn answer_questions(&mut self, now: Instant) {
-        for _ in 0..MAXIMUM_ANSWERS {
-            let Some(mut stream) = self.status.as_ref().and_then(StatusSocket::accept) else {
-                return;
-            };
-            let text = self.status_text(now);
-            // The text fits into the buffer of the socket, so the write does not block.
-            if let Err(error) = stream.write_all(text.as_bytes()) {
-                log::debug!(target: EVENTS, "Cannot answer 'rbroker status': {}.", reason(&error));
-            }
-        }
-        self.status_is_waiting = true; // more programs may have connected; the poll does not report them again
+    for bound in &acceptor.listeners {
+        let _ = writeln!(text, "listener\t{}", bound.name);
     }
-
-    /// Returns the lines of the status: the values of the broker, and those that only the process has.
-    fn status_text(&mut self, now: Instant) -> String {
-        let mut text = format!("process\t{}\n", std::process::id());
-        for value in self.broker.statistics(now) {
-            let _ = writeln!(text, "{}\t{}", value.name, value.text);
-        }
-        let _ = writeln!(text, "packet/in/bytes\t{}", self.sockets.unread_bytes());
-        if let Some(size) = self.commit_queue.as_ref().and_then(CommitQueue::file_size) {
-            let _ = writeln!(text, "store/file/bytes\t{size}");
-        }
-        for bound in &self.listeners {
-            let _ = writeln!(text, "listener\t{}", bound.name);
-        }
-        if let Some((client, count)) = self.broker.longest_queue() {
-            let client = mqtt_session::Printable(client);
-            let _ = writeln!(text, "queues/longest/client\t{client}");
-            let _ = writeln!(text, "queues/longest/count\t{count}");
-        }
-        text
+    if let Some((client, count)) = broker.longest_queue() {
+        let client = mqtt_session::Printable(client);
+        let _ = writeln!(text, "queues/longest/client\t{client}");
+        let _ = writeln!(text, "queues/longest/count\t{count}");
     }
+    text
 }

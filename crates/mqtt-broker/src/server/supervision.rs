@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::Server;
-
 /// A report to the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -20,42 +18,43 @@ pub enum Report {
 }
 
 /// The function that sends reports, and the time of the next regular one.
+#[derive(Default)]
 pub(super) struct Supervision {
-    send: Box<dyn FnMut(Report)>,
+    send: Option<Box<dyn FnMut(Report)>>,
     /// The time between two reports of [`Report::Alive`]; `None` if the supervisor wants none.
     interval: Option<Duration>,
     due: Option<Instant>,
 }
 
-impl Server {
+impl Supervision {
     /// Sends reports with `send`: about reloads and the end, and each `interval` that the event loop turns.
-    pub fn report_to(&mut self, interval: Option<Duration>, send: impl FnMut(Report) + 'static) {
-        self.supervision = Some(Supervision {
-            send: Box::new(send),
-            interval,
-            due: interval.map(|_| Instant::now()),
-        });
+    pub(super) fn report_to(
+        &mut self,
+        interval: Option<Duration>,
+        send: impl FnMut(Report) + 'static,
+    ) {
+        self.send = Some(Box::new(send));
+        self.interval = interval;
+        self.due = interval.map(|_| Instant::now());
     }
 
     /// Sends a report, if there is a supervisor.
     pub(super) fn report(&mut self, report: Report) {
-        if let Some(supervision) = &mut self.supervision {
-            (supervision.send)(report);
+        if let Some(send) = &mut self.send {
+            send(report);
         }
     }
 
     /// Reports that the event loop turns, if that is due.
     pub(super) fn report_alive(&mut self, now: Instant) {
-        if self.alive_due().is_some_and(|due| due <= now) {
+        if self.due.is_some_and(|due| due <= now) {
             self.report(Report::Alive);
-            if let Some(supervision) = &mut self.supervision {
-                supervision.due = supervision.interval.map(|interval| now + interval);
-            }
+            self.due = self.interval.map(|interval| now + interval);
         }
     }
 
-    /// Returns the time of the next regular report.
-    pub(super) fn alive_due(&self) -> Option<Instant> {
-        self.supervision.as_ref()?.due
+    /// Returns the time at which `report_alive` must be called.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.due
     }
 }

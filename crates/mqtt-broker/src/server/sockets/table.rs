@@ -1,7 +1,7 @@
 //! [`SocketTable`]: the sockets of the connections, and what the loop remembers for each of them. The protocol state of
 //! a connection is in the core, under its [`ConnectionId`].
 
-use mqtt_broker_core::{ConnectionId, IdentitySource, InputProgress};
+use mqtt_broker_core::{ConnectionId, EVENTS, IdentitySource, InputProgress};
 use mqtt_transport::{ReadBuffer, Stream};
 use slab::Slab;
 use slotmap::SecondaryMap;
@@ -40,7 +40,7 @@ pub(crate) struct Socket {
     pub(crate) unidentified: Option<IdentitySource>,
     /// Set until the certificate of the client was checked for warnings.
     pub(crate) may_have_warning: bool,
-    /// Set after the broker has ended the connection. The socket is then in the list `Server::lingering`.
+    /// Set after the broker has ended the connection. The socket is then in the list `Sockets::lingering`.
     pub(crate) is_ending: bool,
     /// The index of the listener.
     pub(crate) listener: usize,
@@ -75,9 +75,7 @@ impl Socket {
             IdentitySource::Subject => Some(identity.subject),
         }
     }
-}
 
-impl Socket {
     /// Returns a warning about the certificate of the client, if there is one. Returns it once, after the TLS
     /// handshake.
     pub(crate) fn warning(&mut self) -> Option<String> {
@@ -145,6 +143,17 @@ impl SocketTable {
 
     pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut Socket> {
         self.sockets.get_mut(index)
+    }
+
+    /// Returns a socket that must be in the table, because the caller has just found it. A miss is a bug, which is
+    /// logged and fails in debug builds.
+    pub(crate) fn known_mut(&mut self, index: usize) -> Option<&mut Socket> {
+        let socket = self.sockets.get_mut(index);
+        if socket.is_none() {
+            log::error!(target: EVENTS, "internal error: a socket is not in the table");
+            debug_assert!(false, "a socket is not in the table");
+        }
+        socket
     }
 
     pub(crate) fn index_of(&self, id: ConnectionId) -> Option<usize> {
