@@ -10,16 +10,19 @@ use ProtocolVersion::{V3_1_1, V5_0};
 
 use crate::world::*;
 
+/// Returns a value of the statistics as a number.
 fn value(world: &mut World, name: &str) -> usize {
     let values = world.broker.statistics(world.now);
     let value = values.into_iter().find(|value| value.name == name);
     value.expect(name).text.parse().expect("a number")
 }
 
+/// Returns the number of messages that were dropped for this reason.
 fn dropped(world: &mut World, reason: &str) -> usize {
     value(world, &format!("publish/messages/dropped/{reason}"))
 }
 
+/// Adds a user property of `size` bytes to a message.
 fn with_properties(message: Message, size: usize) -> Message {
     let properties = MessageProperties::new([Property::User("name", &"x".repeat(size))]);
     Message {
@@ -43,6 +46,7 @@ fn properties_count_towards_the_bytes_of_a_queue() {
         let message = with_properties(message(&format!("t/{number}"), ""), 10_000);
         publisher.publish(&mut world, &message, QoS::AtLeastOnce);
     }
+    // A message is queued while the queue is below its limit, so the last one exceeds the limit.
     assert_eq!(value(&mut world, "queued messages/count"), 10);
     let bytes = value(&mut world, "queued messages/bytes");
     assert!((100_000..110_000).contains(&bytes), "{bytes}");
@@ -96,6 +100,7 @@ fn a_message_has_each_subscription_identifier_once_and_a_client_few_of_them() {
     let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
     publisher.publish(&mut world, &message("a/b", "x"), QoS::AtMostOnce);
     assert_eq!(sub.messages(&mut world), ["a/b x q0 #1 #2"]);
+    // With these, the client has the maximum of 1024 different identifiers.
     for identifier in 3..=1024 {
         let filter = format!("x/{identifier}");
         sub.subscribe_with(&mut world, &filter, qos(0), Some(identifier));
@@ -147,6 +152,7 @@ fn a_retained_message_without_room_removes_the_one_before_and_is_delivered() {
     assert_eq!(sub.messages(&mut world), ["a old q0 retained"]);
     let mut large = retained("a", "");
     large.payload = vec![b'x'; 5000].into();
+    // The message exceeds the limit. It is delivered, but not retained, and the older message would be stale.
     publisher.publish(&mut world, &large, QoS::AtMostOnce);
     assert_eq!(sub.messages(&mut world).len(), 1);
     assert_eq!(value(&mut world, "retained messages/count"), 0);
@@ -164,6 +170,7 @@ fn with_a_full_disk_retained_messages_are_removed_and_recorded_once() {
     }
     world.broker.take_mutations();
     world.broker.set_store_full(true);
+    // The second message cannot be retained, so it removes the older one. The repetitions must not add mutations.
     for _ in 0..100 {
         publisher.publish(&mut world, &retained("a", ""), QoS::AtMostOnce);
         publisher.publish(&mut world, &retained("b", "new"), QoS::AtMostOnce);
@@ -196,6 +203,7 @@ fn messages_above_the_maximum_packet_size_are_counted() {
     let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
     let mut large = message("t/1", "");
     large.payload = vec![b'x'; 200].into();
+    // Messages of QoS 0 and 1 and a retained message take different paths to the client.
     publisher.publish(&mut world, &large, QoS::AtMostOnce);
     publisher.publish(&mut world, &large, QoS::AtLeastOnce);
     large.retain = true;
@@ -250,6 +258,7 @@ fn messages_of_qos_0_for_a_full_output_are_counted() {
     let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
     let mut large = message("t", "");
     large.payload = vec![b'x'; 300_000].into();
+    // Four messages fill the output, and two wait in the queue.
     for _ in 0..10 {
         publisher.publish(&mut world, &large, QoS::AtMostOnce);
     }

@@ -90,6 +90,7 @@ fn retained_messages_follow_the_options_of_the_subscription() {
     };
     sub.subscribe(&mut world, "r", handling(RetainHandling::SendIfNew));
     assert_eq!(sub.messages(&mut world), ["r 1 q1 retained"]);
+    // The subscription exists, so it is not new.
     sub.subscribe(&mut world, "r", handling(RetainHandling::SendIfNew));
     assert_eq!(sub.messages(&mut world), [""; 0]);
     sub.subscribe(&mut world, "r", handling(RetainHandling::SendAtSubscribe));
@@ -156,6 +157,7 @@ fn the_time_left_is_rounded_up_and_never_sent_as_0() {
         live.messages(&mut world),
         ["a x q0 60s", "a y q0 1s", "a z q0 1s"]
     );
+    // After 0.999 s the first message has 59.001 s left, which is rounded up. The third one has expired.
     world.now += Duration::from_millis(999);
     let (mut sub, _) = world.connect(&lasting("sub", u32::MAX));
     assert_eq!(sub.messages(&mut world), ["a x q1 60s", "a y q1 1s"]);
@@ -179,6 +181,7 @@ fn a_queue_drops_the_newest_and_a_window_holds_the_rest_back() {
     publisher.publish(&mut world, &message("a", "lost"), QoS::AtMostOnce);
     let (mut sub, _) = world.connect(&lasting("sub", u32::MAX));
     sub.take(&mut world);
+    // Fixed header, Topic Name with its length, Packet Identifier, Property Length and payload.
     let two_packets = 2 * (2 + 2 + 1 + 2 + 1 + 1);
     assert_eq!(sub.received.len(), two_packets, "the window is two");
     assert_eq!(sub.messages(&mut world), ["a 1 q1", "a 2 q1", "a 3 q1"]);
@@ -267,6 +270,7 @@ fn a_live_message_does_not_overtake_the_retained_one_of_its_topic() {
     publisher.publish(&mut world, &message("r/z", "new"), QoS::AtMostOnce);
     assert!(matches!(sub.next(&mut world), Some(PacketRef::Suback(_))));
     let messages = sub.messages(&mut world);
+    // The window is full, so the replay has not reached `r/z` when the live message is published.
     assert_eq!(messages[3..], ["r/z old q0 retained", "r/z new q0"]);
     publisher.publish(&mut world, &message("r/z", "later"), QoS::AtMostOnce);
     assert_eq!(
@@ -356,6 +360,7 @@ fn retained_messages_that_have_expired_are_removed_and_their_record_too() {
     publisher.publish(&mut world, &retained("r/2", "2"), QoS::AtLeastOnce);
     assert_eq!(world.broker.save(world.now).retained.len(), 2);
     world.broker.take_mutations();
+    // Expired messages are removed once an hour.
     world.wait(4000);
     let saved = world.broker.save(world.now).retained;
     assert_eq!(saved.len(), 1);

@@ -11,6 +11,7 @@ use ProtocolVersion::{V3_1_1, V5_0};
 
 use crate::world::*;
 
+/// Returns a SUBSCRIBE with these filters, all with the same options.
 fn subscribe_packet(filters: &[&str], options: SubscriptionOptions) -> PacketRef<'static> {
     let subscription = |filter: &&str| Subscription {
         topic_filter: TopicFilter::new(filter).unwrap(),
@@ -23,6 +24,7 @@ fn subscribe_packet(filters: &[&str], options: SubscriptionOptions) -> PacketRef
     })
 }
 
+/// Publishes retained messages to `home/0`, `home/1` and so on. Returns the publisher.
 fn retain_many(world: &mut World, count: usize) -> Peer {
     let (mut publisher, _) = world.connect(&connect(V3_1_1, "pub"));
     for number in 0..count {
@@ -47,6 +49,7 @@ fn a_live_message_is_not_dropped_behind_more_retained_messages_than_may_wait() {
         let starts = |message: &&String| message.starts_with(&format!("{topic} "));
         messages.iter().filter(starts).cloned().collect()
     };
+    // The new retained message was received live, so the replay skips it.
     assert_eq!(of_topic("home/2500"), ["home/2500 NEW q1"]);
     let expected = ["home/2600 old q1 retained", "home/2600 live q1"];
     assert_eq!(of_topic("home/2600"), expected);
@@ -61,6 +64,7 @@ fn a_topic_that_is_cleared_meanwhile_ends_cleared() {
     publisher.publish(&mut world, &retained("home/99", ""), QoS::AtLeastOnce);
     assert!(matches!(sub.next(&mut world), Some(PacketRef::Suback(_))));
     let messages = sub.messages(&mut world);
+    // The retained message was removed before the replay reached it. The client gets the empty message instead.
     let cleared = messages
         .iter()
         .filter(|message| message.starts_with("home/99 "));
@@ -154,6 +158,7 @@ fn messages_that_were_queued_before_the_subscription_go_before_the_retained_one(
     }
     sub.received.clear();
     messages.extend(sub.messages(&mut world));
+    // The queue was full, so the third message is received only as the retained message.
     let newest = "a 3, for which the queue has no room q1 retained";
     assert_eq!(messages, ["a 1 q1", "a 2 q1", newest]);
 }
@@ -233,11 +238,13 @@ fn messages_are_resent_in_the_order_in_which_they_were_sent_after_a_restart() {
         for (identifier, _) in identifiers(&mut world, &mut sub) {
             in_flight.push_back(identifier);
         }
+        // After each acknowledgement, a second broker is restored from the stored state. The first one continues.
         let mut next = World::with(limits.clone());
         next.broker.record_mutations();
         next.broker.restore(world.now, world.broker.save(world.now));
         let (mut again, _) = next.connect(&lasting("sub", u32::MAX));
         let mut resent = identifiers(&mut next, &mut again);
+        // Messages without DUP are sent for the first time.
         resent.retain(|(_, is_dup)| *is_dup);
         let resent: Vec<_> = resent.iter().map(|(identifier, _)| *identifier).collect();
         assert_eq!(in_flight, resent, "step {step}");
@@ -379,6 +386,7 @@ impl Model {
         self.sub.received = input.to_vec();
     }
 
+    /// Sends up to `count` of the prepared acknowledgements, and returns their number.
     fn acknowledge(&mut self, count: usize) -> usize {
         self.receive();
         let count = count.min(self.to_answer.len());
@@ -422,6 +430,7 @@ impl Model {
         }
     }
 
+    /// Receives and acknowledges messages until the broker sends no more.
     fn drain(&mut self) {
         while self.acknowledge(usize::MAX) > 0 {}
     }

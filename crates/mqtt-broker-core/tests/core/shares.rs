@@ -75,6 +75,7 @@ fn another_member_gets_unacknowledged_and_waiting_messages_in_order() {
     publisher.publish(world, &message("a/b", "5"), AtLeastOnce);
     let expected = ["a/b 1 q1", "a/b 2 q1", "a/b 3 q1", "a/b 4 q2", "a/b 5 q1"];
     assert_eq!(two.messages(world), expected);
+    // The first member has no session any more, so it must not receive the messages too.
     let (mut one, present) = world.connect(&member("one"));
     assert!(!present && one.messages(world).is_empty());
 }
@@ -120,6 +121,7 @@ fn a_message_of_qos_2_whose_delivery_has_begun_goes_to_nobody_else() {
         ("0", AtMostOnce),
     ];
     let (one, mut two, _) = left_behind(world, &messages);
+    // The window of two messages had the first two. The third one was never sent, so it may be moved with QoS 2.
     end(&one, world);
     assert_eq!(two.messages(world), ["a/b 2 q1", "a/b 3 q2"]);
 }
@@ -175,6 +177,7 @@ fn messages_of_plain_subscriptions_go_to_nobody_else() {
     let (mut one, mut two, mut publisher) = left_behind(world, &[("1", AtLeastOnce)]);
     one.messages(world);
     one.subscribe(world, "plain", qos(1));
+    // The first member gets this message by its plain subscription. When its session ends, the message must not move.
     two.subscribe(world, "$share/g/plain", qos(1));
     publisher.publish(world, &message("plain", "2"), AtLeastOnce);
     assert_eq!(two.messages(world), ["plain 2 q1"]);
@@ -215,6 +218,7 @@ fn the_new_member_has_its_own_qos_identifier_flags_and_time() {
     let mut options = qos(1);
     options.retain_as_published = true;
     two.subscribe_with(world, SHARE, options, Some(2));
+    // Message 2 was sent with QoS 2 already, and message 4 has expired.
     world.wait(10);
     end(&one, world);
     assert_eq!(
@@ -275,6 +279,7 @@ fn members_before_and_behind_a_mount_point_share_messages() {
     one.subscribe(world, "$share/g/+", qos(1));
     let (mut publisher, _) = world.connect(&connect(V5_0, "publisher"));
     publisher.publish(world, &message("a/b", "1"), AtLeastOnce);
+    // This member has the mount point `a/`, and sees the topic without it.
     assert_eq!(unacknowledged(&mut one, world), ["b 1 q1"]);
     let (mut two, _) = world.connect(&member("two"));
     two.subscribe(world, SHARE, qos(1));

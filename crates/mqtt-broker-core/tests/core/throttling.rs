@@ -69,6 +69,7 @@ fn publisher_of_retained_messages_waits_for_the_commit_queue_and_others_do_not()
     bystander.subscribe(&mut world, "b", qos(1));
     bystander.publish(&mut world, &message("x", "x"), QoS::AtLeastOnce);
     world.broker.end_commit();
+    // With each commit the publisher may make some more mutations, until all messages are stored.
     let mut stored = taken.len();
     while !left.is_empty() {
         assert_eq!(world.broker.poll_resumable(), Some(publisher.id));
@@ -83,6 +84,7 @@ fn publisher_of_retained_messages_waits_for_the_commit_queue_and_others_do_not()
 fn above_the_hard_limit_nobody_makes_records_and_pings_are_answered() {
     let mut world = World::with(small_backlog());
     world.broker.record_mutations();
+    // Each publisher stays below the soft limit, but together they exceed the hard limit.
     let publishers: Vec<_> = (0..80)
         .map(|number| world.connect(&connect(V5_0, &format!("p{number}"))).0)
         .collect();
@@ -99,6 +101,7 @@ fn above_the_hard_limit_nobody_makes_records_and_pings_are_answered() {
     );
     let left = handle(&mut world, &bystander, &packets);
     bystander.take(&mut world);
+    // The PINGREQ is answered with PINGRESP, and the retained message waits.
     assert_eq!(bystander.received, [0xD0, 0]);
     assert!(!left.is_empty());
     assert_eq!(world.broker.backlog(), full);
@@ -249,6 +252,7 @@ fn slow_client_that_reconnects_gets_later_messages() {
         subscriber.die(&mut world);
         subscriber = world.connect(&lasting("sub", u32::MAX)).0;
     }
+    // A message that was read but not acknowledged is resent, so a number may occur twice in a row.
     numbers.dedup();
     assert_eq!(numbers, (0..10).collect::<Vec<_>>());
 }
@@ -294,6 +298,7 @@ fn peer_that_reads_nothing_gets_a_limited_number_of_answers() {
     let pings = bytes(&peer, &vec![PacketRef::Pingreq; 10_000]);
     let left = handle(&mut world, &peer, &pings);
     assert!(!left.is_empty());
+    // At most 1000 packets are handled, and a PINGRESP has two bytes.
     assert!(world.broker.output(peer.id).len() <= before + 1000 * 2);
     assert_eq!(world.broker.poll_resumable(), None);
     world.broker.consume_output(world.now, peer.id, 1);

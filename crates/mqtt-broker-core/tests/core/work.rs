@@ -92,6 +92,7 @@ fn packets_beyond_the_budget_wait_for_the_next_turn() {
     let mut input = &pings[..];
     let progress = world.broker.handle_input(world.now, peer.id, &mut input);
     assert_eq!(progress, InputProgress::Yielded);
+    // A PINGREQ costs one unit and has two bytes.
     assert_eq!(pings.len() - input.len(), BUDGET * 2);
     assert_eq!(handle_all(&mut world, &peer, input), 1);
     peer.take(&mut world);
@@ -127,6 +128,7 @@ fn filter_repeated_in_a_subscribe_replays_its_retained_messages_once() {
     publisher.publish(&mut world, &retained("r", "1"), QoS::AtLeastOnce);
     let (mut peer, _) = world.connect(&lasting("c", u32::MAX));
     commit(&mut world);
+    // The repeated filters change nothing, so they must neither make mutations nor start the replay again.
     let filters = std::iter::repeat_n("#".to_owned(), 1000);
     let packet = bytes(&peer, &[subscribe(filters, QoS::AtMostOnce)]);
     handle_all(&mut world, &peer, &packet);
@@ -170,6 +172,7 @@ fn session_with_many_subscriptions_ends_in_slices_and_matches_nobody() {
     peer.die(&mut world);
     assert!(world.broker.work_done() <= BUDGET + PIECE);
     assert!(world.broker.has_background_work());
+    // The subscriptions are still in the topic tree, but must match neither the old client nor the new one.
     let (mut new, present) = world.connect(&lasting("c", u32::MAX));
     assert!(!present, "the session has ended immediately");
     let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
@@ -205,6 +208,7 @@ fn many_deadlines_at_once_are_handled_in_slices() {
     };
     world.broker.handle_timeout(world.now);
     assert!(ended(&world) <= BUDGET);
+    // `poll_timeout` is due immediately while deadlines are left.
     let mut calls = 1;
     while world
         .broker
@@ -238,6 +242,7 @@ fn publication_to_many_sessions_is_delivered_in_slices_and_acknowledged_after_th
     assert_eq!(progress, InputProgress::Blocked);
     assert_eq!(input, [0xC0, 0], "the next packet waits");
     let mut turns = 0;
+    // During the delivery, neither the mutations nor the acknowledgement may leave the broker.
     while world.broker.has_background_work() {
         assert_eq!(world.broker.poll_resumable(), None);
         let taken = world.broker.take_mutations();
@@ -317,6 +322,8 @@ fn publication_whose_publisher_is_gone_is_delivered_and_not_again_when_resent() 
     let mut input = &packet[..];
     let progress = world.broker.handle_input(world.now, again.id, &mut input);
     assert_eq!(progress, InputProgress::Blocked);
+    // The first delivery ends, and its packet identifier is recorded in the session. So the resent message is a
+    // duplicate, and each session has the message once.
     while world.broker.has_background_work() {
         world.broker.run_background(world.now);
     }
