@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 
-use crate::PATIENCE;
+use crate::{PATIENCE, free_port};
 
 /// A client that sends the bytes of a test.
 #[derive(Debug)]
@@ -92,7 +92,8 @@ impl FakeServer {
     /// Serves one connection for each script. After its last step the server closes a connection if `closes` is `true`;
     /// otherwise it reads until the client closes the connection.
     pub fn start(scripts: &[Script<'_>], closes: bool) -> Self {
-        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), scripts, closes)
+        // A test may start a second server at this address after the first has ended.
+        Self::start_at((Ipv4Addr::LOCALHOST, free_port()).into(), scripts, closes)
     }
 
     /// Starts a server at this address. See [`FakeServer::start`].

@@ -5,7 +5,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use tests::{Broker, FakeServer, Program};
+use tests::{Broker, FakeServer, Program, free_port};
 
 const CONNECT: usize = 14; // the length of CONNECT in 3.1.1 without identifier
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
@@ -132,11 +132,7 @@ fn a_server_that_accepts_and_says_nothing_is_given_up() {
 
 #[test]
 fn a_broker_that_comes_up_late_is_waited_for() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = free_port();
     let target = format!("-h 127.0.0.1 -p {port}");
     let publisher = Program::new("rpub").args(&target);
     let publisher = publisher.args("-t x -m y -q 1 --wait 60").start();

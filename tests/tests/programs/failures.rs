@@ -1,7 +1,7 @@
 //! Failures on the way to the broker: rejections, lost connections, and brokers that are started again. Scripts must
 //! not hang, and must see the exit status.
 
-use tests::{Broker, FakeServer, Program};
+use tests::{Broker, FakeServer, Program, free_port};
 
 const CONNECT: usize = 14; // the length of CONNECT in 3.1.1 without identifier
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
@@ -79,11 +79,7 @@ fn a_refusal_of_5_0_is_told_with_its_reason() {
 
 #[test]
 fn a_closed_port_is_told_at_once() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = free_port();
     for (program, arguments) in [("rpub", "-t a -m x"), ("rpub", "-t a -l"), ("rsub", "-t a")] {
         let target = format!("-h 127.0.0.1 -p {port}");
         let finished = Program::new(program).args(&target).args(arguments).run();
