@@ -22,8 +22,9 @@ pub(super) const GRACE: Duration = Duration::from_millis(40);
 /// [`GRACE`].
 const LIMIT: Duration = Duration::from_millis(130);
 
-/// The time for the last lines on standard error.
-const LAST_LINES: Duration = Duration::from_millis(30);
+/// The time for the last lines on standard error and the report. A pipe that nobody reads uses all of it, and so does a
+/// busy machine that does not run the thread of the lines. A shorter time would lose the line `Timed out` there.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The value of [`END`] while the program runs. No exit status has this number.
 const RUNNING: u8 = u8::MAX;
@@ -42,24 +43,31 @@ pub(super) fn enforce(
 ) -> std::io::Result<()> {
     let end = move || {
         thread::sleep((deadline + LIMIT).saturating_duration_since(Instant::now()));
-        // Standard error and the report may be pipes that nobody reads, so another thread writes them.
-        let (sender, written) = channel();
-        let is_first = claim(failure().exit_code());
-        thread::spawn(move || {
-            if is_first {
-                let failure = failure().quiet_if(quiet);
-                // A report that cannot be written has no time left for an error of its own.
-                let _ = report.map(|report| report.write(Err(&failure)));
-                let _ = failure.report(""); // the status is that of the process below
-            }
-            logger::finish();
-            let _ = sender.send(()); // the process may have ended
-        });
-        let _ = written.recv_timeout(LAST_LINES);
+        if claim(failure().exit_code()) {
+            report_end(quiet, report);
+        } else {
+            // The main thread is reporting the end, and ends the process when its lines are written.
+            thread::park_timeout(LAST_LINES);
+        }
         std::process::exit(END.load(Ordering::Relaxed).into());
     };
     thread::Builder::new().name("deadline".into()).spawn(end)?;
     Ok(())
+}
+
+/// Reports the end of the program at its deadline, for at most [`LAST_LINES`].
+fn report_end(quiet: bool, report: Option<Arc<Report>>) {
+    // Standard error and the report may be pipes that nobody reads, so another thread writes them.
+    let (sender, written) = channel();
+    thread::spawn(move || {
+        let failure = failure().quiet_if(quiet);
+        // A report that cannot be written has no time left for an error of its own.
+        let _ = report.map(|report| report.write(Err(&failure)));
+        let _ = failure.report(""); // the process ends with the status of the caller
+        logger::finish();
+        let _ = sender.send(()); // the process may have ended
+    });
+    let _ = written.recv_timeout(LAST_LINES);
 }
 
 /// Returns the failure of a program that has reached its deadline. The words are mosquitto's.
