@@ -256,6 +256,7 @@ impl Connections {
             return &[];
         };
         let output = connection.protocol.output();
+        // Most connections never have a gate.
         match &connection.commit_gate {
             None => output,
             Some(commit_gate) => {

@@ -70,6 +70,7 @@ fn end_fan_out(broker: &mut Broker, now: Instant, fan_out: FanOut) {
         targets,
         mutations_before,
     } = fan_out;
+    // The mutations must be taken for a commit before the next publication adds its own.
     broker.flow.fan_outs.is_sealed = broker.durability.mutations.is_some()
         && publication.may_mutate(broker.resources.limits.upgrade_qos);
     let reason_code = match targets.had_any() {
@@ -100,6 +101,7 @@ fn answer_publication(
     if let Some(connection) = connection.filter(|connection| connection.client == Some(client)) {
         connection.is_publishing = false;
         match publication.delivery.packet_identifier() {
+            // In 3.x the publisher would take PUBACK for success, and discard the message.
             Some(_) if reason_code.is_error() && !broker.connections.supports_reason_codes(id) => {
                 close::end_connection(broker, now, id, reason_code);
             }

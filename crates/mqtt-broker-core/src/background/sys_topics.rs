@@ -61,6 +61,7 @@ pub(crate) fn values(broker: &mut Broker, now: Instant) -> Vec<Value> {
         traffic(&broker.connections, &broker.stats),
     );
     let total = broker.sessions.clients.len();
+    // The two numbers are counted in different places, so the subtraction is guarded.
     let away = total - counters.connected.min(total);
     let (messages, bytes) = (
         counters.queued + broker.topics.retained.len(),

@@ -72,6 +72,7 @@ pub(crate) fn throttle_publisher(
     let Some(client) = take_congested(connections, flow, id) else {
         return false;
     };
+    // The pause ends earlier if the subscriber has room again, so it never costs throughput for long.
     let until = now + PAUSE;
     if let Some(connection) = connections.get_mut(id) {
         connection.throttled_until = Some(until);

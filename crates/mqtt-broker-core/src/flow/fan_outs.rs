@@ -78,6 +78,7 @@ impl FanOuts {
         let Self {
             current, waiting, ..
         } = self;
+        // The same client, but another connection: the client has reconnected.
         let client = connections.get(id).and_then(|connection| connection.client);
         let is_orphan = |publication: &Publication| {
             let origin = publication.origin;

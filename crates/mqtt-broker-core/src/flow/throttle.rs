@@ -142,6 +142,7 @@ impl Throttle {
         id: ConnectionId,
         before: usize,
     ) {
+        // `is_throttled` compares this number with the last finished commit.
         if durability.mutation_count() > before {
             let commit = self.next_commit();
             if let Some(connection) = connections.get_mut(id) {

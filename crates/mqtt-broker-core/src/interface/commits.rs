@@ -59,6 +59,7 @@ impl Broker {
         self.flow
             .throttle
             .resume_after_commit(&mut self.connections);
+        // A connection may have been removed since the commit began.
         for id in std::mem::take(&mut self.durability.waiters.committing) {
             let connection = self.connections.get_mut(id);
             if let Some(commit_gate) =

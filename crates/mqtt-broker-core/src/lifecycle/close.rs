@@ -41,6 +41,7 @@ pub(crate) fn shut_down(broker: &mut Broker, now: Instant) {
 /// Does the work of [`Broker::end_unadmitted`].
 pub(crate) fn end_unadmitted(broker: &mut Broker, now: Instant) {
     let is_out = |connection: &ConnectionState| {
+        // A connection without an accepted CONNECT has no principal to check.
         let client = connection
             .client
             .and_then(|key| broker.sessions.clients.get(key));

@@ -33,6 +33,7 @@ pub(crate) fn handle_disconnected(broker: &mut Broker, now: Instant, key: Client
     let Some(client) = broker.sessions.known_mut(key) else {
         return;
     };
+    // Both intervals begin with the end of the connection (MQTT 5.0, 3.1.2.11.2 and 3.1.3.2.2).
     client.session_ends = match client.expiry {
         Expiry::WithConnection => Some(now),
         Expiry::After(time) => Some(now + time),
@@ -143,6 +144,7 @@ pub(crate) fn defer(broker: &mut Broker, key: ClientKey) -> bool {
         .clients
         .get(key)
         .and_then(|client| client.will.as_ref());
+    // A will with QoS 0 and without RETAIN makes no mutations, except by `upgrade_outgoing_qos`, and need not wait.
     let makes_mutations =
         will.is_some_and(|will| will.qos > QoS::AtMostOnce || will.message.retain);
     let is_deferred = makes_mutations

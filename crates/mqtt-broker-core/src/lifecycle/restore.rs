@@ -128,6 +128,7 @@ fn restore_client(broker: &mut Broker, now: Instant, saved: ClientSnapshot) -> C
 /// and from the store. The broker relies on this limit for the cost of matching a topic.
 pub(crate) fn drop_too_deep(auth: &Auth, durability: &mut Durability, saved: &mut Snapshot) {
     let limit = auth.maximum_levels();
+    // `take` bounds the count, because a stored topic may have 65,536 levels.
     let is_deep = |topic: &str| mqtt_codec::levels(topic).take(limit + 1).count() > limit;
     let mut removed = Vec::new();
     saved.retained.retain(|retained| {
@@ -172,6 +173,7 @@ pub(crate) fn drop_too_deep(auth: &Auth, durability: &mut Durability, saved: &mu
             removed.len()
         );
     }
+    // The store keeps nothing that the broker does not use. Otherwise the warning would return at each start.
     if let Some(mutations) = &mut durability.mutations {
         mutations.append(&mut removed);
     }

@@ -18,6 +18,7 @@ pub(crate) fn settle(broker: &mut Broker, id: ConnectionId) {
         .flow
         .throttle
         .note_mutations_of(&mut broker.connections, &broker.durability, id, before);
+    // The keep alive may have moved, and the output may have grown.
     broker.connections.mark_changed(id);
     broker.connections.schedule(&mut broker.flow.timers, id);
 }

@@ -36,6 +36,7 @@ pub(crate) fn remove_stale_subscriptions(topics: &mut Topics, flow: &mut Flow, s
             return;
         };
         let key = *key;
+        // One subscription for each unit, so that the budget is not exceeded by the rest of a session.
         match subscriptions.next() {
             Some((topic_filter, _)) => {
                 flow.work.spend(1);
@@ -56,6 +57,8 @@ pub(crate) fn remove_subscriber(
     key: ClientKey,
 ) {
     stats.counters.subscribed(topic_filter, -1);
+    // The tree has a shared subscription at its filter without the share name, so that one search finds all
+    // subscriptions.
     let plain = topic_filter.without_share();
     topics
         .subscriptions

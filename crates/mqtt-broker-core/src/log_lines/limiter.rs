@@ -71,6 +71,7 @@ impl LogEvent {
         }
     }
 
+    /// Returns the log level of the event and of the line about omitted events.
     fn level(self) -> Level {
         match self {
             Self::TooMany | Self::CannotAccept | Self::TransportFailed => Level::Warn,
@@ -79,6 +80,7 @@ impl LogEvent {
         }
     }
 
+    /// Returns the log target, which `connection_messages false` turns off for connections.
     fn target(self) -> &'static str {
         match self {
             Self::Accepted | Self::Connected | Self::Disconnected => CONNECTIONS,

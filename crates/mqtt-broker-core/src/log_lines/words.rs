@@ -22,10 +22,12 @@ impl fmt::Display for Ending<'_> {
                 code => write!(f, ": {}", Words(code)),
             },
             CloseReason::ConnectionLost => f.write_str(": connection closed by client"),
+            // mosquitto uses this text for both timeouts.
             CloseReason::KeepAliveTimeout | CloseReason::HandshakeTimeout => {
                 f.write_str(": exceeded timeout")
             }
             CloseReason::Protocol(code, ENDED_BY_BROKER) => write!(f, ": {}", Words(*code)),
+            // Not the fault of the client, so the line does not call it a protocol error.
             CloseReason::Protocol(ReasonCode::QuotaExceeded, what) => write!(f, ": {what}"),
             CloseReason::Protocol(_, what) => write!(f, ": protocol error ({what})"),
             CloseReason::Decode(DecodeError::PacketTooLarge) => f.write_str(": oversize packet"),

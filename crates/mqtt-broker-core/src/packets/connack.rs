@@ -77,6 +77,7 @@ pub(crate) fn response_information(connect: &Connect, identifier: &str) -> Optio
 fn uuid(random: u128) -> String {
     let mut bytes = random.to_be_bytes();
     let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;
+    // The version is in the upper half of byte 6, and the variant in the upper two bits of byte 8 (RFC 9562).
     *version = *version & 0x0F | 0x40;
     *variant = *variant & 0x3F | 0x80;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -252,6 +252,7 @@ fn withdraw_denied(
         return;
     };
     let (rules, who) = (&auth.policies, &client.principal);
+    // With QoS 2 the client may hold the packet identifier, so the session still sends PUBREL.
     session.withdraw(durability.mutations.is_some(), |outgoing| {
         permissions::may_receive(rules, who, &outgoing.message)
     });

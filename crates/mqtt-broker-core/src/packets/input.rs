@@ -144,6 +144,7 @@ fn continue_task(broker: &mut Broker, now: Instant, id: ConnectionId) -> InputPr
     let Some(task) = connection.task.take() else {
         return InputProgress::Drained;
     };
+    // After the end of the connection nobody waits for the answer.
     let (false, key) = (connection.protocol.has_ended(), connection.client) else {
         return InputProgress::Drained;
     };
@@ -163,6 +164,7 @@ fn continue_task(broker: &mut Broker, now: Instant, id: ConnectionId) -> InputPr
         .throttle
         .note_mutations_of(&mut broker.connections, &broker.durability, id, before);
     let connection = broker.connections.get(id);
+    // A task that was put off either has spent the budget or waits for a commit.
     match connection.is_some_and(|connection| connection.task.is_some()) {
         false => InputProgress::Drained,
         true if broker.flow.work.is_spent() => InputProgress::Yielded,
@@ -207,6 +209,7 @@ pub(crate) fn handle_close(broker: &mut Broker, now: Instant, id: ConnectionId) 
 
 /// Does the work of [`Broker::remove`].
 pub(crate) fn remove(broker: &mut Broker, now: Instant, id: ConnectionId) {
+    // The client must keep its session before the connection, which has the session, is dropped.
     handle_close(broker, now, id);
     if let Some(connection) = broker.connections.remove(id) {
         broker

@@ -22,6 +22,7 @@ pub(crate) fn poll_check(
                 password: connect.password.clone()?,
             })
         });
+        // `handle_closed` removes the check of a connection that ends.
         debug_assert!(check.is_some(), "a check is taken out with its connection");
         if let Some(check) = check {
             return Some((id, check));

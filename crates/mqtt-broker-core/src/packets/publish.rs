@@ -88,6 +88,7 @@ pub(crate) fn handle_message(
             }
         }
     };
+    // A message for which nothing was stored is acknowledged without waiting for a commit.
     if let Some(packet_identifier) = publish.delivery.packet_identifier() {
         let made_mutations = broker.durability.mutation_count() > before;
         acknowledgement::acknowledge(
@@ -161,6 +162,7 @@ fn reject_reason(
     as_sent: &str,
     publish: &PublishRef<'_>,
 ) -> Option<RejectReason> {
+    // Before the ACL: a rule such as `topic readwrite #` must not grant the topics of the broker.
     let is_reserved = |topic_name| broker.sessions.is_reserved_for(publisher, topic_name);
     if is_reserved(as_sent) || is_reserved(publish.topic_name) {
         return Some(RejectReason::Reserved);

@@ -39,6 +39,7 @@ pub(crate) fn handle_subscribe(
         .get(id)
         .map(|connection| connection.listener);
     let maximum_qos = listener.and_then(|listener| broker.auth.policy(listener).limits.maximum_qos);
+    // `maximum_qos` is read once, so that a reload does not change it between two filters of the packet.
     let task = SubscribeTask {
         packet_identifier: subscribe.packet_identifier,
         identifier: subscribe.properties.subscription_identifier,
@@ -230,6 +231,7 @@ fn mounted_filter(
         return Ok(None);
     };
     let plain = filter.without_share();
+    // `$share/NAME/` of a shared subscription, otherwise empty.
     let share = filter.strip_suffix(plain).unwrap_or_default();
     let mounted = TopicFilter::new(&format!("{share}{mount_point}{plain}"));
     mounted

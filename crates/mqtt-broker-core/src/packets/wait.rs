@@ -70,6 +70,7 @@ fn must_wait_for_commit(broker: &mut Broker, id: ConnectionId, first: u8) -> boo
         .flow
         .throttle
         .pressure(&broker.durability, &broker.resources);
+    // `is_throttled` comes last, because it adds the connection to those that wait.
     pressure > Pressure::None
         && may_mutate(
             &broker.connections,

@@ -120,6 +120,7 @@ pub(crate) fn first_to_begin(
     if flow.fan_outs.waiting.is_empty() {
         return None;
     }
+    // Computed once: the pressure is the same for all publications.
     let may_mutate = may_mutate_now(durability, flow, resources);
     let upgrade_qos = resources.limits.upgrade_qos;
     let mut waiting = flow.fan_outs.waiting.iter();

@@ -66,6 +66,7 @@ pub(crate) fn without_mount_point(
     mount_point: Option<&str>,
 ) -> Option<Arc<Message>> {
     let visible = behind_mount_point(&message.topic_name, mount_point)?;
+    // Without a mount point all clients share the message.
     if visible.len() == message.topic_name.len() {
         return Some(message);
     }

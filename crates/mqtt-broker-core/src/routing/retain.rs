@@ -152,6 +152,7 @@ pub(crate) fn exceeds_quota(
     resources: &Resources,
     publish: &PublishRef<'_>,
 ) -> bool {
+    // An empty payload removes the retained message, which needs no room.
     let is_kept = publish.retain && !publish.payload.is_empty();
     publish.delivery.qos() > QoS::AtMostOnce
         && (resources.is_storage_exhausted()

@@ -113,6 +113,7 @@ pub(crate) fn record_replay(
     else {
         return;
     };
+    // Nothing to record, if the subscription was repeated before the replay advanced.
     if replay.recorded.as_ref() == Some(&replay.state) {
         return;
     }

@@ -187,6 +187,7 @@ fn has_size_for(
         topic_name,
         ..*publish
     };
+    // The PUBLISH as it would be sent: without the publisher's alias, and with the identifier of this subscription.
     sent.properties.topic_alias = None;
     sent.properties.subscription_identifiers = SubscriptionIdentifiers::new(&identifiers);
     connection.protocol.has_size_for(&sent)

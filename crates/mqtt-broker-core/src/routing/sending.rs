@@ -468,6 +468,7 @@ impl Sending<'_> {
             .of(self.client.principal.listener)
             .mount_point
             .as_deref();
+        // The retained messages have the mount point in their topic names, and the queued message does not.
         let mounted = mount_point.map(|mount_point| format!("{mount_point}{topic_name}"));
         let topic_name = mounted.as_deref().unwrap_or(topic_name);
         must_wait_for_replay(self.client, self.retained, queued.number, topic_name)
@@ -483,6 +484,7 @@ pub(crate) fn must_wait_for_replay(
     number: u64,
     topic_name: &str,
 ) -> bool {
+    // The usual case, without a look-up of the topic.
     if client.retained_replays.is_empty() {
         return false;
     }

@@ -115,6 +115,7 @@ impl RetainedReplays {
         let Some(table) = &self.0 else {
             return false;
         };
+        // The first replay has the lowest number, because replays are in the order in which they began.
         if table.replays.len() > MAXIMUM_COMPARED {
             let first = table.replays.values().next();
             return first.is_some_and(|first| number >= first.state.number);

@@ -110,6 +110,7 @@ impl RetainedMessages {
             self.count -= 1;
             self.bytes -= footprint_of_retained(&removed.message.publish(NO_DELIVERY));
         }
+        // Otherwise the sweep would remove a later message of this topic at the wrong time.
         if let Some(expires) = removed.expires {
             self.expiries.remove(&(expires, key));
         }

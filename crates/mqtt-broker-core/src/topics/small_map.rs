@@ -123,6 +123,7 @@ impl<K: Ord, V> SmallMap<K, V> {
     /// `last`. Members of a shared subscription take turns in this order.
     pub(crate) fn iter_after(&self, last: Option<&K>) -> impl Iterator<Item = (&K, &V)> {
         let (few, many) = self.parts();
+        // `last` itself need not be in the map: a member of a share may have left.
         let index = few.partition_point(|(key, _)| last.is_some_and(|last| key <= last));
         let (front, back) = few.split_at_checked(index).unwrap_or((few, &[]));
         let few = back.iter().chain(front).map(|(key, value)| (key, value));

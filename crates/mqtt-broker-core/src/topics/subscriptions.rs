@@ -95,6 +95,7 @@ impl Subscribers {
                     shares.remove(&**topic_filter);
                 }
             }
+            // Frees the box, so that the filter costs as little as before.
             if shares.is_empty() {
                 self.shares = None;
             }

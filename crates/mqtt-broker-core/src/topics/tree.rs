@@ -77,6 +77,7 @@ impl<T> TopicTree<T> {
             let Some(child) = node.child(level) else {
                 return;
             };
+            // The parent changes the value, because it may have to remove the child or merge with it.
             match strip_levels(&child.levels, rest) {
                 None => return,
                 Some(None) => break node.update_child(level, is_root, change),
@@ -187,6 +188,7 @@ impl<T> Node<T> {
             return;
         };
         let mut lower = Self::new(tail);
+        // This node keeps its place in the parent, which finds it by its unchanged first level.
         let head = head.into();
         lower.value = self.value.take();
         lower.children = self.children.take();
@@ -276,6 +278,7 @@ fn leave<'a>(levels: &'a str, topic: &str) -> Option<(&'a str, &'a str)> {
     loop {
         let (level, behind) = mqtt_codec::split_level(own?);
         match topic.map(mqtt_codec::split_level) {
+            // Whole levels are compared: `a/bc` and `a/bd` only share `a`.
             Some((other, rest)) if other == level => (own, topic) = (behind, rest),
             _ => {
                 let tail = own?;
