@@ -1,10 +1,9 @@
 //! Reads ACL files. [`AccessList::parse`], in the core, parses their content.
 
-use std::path::Path;
-
+use crate::auth::error::AccessError;
+use crate::auth::error::AccessFile;
 use mqtt_broker_core::AccessList;
-
-use super::{AccessError, AccessFile};
+use std::path::Path;
 
 /// Reads an ACL file.
 ///

@@ -4,17 +4,15 @@
 //! The thread gets one check at a time. The other checks wait in the core (`auth/check_queue.rs` there), where the peer
 //! addresses take turns, and where the checks of connections that close are removed.
 
-use std::collections::VecDeque;
-use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
+use crate::auth::password_file::Passwords;
 use mio::Waker;
 use mqtt_broker_core::{ConnectionId, PasswordCheck};
 use mqtt_codec::ReasonCode;
 use mqtt_transport::{Worker, WorkerError};
-
-use crate::auth::Passwords;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The delay before a wrong password is answered. It limits how many passwords a client can try in a second.
 const DELAY: Duration = Duration::from_secs(1);

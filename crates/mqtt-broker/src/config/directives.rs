@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use mqtt_broker_core::IdentitySource;
+use mqtt_broker_core::{IdentitySource, ListenerLimits};
 use mqtt_codec::{ProtocolVersion, QoS};
 use mqtt_transport::TlsVersion;
 
-use super::parser::Parser;
-use super::{ListenerConfig, ListenerLimits, LogDestination, LogTypes, SecurityConfig};
-use crate::{ControlSocket, SyncPolicy};
+use crate::config::model::{
+    ControlSocket, ListenerConfig, LogDestination, LogTypes, SecurityConfig,
+};
+use crate::config::parser::Parser;
+use crate::store::sync_policy::SyncPolicy;
 
 /// A line with a directive.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! Tests of the errors in configurations: the text must name the mistake and its line.
 
+use std::path::Path;
+
 use super::tests::{parse, parse_bytes};
 use super::*;
 

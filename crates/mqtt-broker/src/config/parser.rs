@@ -12,11 +12,12 @@ use std::sync::Arc;
 use mqtt_session::Printable;
 use mqtt_transport::{TlsServerOptions, reason};
 
-use super::closest_name::closest_name;
-use super::directives::{DIRECTIVES, Line};
-use super::places::Place;
-use super::unsupported::instead;
-use super::{BrokerConfig, ConfigError, ListenerConfig};
+use crate::config::closest_name::closest_name;
+use crate::config::directives::{DIRECTIVES, Line};
+use crate::config::error::ConfigError;
+use crate::config::model::{BrokerConfig, ListenerConfig};
+use crate::config::places::Place;
+use crate::config::unsupported::instead;
 
 impl BrokerConfig {
     /// Reads a configuration file, and the files that it includes.

@@ -6,9 +6,11 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use mqtt_broker_core::{IdentitySource, Limits};
 use mqtt_codec::QoS;
 
 use super::*;
+use crate::SyncPolicy;
 
 pub(super) fn parse(text: &str) -> Result<BrokerConfig, String> {
     BrokerConfig::parse(Path::new("test.conf"), text.as_bytes()).map_err(|error| error.to_string())

@@ -1,19 +1,17 @@
 //! [`Acceptor`]: the open listeners, and the connections that are accepted at them.
 
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, Instant};
-
-use mio::{Interest, Registry, Token};
-use mqtt_broker_core::{Broker, CONNECTIONS, EVENTS, LogEvent};
-use mqtt_transport::{Stream, reason};
-
 use super::error::ServerError;
 use super::listener::{BoundListener, bind_listener, listen};
 use super::reserve::Reserve;
 use super::sockets::state::Sockets;
 use super::sockets::table::Socket;
-use crate::BrokerConfig;
+use crate::config::model::BrokerConfig;
+use mio::{Interest, Registry, Token};
+use mqtt_broker_core::{Broker, CONNECTIONS, EVENTS, LogEvent};
+use mqtt_transport::{Stream, reason};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 /// Maximum number of connections that a listener accepts in one turn. With more, a storm of new connections would delay
 /// the open ones.

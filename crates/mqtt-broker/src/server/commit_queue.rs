@@ -6,17 +6,18 @@
 //! that depends on them is not written. The store is then opened again each second until the commit succeeds. Any other
 //! failure of the store ends the broker, because the content of the disk is unknown.
 
+use super::error::ServerError;
+use crate::store::clock::Clock;
+use crate::store::clock::Timeline;
+use crate::store::database::Store;
+use crate::store::error::StoreError;
+use crate::store::sync_policy::SyncPolicy;
+use crate::store::writer::{Commit, Done, StoreWriter};
+use mio::Waker;
+use mqtt_broker_core::{Backlog, Broker, ClientSnapshot, EVENTS, Expiry, Mutation, payload_bytes};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use mio::Waker;
-use mqtt_broker_core::{Backlog, Broker, ClientSnapshot, EVENTS, Expiry, Mutation, payload_bytes};
-
-use super::error::ServerError;
-use crate::store::Timeline;
-use crate::store::writer::{Commit, Done, StoreWriter};
-use crate::{Clock, Store, StoreError, SyncPolicy};
 
 /// The time from a failed commit on a full disk to the next attempt.
 const RETRY: Duration = Duration::from_secs(1);

@@ -1,15 +1,14 @@
 //! [`Commits`]: the link between the mutations of the broker core and the commit queue of the store.
 
+use super::commit_queue::{CommitQueue, Committed};
+use super::error::ServerError;
+use crate::store::clock::Clock;
+use crate::store::sync_policy::SyncPolicy;
+use mio::Waker;
+use mqtt_broker_core::{Broker, ConnectionId, EVENTS};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use mio::Waker;
-use mqtt_broker_core::{Broker, ConnectionId, EVENTS};
-
-use super::commit_queue::{CommitQueue, Committed};
-use super::error::ServerError;
-use crate::{Clock, SyncPolicy};
 
 /// The commits of the store, if there is one.
 #[derive(Debug)]

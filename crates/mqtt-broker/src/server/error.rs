@@ -1,11 +1,11 @@
 //! [`ServerError`]: the reasons why a server cannot start or continue, with the texts that the program prints.
 
+use crate::auth::error::AccessError;
+use crate::config::places::Places;
+use crate::store::error::StoreError;
+use mqtt_transport::{TlsSetupError, reason};
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
-
-use mqtt_transport::{TlsSetupError, reason};
-
-use crate::{AccessError, Places, StoreError};
 
 /// The reason why a server cannot start or continue.
 #[derive(Debug)]

@@ -5,14 +5,6 @@
 //! threads. Two threads do work that would block the loop: one commits the store, and one hashes passwords. Both wake
 //! the loop when they have finished.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-use std::{fmt, io};
-
-use mio::event::Event;
-use mio::{Events, Poll, Token, Waker};
-use mqtt_broker_core::{Broker, EVENTS};
-
 use super::acceptor::Acceptor;
 use super::commits::Commits;
 use super::error::ServerError;
@@ -29,7 +21,13 @@ use super::supervision::Report;
 #[cfg(unix)]
 use super::tokens::STATUS;
 use super::tokens::{DONE, DUMP, RELOAD, SAVE, STOP};
-use crate::BrokerConfig;
+use crate::config::model::BrokerConfig;
+use mio::event::Event;
+use mio::{Events, Poll, Token, Waker};
+use mqtt_broker_core::{Broker, EVENTS};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 /// Maximum time from the request to stop until the server ends. Clients that do not close their connections are cut off
 /// then.

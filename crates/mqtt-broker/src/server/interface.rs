@@ -1,13 +1,5 @@
 //! What the program sets at a [`Server`] before it runs, and what it asks.
 
-use std::io::{self, Read};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::time::Duration;
-
-use mio::Interest;
-use mio::event::Source;
-
 use super::event_loop::Server;
 use super::log_feed::LogFeed;
 use super::memory::MemoryGauge;
@@ -17,7 +9,14 @@ use super::supervision::Report;
 #[cfg(unix)]
 use super::tokens::STATUS;
 use super::tokens::{DUMP, RELOAD, SAVE, STOP};
-use crate::{BrokerConfig, ListenerConfig};
+use crate::config::model::BrokerConfig;
+use crate::config::model::ListenerConfig;
+use mio::Interest;
+use mio::event::Source;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
 
 impl Server {
     /// Sets the observer, which is called for each packet of the connections that are opened from now on.

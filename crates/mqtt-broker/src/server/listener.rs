@@ -1,16 +1,14 @@
 //! Opens the sockets of the listeners: finds the addresses of a `listener` line, and binds a socket at each of them.
 //! `listener_policy.rs` decides which clients are admitted.
 
+use super::error::{ListenError, ServerError};
+use crate::config::model::ListenerConfig;
+use mqtt_broker_core::EVENTS;
+use mqtt_transport::{Listener, ListenerTransport, TlsServer, TlsServerOptions};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
-
-use mqtt_broker_core::EVENTS;
-use mqtt_transport::{Listener, ListenerTransport, TlsServer, TlsServerOptions};
-
-use super::error::{ListenError, ServerError};
-use crate::ListenerConfig;
 
 /// Timeout for the look-up of a host name in a `listener` line.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);

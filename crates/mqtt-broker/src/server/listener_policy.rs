@@ -1,17 +1,18 @@
 //! Makes the listener policies from the configuration: reads password files and ACL files, at the start and at each
 //! reload. Also logs which clients can connect, and checks a configuration without serving.
 
+use super::error::ServerError;
+use super::listener::{BoundListener, check_listener, listener_transport};
+use crate::auth::acl_file::read_acl_file;
+use crate::auth::error::AccessError;
+use crate::auth::password_file::Passwords;
+use crate::config::model::BrokerConfig;
+use crate::config::model::ListenerConfig;
+use mqtt_broker_core::{EVENTS, ListenerPolicy};
+use mqtt_transport::ListenerTransport;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-
-use mqtt_broker_core::{EVENTS, ListenerPolicy};
-use mqtt_transport::ListenerTransport;
-
-use super::error::ServerError;
-use super::listener::{BoundListener, check_listener, listener_transport};
-use crate::auth::{Passwords, read_acl_file};
-use crate::{AccessError, BrokerConfig, ListenerConfig};
 
 /// The policy of one listener, for the core, and its passwords, for the thread that checks them.
 #[derive(Debug)]

@@ -2,12 +2,11 @@
 //! to the feed, from any thread, and the loop of the server publishes them in its next turn. The program decides which
 //! lines are published and how they are formatted.
 
+use log::Level;
+use mqtt_broker_core::{Broker, CONNECTIONS};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-
-use log::Level;
-use mqtt_broker_core::{Broker, CONNECTIONS};
 
 /// Maximum number of lines that wait for the loop. Further lines are dropped. Almost all lines are logged by the loop
 /// itself, so more of them do not wait in practice.

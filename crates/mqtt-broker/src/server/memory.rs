@@ -1,10 +1,9 @@
 //! Measures the memory of the process if `memory_limit` is set, and ends connections with large incomplete packets
 //! while the limit is reached. The core decides what else the broker rejects then (`resources.rs`).
 
-use std::time::Instant;
-
 use mqtt_broker_core::{Broker, ConnectionId, EVENTS};
 use mqtt_codec::ReasonCode;
+use std::time::Instant;
 
 /// A function that returns the bytes of memory that the process uses, or `None` if the system does not report them.
 pub type MemoryGauge = fn() -> Option<u64>;

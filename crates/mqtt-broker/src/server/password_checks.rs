@@ -1,16 +1,14 @@
 //! [`PasswordChecks`]: exchanges passwords and results between the core and the thread that checks passwords.
 
-use std::sync::Arc;
-use std::time::Instant;
-
+use super::listener_policy::ListenerAuth;
+use super::sockets::state::Sockets;
+use crate::auth::password_file::Passwords;
+use crate::auth::verifier::PasswordVerifier;
 use mio::Waker;
 use mqtt_broker_core::{Broker, ConnectionId, EVENTS};
 use mqtt_codec::ReasonCode;
-
-use super::listener_policy::ListenerAuth;
-use super::sockets::state::Sockets;
-use crate::auth::Passwords;
-use crate::auth::verifier::PasswordVerifier;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// The passwords of the listeners, and the thread that checks them.
 #[derive(Debug)]

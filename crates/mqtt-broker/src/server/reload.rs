@@ -1,11 +1,9 @@
 //! Reloads the configuration.
 
-use std::time::Instant;
-
-use mqtt_broker_core::EVENTS;
-
 use super::event_loop::Server;
 use super::listener_policy;
+use mqtt_broker_core::EVENTS;
+use std::time::Instant;
 
 impl Server {
     /// Reads the configuration and its files again, and replaces limits, users, permissions and certificates. Open

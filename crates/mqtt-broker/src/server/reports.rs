@@ -1,14 +1,12 @@
 //! [`Reports`]: what the broker reports beside the log: the topics below `$SYS`, published lines of the log, dumps,
 //! `rbroker status`, and signs of life for a supervisor.
 
-use std::time::Instant;
-
-use mqtt_broker_core::Broker;
-
 use super::log_feed::LogFeed;
 #[cfg(unix)]
 use super::status::StatusSocket;
 use super::supervision::Supervision;
+use mqtt_broker_core::Broker;
+use std::time::Instant;
 
 /// The reports that are due, and where they come from.
 #[derive(Default)]

@@ -4,10 +4,9 @@
 //! of the pipe. This module reads the pipe empty. The poll reports only changes, so a pipe that was not read empty would
 //! not be reported again.
 
-use std::io::{self, Read};
-
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
+use std::io::{self, Read};
 
 /// A pipe that becomes readable when a signal arrives.
 struct SignalSource(Box<dyn Read>);

@@ -1,20 +1,18 @@
 //! The status socket, a Unix socket for `rbroker status`. The server writes one line for each value to a program that
 //! connects, as `NAME TAB VALUE`, and closes the stream. It reads nothing from the program.
 
+use super::acceptor::Acceptor;
+use super::commits::Commits;
+use super::sockets::state::Sockets;
+use mio::net::{UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+use mqtt_broker_core::{Broker, EVENTS};
+use mqtt_transport::reason;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-use mio::net::{UnixListener, UnixStream};
-use mio::{Interest, Registry, Token};
-use mqtt_broker_core::{Broker, EVENTS};
-use mqtt_transport::reason;
-
-use super::acceptor::Acceptor;
-use super::commits::Commits;
-use super::sockets::state::Sockets;
 
 /// Maximum number of programs that are answered in one turn.
 const MAXIMUM_ANSWERS: usize = 8;

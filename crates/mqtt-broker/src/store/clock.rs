@@ -20,9 +20,8 @@
 //! machine lost its power within a minute after the clock was set. If the time is unknown, the age of the anchor, at
 //! most 60 minutes, is lost too.
 
+use crate::store::error::StoreError;
 use std::time::{Duration, Instant, SystemTime};
-
-use super::StoreError;
 
 /// The store time at which a store is created, in nanoseconds. It is not zero, because zero stands for no time.
 const START: u64 = 1_000_000_000;

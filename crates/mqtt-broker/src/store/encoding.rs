@@ -3,9 +3,8 @@
 //!
 //! A change of an encoding needs a new number of the format (`FORMAT` in `mod.rs`).
 
-use std::sync::Arc;
-use std::time::Instant;
-
+use super::clock::Timeline;
+use crate::store::error::StoreError;
 use mqtt_broker_core::{
     ClientState, Expiry, Principal, Retained, RetainedReplayState, SubscriptionState,
 };
@@ -15,12 +14,12 @@ use mqtt_codec::{
     TopicName, Will,
 };
 use mqtt_session::OutboundMessage;
-
-use super::StoreError;
-use super::clock::Timeline;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// The first byte of a delivery that contains its message.
 const INLINE: u8 = 0;
+
 /// The first byte of a delivery that refers to a shared message. The number of the message follows.
 const SHARED: u8 = 1;
 

@@ -1,9 +1,8 @@
 //! [`StoreError`]: the reasons why a store cannot be used, with the texts that the program prints.
 
+use mqtt_transport::reason;
 use std::path::PathBuf;
 use std::{fmt, io};
-
-use mqtt_transport::reason;
 
 /// The reason why a store cannot be used.
 #[derive(Debug)]

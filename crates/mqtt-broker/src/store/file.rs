@@ -1,16 +1,14 @@
 //! [`Measured`]: the file of a store. It counts the bytes that are in use, and leaves out the syncs if the sync policy
 //! is `never`.
 
+use crate::store::sync_policy::SyncPolicy;
+use redb::StorageBackend;
+use redb::backends::FileBackend;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use redb::StorageBackend;
-use redb::backends::FileBackend;
-
-use super::SyncPolicy;
 
 /// A backend of redb that counts the bytes in use.
 #[derive(Debug)]

@@ -1,21 +1,20 @@
 //! Reads the whole stored state into a [`Snapshot`] when the broker starts. Anything that this version of rbroker would
 //! not have written is an error: the broker must not start with a part of its state.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use mqtt_broker_core::{
-    ClientSnapshot, DeliverySnapshot, RetainedReplayState, Snapshot, SubscriptionState,
-};
-use mqtt_codec::{Message, PacketIdentifier, TopicFilter};
-use redb::{ReadTransaction, ReadableTable};
-
 use super::encoding::{Reader, Times};
 use super::tables::{
     CLIENTS, DELIVERIES, Definition, HELD, MESSAGE, MESSAGES, PACKET_IDENTIFIER, REPLAYS, RETAINED,
     SUBSCRIPTIONS, range,
 };
-use super::{StoreError, access};
+use crate::store::error::StoreError;
+use crate::store::error::access;
+use mqtt_broker_core::{
+    ClientSnapshot, DeliverySnapshot, RetainedReplayState, Snapshot, SubscriptionState,
+};
+use mqtt_codec::{Message, PacketIdentifier, TopicFilter};
+use redb::{ReadTransaction, ReadableTable};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The shared messages by their number. The deliveries of a shared message have the same `Arc`, so that the message is
 /// in memory once.

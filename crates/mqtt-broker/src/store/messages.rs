@@ -6,11 +6,10 @@
 //! stored. It is counted when the store is opened, and then updated in memory. A shared message is removed with its
 //! last delivery.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Weak};
-
 use mqtt_broker_core::Mutation;
 use mqtt_codec::Message;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
 /// Number of bytes that sharing a message must save. A shared message needs an additional entry, so a small message for
 /// two clients is stored twice instead.

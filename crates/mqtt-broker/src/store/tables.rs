@@ -5,15 +5,13 @@
 //! with one range. Each change also updates the totals in [`Summary`], because the size of the store is checked in each
 //! turn.
 
-use std::ops::Range;
-
-use mqtt_broker_core::Mutation;
-use mqtt_session::OutboundMessage;
-use redb::{ReadableTable, Table, TableDefinition, TableHandle, WriteTransaction};
-
 use super::clock::Timeline;
 use super::encoding::{Writer, shared_number};
 use super::messages::{self, Receivers, SharedMessages};
+use mqtt_broker_core::Mutation;
+use mqtt_session::OutboundMessage;
+use redb::{ReadableTable, Table, TableDefinition, TableHandle, WriteTransaction};
+use std::ops::Range;
 
 /// A table with keys and values of bytes, in the order of the keys.
 ///
@@ -21,20 +19,27 @@ use super::messages::{self, Receivers, SharedMessages};
 /// topic name, a client identifier, or a client identifier followed by U+0000 and a suffix. A client identifier cannot
 /// contain U+0000 [MQTT-1.5.4-2].
 pub(super) type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
 type Entries<'a> = Table<'a, &'static [u8], &'static [u8]>;
 
 /// The format and the time anchor, by their names.
 pub(super) const META: Definition = Definition::new("meta");
+
 /// The states of clients. The key is the client identifier.
 pub(super) const CLIENTS: Definition = Definition::new("clients");
+
 /// The subscriptions. The suffix of the key is the topic filter.
 pub(super) const SUBSCRIPTIONS: Definition = Definition::new("subscriptions");
+
 /// The replays of retained messages that have not ended. The suffix of the key is the topic filter of the subscription.
 pub(super) const REPLAYS: Definition = Definition::new("replays");
+
 /// The messages for clients. The suffix of the key is the number of the message and the byte of the part.
 pub(super) const DELIVERIES: Definition = Definition::new("deliveries");
+
 /// The packet identifiers of messages of QoS 2 without PUBREL. The suffix of the key is the packet identifier.
 pub(super) const HELD: Definition = Definition::new("held");
+
 /// The retained messages. The key is the topic name.
 pub(super) const RETAINED: Definition = Definition::new("retained");
 
@@ -43,6 +48,7 @@ pub(super) const MESSAGES: Definition = Definition::new("messages");
 
 /// The part of a delivery that contains the message or its number. It is removed when the client has the message.
 pub(super) const MESSAGE: u8 = 0;
+
 /// The part of a delivery that contains the packet identifier. It exists from the sending of the message until the
 /// packet identifier is free again.
 pub(super) const PACKET_IDENTIFIER: u8 = 1;

@@ -1,17 +1,18 @@
 //! [`StoreWriter`]: the thread that commits to the store, one commit at a time. A sync may take seconds on a slow disk,
 //! and the loop must serve other connections meanwhile. `server/commit_queue.rs` decides when a commit begins.
 
+use crate::store::clock::Clock;
+use crate::store::clock::Timeline;
+use crate::store::database::Store;
+use crate::store::error::StoreError;
+use crate::store::sync_policy::SyncPolicy;
+use mio::Waker;
+use mqtt_broker_core::Mutation;
+use mqtt_transport::{Worker, WorkerError};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-use mio::Waker;
-use mqtt_broker_core::Mutation;
-use mqtt_transport::{Worker, WorkerError};
-
-use crate::store::Timeline;
-use crate::{Clock, Store, StoreError, SyncPolicy};
 
 /// Number of bytes that must fit on the disk before a store is opened again.
 const ROOM: usize = 64 * 1024;

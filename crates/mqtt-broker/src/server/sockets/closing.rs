@@ -1,10 +1,8 @@
 //! Ends connections and closes their sockets.
 
-use std::time::{Duration, Instant};
-
-use mqtt_broker_core::{Broker, ConnectionId, InputProgress};
-
 use super::state::Sockets;
+use mqtt_broker_core::{Broker, ConnectionId, InputProgress};
+use std::time::{Duration, Instant};
 
 /// The time for which the socket of an ended connection stays open and is read. If a socket is closed while received
 /// bytes are unread, the system discards the last output, and the peer does not receive the reason in DISCONNECT or

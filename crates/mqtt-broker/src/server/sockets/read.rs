@@ -1,16 +1,14 @@
 //! Reads the bytes of open connections. `schedule.rs` decides which connection is read next, and the core decides if a
 //! connection has to wait.
 
-use std::io;
-use std::time::Instant;
-
-use mqtt_broker_core::{Broker, ConnectionId, EVENTS, InputProgress, LogEvent};
-use mqtt_session::Excerpt;
-use mqtt_transport::{ReadBuffer, ReadStatus};
-
 use super::state::Sockets;
 use super::table::Socket;
 use crate::server::memory::Memory;
+use mqtt_broker_core::{Broker, ConnectionId, EVENTS, InputProgress, LogEvent};
+use mqtt_session::Excerpt;
+use mqtt_transport::{ReadBuffer, ReadStatus};
+use std::io;
+use std::time::Instant;
 
 impl Sockets {
     /// Reads once from a peer, and passes the bytes to the broker. If the broker has not handled all earlier bytes,

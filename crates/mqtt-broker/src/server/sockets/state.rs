@@ -1,14 +1,12 @@
 //! [`Sockets`]: the owner of the sockets, and of the lists of those that must be read, written or closed next.
 
-use std::time::Instant;
-
-use mio::event::Event;
-use mqtt_broker_core::{Broker, ConnectionId, InputProgress};
-use mqtt_transport::ReadBuffer;
-
 use super::schedule::Schedule;
 use super::table::SocketTable;
 use crate::server::memory::Memory;
+use mio::event::Event;
+use mqtt_broker_core::{Broker, ConnectionId, InputProgress};
+use mqtt_transport::ReadBuffer;
+use std::time::Instant;
 
 /// The sockets, and the work that is due for them.
 #[derive(Debug, Default)]

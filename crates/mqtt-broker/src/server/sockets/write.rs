@@ -1,10 +1,8 @@
 //! Writes the output of connections that waits for no commit.
 
-use std::time::Instant;
-
-use mqtt_broker_core::{Broker, ConnectionId};
-
 use super::state::Sockets;
+use mqtt_broker_core::{Broker, ConnectionId};
+use std::time::Instant;
 
 /// Maximum number of passes over the changed connections in one turn. Writing to one connection may change others.
 const MAXIMUM_PASSES: usize = 4;
