@@ -70,6 +70,8 @@ impl Parser {
         follows_includes: bool,
     ) -> Result<BrokerConfig, ConfigError> {
         self.file(path, bytes, follows_includes)?;
+        // The checks come before the default listener is moved, because they find directives by the index of the
+        // listener.
         self.ignore_versions_without_certificates();
         self.check().map_err(|(place, what)| {
             let what = Printable(&what).to_string();
@@ -338,6 +340,7 @@ fn text_of(line: &[u8]) -> Result<Cow<'_, str>, String> {
         Ok(text) => return Ok(text.into()),
         Err(error) => error,
     };
+    // Only the bytes before the first invalid one can show that a comment has begun.
     let (valid, rest) = line
         .split_at_checked(error.valid_up_to())
         .unwrap_or_default();

@@ -71,6 +71,7 @@ impl Places {
 
     /// Returns the place of the last directive with this name as `FILE:LINE`.
     pub fn of_directive(&self, name: &str) -> Option<String> {
+        // A later directive replaces an earlier one with the same name, so the last one has caused the error.
         let mut directives = self.0.iter().rev();
         let found = directives.find(|directive| directive.name == name)?;
         Some(found.place.to_string())

@@ -10,6 +10,7 @@ pub(super) fn instead(name: &str) -> Option<&'static str> {
              Bridges of the broker).",
         );
     }
+    // Options of plugins have arbitrary names after these prefixes.
     let is_option = name.starts_with("plugin_") || name.starts_with("auth_opt_");
     if name == "plugin" || is_option || PLUGINS.contains(&name) {
         return Some(

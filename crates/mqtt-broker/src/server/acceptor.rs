@@ -56,6 +56,7 @@ impl Acceptor {
         for (index, listener) in config.listeners.iter().enumerate() {
             let place = || config.places.of_listener(index);
             let opened = bind_listener(listener).map_err(|error| error.at(place()))?;
+            // With port 0, several listeners may have the same host and port, and a reload must tell them apart.
             let above = config.listeners.iter().take(index);
             let rank = above.filter(|other| other.is_same_place(listener)).count();
             let with_settings = |opened| (opened, Some(listener.clone()), rank);
@@ -132,6 +133,7 @@ impl Acceptor {
         registry: &Registry,
         now: Instant,
     ) {
+        // All listeners, because the poll does not report again which of them have waiting connections.
         if self.retry_at.is_some_and(|retry_at| retry_at <= now) {
             self.retry_at = None;
             for index in 0..self.listeners.len() {
@@ -179,6 +181,7 @@ impl Acceptor {
         index: usize,
     ) -> Option<(Stream, String)> {
         let bound = self.listeners.get(index)?;
+        // The reserve comes first, so that a client cannot get its descriptors.
         let accepted = self.reserve.fill().and_then(|()| bound.listener.accept());
         match accepted {
             Ok(Some(accepted)) => {
@@ -233,6 +236,7 @@ impl Acceptor {
                 None => log::info!(target: CONNECTIONS, "New connection on {address}."),
             }
         }
+        // The core knows a listener by its number, which is the index of its policy.
         let id = broker.open(now, address, index as u32);
         let config = bound.and_then(|bound| bound.config.as_ref());
         let tls = config.and_then(|config| config.tls.as_ref());

@@ -240,6 +240,7 @@ impl CommitQueue {
 
     /// Moves the store and all waiting mutations into a commit.
     fn next_commit(&mut self, clock: Clock, is_sync: bool) -> Commit {
+        // The store needs the limit to decide when it must shrink.
         if let Some(store) = &mut self.store {
             store.set_limit(self.limit);
         }
@@ -312,6 +313,8 @@ impl CommitQueue {
 
     /// Keeps all mutations that are not durable for the next attempt, in their order.
     fn handle_disk_full(&mut self, error: &StoreError) {
+        // The unsynced mutations come first, because they were made earlier. The store may have them already, and
+        // applying a mutation again changes nothing.
         let newer = std::mem::take(&mut self.waiting);
         self.waiting = std::mem::take(&mut self.unsynced);
         self.waiting.extend(newer);

@@ -1,4 +1,5 @@
-//! [`Commits`]: the link between the mutations of the broker core and the commit queue of the store.
+//! [`Commits`]: takes the mutations of the broker core in each turn and passes them to the commit queue. When a commit
+//! is done, the core lets the output go that has waited for it.
 
 use super::commit_queue::{CommitQueue, Committed};
 use super::error::ServerError;
@@ -96,8 +97,8 @@ impl Commits {
             None => {}
             Some(Committed::All) => {
                 broker.set_store_full(false);
-                // With `sync interval` the commit may not be synced. Its mutations then still count as backlog, although the
-                // output that waited for it may be written.
+                // With `sync interval` the commit may not be synced. Its mutations then still count as backlog,
+                // although the output that waited for it may be written.
                 let backlog = self.queue.as_ref().map(CommitQueue::backlog);
                 broker.end_commit();
                 broker.set_backlog(backlog.unwrap_or_default());

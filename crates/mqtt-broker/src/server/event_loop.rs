@@ -121,6 +121,7 @@ impl Server {
     /// # Errors
     /// Returns an error if the server cannot wait for events, or if the store has failed.
     pub fn run(&mut self) -> Result<(), ServerError> {
+        // Further events are returned by the poll of the next turn.
         let mut events = Events::with_capacity(1024);
         while !self.turn(&mut events)? {}
         self.shut_down(&mut events)
@@ -200,6 +201,7 @@ impl Server {
 
     /// Handles one event of the poll.
     fn handle_event(&mut self, now: Instant, event: &Event) {
+        // The tokens of listeners begin at 0, those of sockets follow, and the special ones are at the other end.
         let listeners = self.acceptor.listeners.len();
         match event.token() {
             STOP | DONE => {} // the caller stops; results of threads are taken in each turn
@@ -221,6 +223,7 @@ impl Server {
         match token {
             RELOAD => {
                 self.reports.supervision.report(Report::Reloading);
+                // The files of the configuration need descriptors, which clients may have taken.
                 self.acceptor.reserve.release();
                 self.reload();
                 self.reports.supervision.report(Report::Ready);
@@ -278,6 +281,8 @@ impl Server {
             self.passwords
                 .exchange(&mut self.broker, &mut self.sockets, now);
             self.handle_timeout(now);
+            // The DISCONNECT packets are written first. Reading then notices the clients that have closed their
+            // connections.
             self.write(now)?;
             self.sockets.serve(&mut self.broker, &mut self.memory, now);
             self.sockets.end_lingering(&mut self.broker, now);

@@ -120,6 +120,7 @@ pub(crate) fn listener_transport(
 ) -> Result<ListenerTransport, ServerError> {
     let mut transport = ListenerTransport::default();
     if let Some(options) = &listener.tls {
+        // If the user name comes from the certificate, clients without a certificate must be rejected in the handshake.
         let options = TlsServerOptions {
             identifies_clients: listener.identity.is_some(),
             ..options.clone()
@@ -158,6 +159,7 @@ fn each_host<T>(
 ) -> Result<Vec<T>, ListenError> {
     let mut used = Vec::new();
     let mut missing = None;
+    // Many machines have no IPv6. For a single address of the configuration, however, the error is reported.
     for host in hosts {
         match use_host(host) {
             Ok(one) => used.push(one),

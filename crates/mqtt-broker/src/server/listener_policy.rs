@@ -29,6 +29,8 @@ impl ListenerAuth {
         let passwords = security.password_file.as_deref().map(Passwords::read);
         let passwords = passwords.transpose()?.map(Arc::new);
         let list = security.acl_file.as_deref().map(read_acl_file);
+        // A listener of the configuration admits anonymous clients only if `allow_anonymous true` is set, as in
+        // mosquitto 2.
         let everyone = ListenerPolicy::everyone();
         let policy = ListenerPolicy {
             allow_anonymous: security
@@ -82,6 +84,7 @@ pub fn check(config: &BrokerConfig) -> Result<(), ServerError> {
         let place = || config.places.of_listener(index);
         check_listener(listener).map_err(|error| error.at(place()))?;
     }
+    // `None` checks the files of settings that no listener of the configuration uses.
     let listeners = config.listeners.iter().map(Some);
     for own in listeners.chain([None]) {
         ListenerAuth::read(config, own)?;
@@ -135,6 +138,7 @@ pub(crate) fn warn_of_exposed_files(config: &BrokerConfig, listeners: &[BoundLis
         let security = config.security_of(bound.config.as_ref());
         security.password_file
     };
+    // A set, because several listeners may have the same file.
     let files: BTreeSet<_> = listeners.iter().filter_map(file_of).collect();
     for path in files.iter().filter(|path| is_exposed(path)) {
         log::warn!(

@@ -74,6 +74,7 @@ impl Memory {
         if broker.limits().maximum_memory.is_none() {
             return false;
         }
+        // Bytes that wait in a buffer count again at each call. That only causes earlier measurements.
         self.read += taken;
         if self.read >= MEASURED_EVERY {
             self.measure(broker);

@@ -1,5 +1,7 @@
-//! The process around the broker core. One thread runs a loop of turns, which `event_loop.rs` describes. Each other file
-//! has one owner of the state of the loop.
+//! The process around the broker core: sockets, listeners, commits, passwords, signals and reports.
+//!
+//! One thread runs a loop of turns, which `event_loop.rs` describes. Each part of the loop's state has an owner in a
+//! file of its own. Nothing here decides about MQTT: bytes go to the core, and its output goes to the sockets.
 
 mod acceptor;
 mod commit_queue;

@@ -1,5 +1,5 @@
-//! [`Reports`]: what the broker reports beside the log: the topics below `$SYS`, published lines of the log, dumps,
-//! `rbroker status`, and signs of life for a supervisor.
+//! [`Reports`]: the information that the broker gives in addition to the log: the topics below `$SYS`, published lines
+//! of the log, dumps, the answers to `rbroker status`, and reports to a supervisor.
 
 use super::log_feed::LogFeed;
 #[cfg(unix)]
@@ -8,7 +8,7 @@ use super::supervision::Supervision;
 use mqtt_broker_core::Broker;
 use std::time::Instant;
 
-/// The reports that are due, and where they come from.
+/// The times at which reports are due, and their sources.
 #[derive(Default)]
 pub(crate) struct Reports {
     /// Set while a dump has more lines.

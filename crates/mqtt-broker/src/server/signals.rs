@@ -1,8 +1,8 @@
 //! The signals with which an administrator controls a running broker: reload, save and dump.
 //!
 //! The program installs the signal handlers. A handler writes to a pipe, and the loop of the server polls the other end
-//! of the pipe. This module reads the pipe empty. The poll reports only changes, so a pipe that was not read empty would
-//! not be reported again.
+//! of the pipe. This module reads the pipe empty. The poll reports only changes, so a pipe that was not read empty
+//! would not be reported again.
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};

@@ -91,6 +91,7 @@ pub(super) fn status_text(
 ) -> String {
     let mut text = format!("process\t{}\n", std::process::id());
     for value in broker.statistics(now) {
+        // Writing to a `String` cannot fail.
         let _ = writeln!(text, "{}\t{}", value.name, value.text);
     }
     let unread = sockets.table.unread_bytes();

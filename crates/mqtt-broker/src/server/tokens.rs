@@ -1,5 +1,5 @@
-//! The tokens of event sources that are neither a listener nor a socket. Listeners and sockets have the tokens from 0 up,
-//! so these begin at the other end.
+//! The tokens of event sources that are neither a listener nor a socket. Listeners and sockets have the tokens from 0
+//! up, so these begin at the other end.
 
 use mio::Token;
 

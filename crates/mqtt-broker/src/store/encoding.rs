@@ -100,6 +100,7 @@ impl Writer {
         self.bytes.extend(message.to_be_bytes());
         self.time(outgoing.expires());
         self.text(outgoing.share().map(|share| &**share));
+        // QoS in the lower two bits, RETAIN in the third.
         let flags = outgoing.qos as u8 | u8::from(outgoing.retain) << 2;
         self.bytes.push(flags);
         for identifier in outgoing.subscription_identifiers() {
@@ -360,6 +361,7 @@ impl<'a> Reader<'a> {
     /// Reads a message with its QoS, RETAIN and subscription identifiers from a PUBLISH packet.
     fn message(&mut self) -> Result<(Message, QoS, bool, Vec<SubscriptionIdentifier>), StoreError> {
         let damaged = StoreError::Corrupt("a message is invalid");
+        // A client's decoder accepts subscription identifiers in PUBLISH, which only a server may send.
         let mut decoder = Decoder::client(ProtocolVersion::V5_0, MAXIMUM_PACKET_SIZE);
         let Ok(Some(PacketRef::Publish(publish))) = decoder.decode(&mut self.bytes) else {
             return Err(damaged);

@@ -26,6 +26,7 @@ impl StoreError {
     pub fn is_about_the_file(&self) -> bool {
         match self {
             Self::Corrupt(_) => true,
+            // redb reports a file that is not a database as an I/O error with invalid data.
             Self::Open(_, error) => !matches!(**error, redb::Error::Io(ref io)
                 if io.kind() != io::ErrorKind::InvalidData),
             Self::Access(_) | Self::Gone | Self::TooSlow => false,
@@ -43,6 +44,7 @@ impl StoreError {
     /// Returns `true` if the disk is full. The content of the store is still valid then, and the file can be opened
     /// again.
     pub fn is_disk_full(&self) -> bool {
+        // A quota of the user and a limit of the file size have the same effect as a full disk.
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         let (Self::Open(_, error) | Self::Access(error)) = self else {
             return false;

@@ -26,6 +26,7 @@ type Messages = BTreeMap<u64, Arc<Message>>;
 /// Returns an error if the store cannot be read, or is corrupt.
 pub(super) fn load(transaction: &ReadTransaction, times: Times) -> Result<Snapshot, StoreError> {
     let mut saved = Snapshot::default();
+    // Before the clients, whose deliveries refer to these messages.
     let messages = messages(transaction, times)?;
     each(transaction, CLIENTS, None, |identifier, value| {
         let identifier = text(
@@ -110,6 +111,8 @@ fn deliveries(
             Some((number, [part])) => (u64::from_be_bytes(*number), *part),
             _ => return Err(StoreError::Corrupt("the key of a message is invalid")),
         };
+        // The message and the packet identifier are separate entries, because `Sent` would otherwise write the message
+        // again.
         let delivery = found.entry(number).or_insert(DeliverySnapshot {
             number,
             outgoing: None,
@@ -147,6 +150,7 @@ fn each(
     mut show: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let table = transaction.open_table(table).map_err(access)?;
+    // A range, so that the entries of other clients are not read.
     let range = client.map(range);
     let entries = match &range {
         Some(range) => table.range(&*range.start..&*range.end),

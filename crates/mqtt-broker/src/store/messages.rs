@@ -101,6 +101,7 @@ impl SharedMessages {
         let Some(entry) = self.by_number.get_mut(&number) else {
             return false;
         };
+        // A corrupt file may have more references than were counted, so the subtraction saturates.
         entry.deliveries = entry.deliveries.saturating_sub(1);
         if entry.deliveries > 0 {
             return false;

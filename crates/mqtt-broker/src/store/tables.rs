@@ -207,6 +207,7 @@ impl<'a> Tables<'a> {
             }
             Mutation::Released { client, number } => self.remove_delivery(client, *number),
             Mutation::Finished { client, number } => {
+                // A message of QoS 2 was removed by `Released` already, and a dropped message has no packet identifier.
                 let key = delivery_key(&mut self.key, client, *number, PACKET_IDENTIFIER);
                 remove(&mut self.deliveries, bytes, key)?;
                 self.remove_delivery(client, *number)
@@ -293,6 +294,7 @@ impl<'a> Tables<'a> {
         };
         let Summary { bytes, shared } = &mut *self.summary;
         *bytes = bytes.saturating_sub(size);
+        // The shared message is removed in the same commit as its last delivery.
         match reference {
             Some(number) if shared.release(number) => {
                 remove(&mut self.messages, bytes, &number.to_be_bytes())
@@ -303,6 +305,7 @@ impl<'a> Tables<'a> {
 
     /// Removes a client with all its entries.
     fn remove_client(&mut self, client: &str) -> Result<(), redb::Error> {
+        // All entries of the client are neighbours in each table.
         let range = range(client);
         let range = &*range.start..&*range.end;
         let bytes = &mut self.summary.bytes;

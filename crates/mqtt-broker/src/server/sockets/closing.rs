@@ -71,6 +71,7 @@ impl Sockets {
 
     /// Closes the sockets whose [`LINGER`] is over.
     pub(crate) fn end_lingering(&mut self, broker: &mut Broker, now: Instant) {
+        // `LINGER` is the same for all sockets, so the list is in the order of the times.
         let due = self
             .lingering
             .iter()
