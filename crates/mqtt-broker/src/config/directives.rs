@@ -113,7 +113,7 @@ impl<'a> Line<'a> {
             _ => return Err(wrong()),
         };
         let count = value.strip_suffix(unit).unwrap_or_default();
-        // A count of 32 bits times a year in seconds fits into 64 bits.
+        // The count is limited to 32 bits, so that its product with the seconds of a year fits into 64 bits.
         let count: u32 = count.parse().map_err(|_| wrong())?;
         Ok(Duration::from_secs(seconds * u64::from(count)))
     }

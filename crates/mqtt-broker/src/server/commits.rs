@@ -23,7 +23,7 @@ pub(crate) struct Commits {
 }
 
 impl Commits {
-    /// Returns the owner of the commits, without a store. `waker` is woken when a commit is done.
+    /// Returns a value without a store. The commit thread wakes `waker` when a commit is done.
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
         Self {
             queue: None,

@@ -1,4 +1,4 @@
-//! What the program sets at a [`Server`] before it runs, and what it asks.
+//! The settings that the program makes at a [`Server`] before it runs, and the values that the program reads from it.
 
 use super::event_loop::Server;
 use super::log_feed::LogFeed;
@@ -83,7 +83,8 @@ impl Server {
         self.reports.log_feed = Some(feed);
     }
 
-    /// Sends reports with `send`: about reloads and the end, and each `interval` that the event loop turns.
+    /// Makes the server call `send` for each report: before and after a reload, at the end, and [`Report::Alive`] once
+    /// per `interval`. `None` as interval turns [`Report::Alive`] off.
     pub fn report_to(&mut self, interval: Option<Duration>, send: impl FnMut(Report) + 'static) {
         self.reports.supervision.report_to(interval, send);
     }

@@ -120,7 +120,7 @@ pub(crate) fn listener_transport(
 ) -> Result<ListenerTransport, ServerError> {
     let mut transport = ListenerTransport::default();
     if let Some(options) = &listener.tls {
-        // If the user name comes from the certificate, clients without a certificate must be rejected in the handshake.
+        // If the user name comes from the certificate, the server must request a certificate in the handshake.
         let options = TlsServerOptions {
             identifies_clients: listener.identity.is_some(),
             ..options.clone()

@@ -84,7 +84,7 @@ pub fn check(config: &BrokerConfig) -> Result<(), ServerError> {
         let place = || config.places.of_listener(index);
         check_listener(listener).map_err(|error| error.at(place()))?;
     }
-    // `None` checks the files of settings that no listener of the configuration uses.
+    // Without a listener, `read` takes the settings outside of all listeners, whose files are checked too.
     let listeners = config.listeners.iter().map(Some);
     for own in listeners.chain([None]) {
         ListenerAuth::read(config, own)?;
@@ -138,7 +138,7 @@ pub(crate) fn warn_of_exposed_files(config: &BrokerConfig, listeners: &[BoundLis
         let security = config.security_of(bound.config.as_ref());
         security.password_file
     };
-    // A set, because several listeners may have the same file.
+    // The set removes duplicates, because several listeners may have the same file.
     let files: BTreeSet<_> = listeners.iter().filter_map(file_of).collect();
     for path in files.iter().filter(|path| is_exposed(path)) {
         log::warn!(

@@ -11,7 +11,7 @@ pub enum Report {
     Reloading,
     /// The server has read its configuration again, or has kept the old one because of an error.
     Ready,
-    /// The event loop turns.
+    /// The event loop runs. This report is sent at a regular interval.
     Alive,
     /// The server ends its connections and writes its store.
     Stopping,
@@ -21,13 +21,14 @@ pub enum Report {
 #[derive(Default)]
 pub(super) struct Supervision {
     send: Option<Box<dyn FnMut(Report)>>,
-    /// The time between two reports of [`Report::Alive`]; `None` if the supervisor wants none.
+    /// The time between two reports of [`Report::Alive`]. `None` if the supervisor does not expect this report.
     interval: Option<Duration>,
+    /// The time of the next [`Report::Alive`].
     due: Option<Instant>,
 }
 
 impl Supervision {
-    /// Sends reports with `send`: about reloads and the end, and each `interval` that the event loop turns.
+    /// Sets the function that sends reports, and the time between two reports of [`Report::Alive`].
     pub(super) fn report_to(
         &mut self,
         interval: Option<Duration>,
@@ -45,7 +46,7 @@ impl Supervision {
         }
     }
 
-    /// Reports that the event loop turns, if that is due.
+    /// Sends [`Report::Alive`] if its time has come.
     pub(super) fn report_alive(&mut self, now: Instant) {
         if self.due.is_some_and(|due| due <= now) {
             self.report(Report::Alive);

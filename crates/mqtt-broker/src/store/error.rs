@@ -44,7 +44,7 @@ impl StoreError {
     /// Returns `true` if the disk is full. The content of the store is still valid then, and the file can be opened
     /// again.
     pub fn is_disk_full(&self) -> bool {
-        // A quota of the user and a limit of the file size have the same effect as a full disk.
+        // A disk quota and a limit of the file size have the same effect as a full disk.
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         let (Self::Open(_, error) | Self::Access(error)) = self else {
             return false;

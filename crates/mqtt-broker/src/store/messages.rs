@@ -58,7 +58,7 @@ fn address(message: &Arc<Message>) -> usize {
 }
 
 impl SharedMessages {
-    /// Adds a message that the file has.
+    /// Adds an entry of the table `messages`, without a delivery that refers to it.
     pub(super) fn found(&mut self, number: u64) {
         self.next = self.next.max(number.saturating_add(1));
         self.by_number.entry(number).or_default();
@@ -69,7 +69,7 @@ impl SharedMessages {
         self.by_number.entry(number).or_default().deliveries += 1;
     }
 
-    /// Returns the number of this message if the message is shared already.
+    /// Returns the number of this message if it was shared in this run.
     pub(super) fn number_of(&self, message: &Arc<Message>) -> Option<u64> {
         self.by_address.get(&address(message)).copied()
     }
@@ -101,7 +101,6 @@ impl SharedMessages {
         let Some(entry) = self.by_number.get_mut(&number) else {
             return false;
         };
-        // A corrupt file may have more references than were counted, so the subtraction saturates.
         entry.deliveries = entry.deliveries.saturating_sub(1);
         if entry.deliveries > 0 {
             return false;

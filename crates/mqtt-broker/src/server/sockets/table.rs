@@ -145,8 +145,8 @@ impl SocketTable {
         self.sockets.get_mut(index)
     }
 
-    /// Returns a socket that must be in the table, because the caller has just found it. A miss is a bug, which is
-    /// logged and fails in debug builds.
+    /// Returns a socket that must be in the table, because the caller has just found it. If the socket is missing, this
+    /// function logs an error and returns `None`. Debug builds panic.
     pub(crate) fn known_mut(&mut self, index: usize) -> Option<&mut Socket> {
         let socket = self.sockets.get_mut(index);
         if socket.is_none() {
