@@ -151,13 +151,8 @@ fn continue_task(broker: &mut Broker, now: Instant, id: ConnectionId) -> InputPr
     let before = broker.durability.mutation_count();
     match (*task, key) {
         (Task::Connect(connect), _) => handle_connect(broker, now, id, *connect),
-        (Task::Subscribe(task), Some(key)) => {
-            subscribe::continue_subscribe(broker, now, id, key, task)
-        }
-        (Task::Unsubscribe(task), Some(key)) => {
-            subscribe::continue_unsubscribe(broker, now, id, key, task)
-        }
-        (Task::Subscribe(_) | Task::Unsubscribe(_), None) => {}
+        (Task::Filters(task), Some(key)) => subscribe::continue_filters(broker, now, id, key, task),
+        (Task::Filters(_), None) => {}
     }
     broker
         .flow

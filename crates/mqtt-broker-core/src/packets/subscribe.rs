@@ -15,7 +15,7 @@ use crate::durability::record;
 use crate::keys::{ClientKey, ConnectionId};
 use crate::lifecycle::stale_subscriptions;
 use crate::log_lines::targets::EVENTS;
-use crate::packets::task::{SubscribeTask, Task, UnsubscribeTask};
+use crate::packets::task::{FiltersTask, LeftFilters, SubscribeTerms, Task};
 use crate::packets::wait;
 use crate::routing::{permissions, retained_replay, sending};
 use crate::sessions::client::Stored;
@@ -40,54 +40,99 @@ pub(crate) fn handle_subscribe(
         .map(|connection| connection.listener);
     let maximum_qos = listener.and_then(|listener| broker.auth.policy(listener).limits.maximum_qos);
     // `maximum_qos` is read once, so that a reload does not change it between two filters of the packet.
-    let task = SubscribeTask {
-        packet_identifier: subscribe.packet_identifier,
+    let terms = SubscribeTerms {
         identifier: subscribe.properties.subscription_identifier,
         maximum_qos: maximum_qos.unwrap_or(QoS::ExactlyOnce),
-        reason_codes: Vec::with_capacity(subscribe.subscriptions.len()),
-        left: subscribe.subscriptions.into_iter(),
     };
-    continue_subscribe(broker, now, id, key, task);
+    let task = FiltersTask {
+        packet_identifier: subscribe.packet_identifier,
+        reason_codes: Vec::with_capacity(subscribe.subscriptions.len()),
+        left: LeftFilters::Subscribe(terms, subscribe.subscriptions.into_iter()),
+    };
+    continue_filters(broker, now, id, key, task);
 }
 
-/// Adds subscriptions until all are added or the connection must stop for this turn. After the last one, answers with
-/// SUBACK and begins to send the retained messages.
-pub(crate) fn continue_subscribe(
+/// Begins to handle an UNSUBSCRIBE.
+pub(crate) fn handle_unsubscribe(
     broker: &mut Broker,
     now: Instant,
     id: ConnectionId,
     key: ClientKey,
-    mut task: SubscribeTask,
+    unsubscribe: Unsubscribe,
+) {
+    let task = FiltersTask {
+        packet_identifier: unsubscribe.packet_identifier,
+        reason_codes: Vec::with_capacity(unsubscribe.topic_filters.len()),
+        left: LeftFilters::Unsubscribe(unsubscribe.topic_filters.into_iter()),
+    };
+    continue_filters(broker, now, id, key, task);
+}
+
+/// Adds or removes subscriptions until none is left or the connection must stop for this turn. After the last one,
+/// answers the packet.
+pub(crate) fn continue_filters(
+    broker: &mut Broker,
+    now: Instant,
+    id: ConnectionId,
+    key: ClientKey,
+    mut task: FiltersTask,
 ) {
     loop {
         if must_stop(broker, id, key) {
-            return broker.connections.defer_packet(id, Task::Subscribe(task));
+            return broker.connections.defer_packet(id, Task::Filters(task));
         }
-        let Some(subscription) = task.left.next() else {
-            break;
+        let before = broker.durability.mutation_count();
+        let reason_code = match &mut task.left {
+            LeftFilters::Subscribe(terms, left) => left
+                .next()
+                .map(|subscription| subscribe(broker, id, key, *terms, subscription)),
+            LeftFilters::Unsubscribe(left) => left
+                .next()
+                .map(|topic_filter| unsubscribe(broker, key, &topic_filter)),
         };
-        subscribe(broker, id, key, &mut task, subscription);
+        let Some(reason_code) = reason_code else {
+            return answer(broker, now, id, key, task);
+        };
+        task.reason_codes.push(reason_code);
+        broker.flow.throttle.note_mutations_of(
+            &mut broker.connections,
+            &broker.durability,
+            id,
+            before,
+        );
     }
-    broker
-        .connections
-        .answer(now, id, task.packet_identifier, task.reason_codes);
-    // After SUBACK is queued, so that the client gets SUBACK before the retained messages. Another message for the
-    // client may have started the replays earlier, which MQTT 5.0, 3.8.4 permits.
-    sending::send_queue(broker, now, key);
 }
 
-/// Adds one subscription, and appends its reason code to those for SUBACK.
+/// Answers with SUBACK and begins to send the retained messages, or answers with UNSUBACK.
+fn answer(broker: &mut Broker, now: Instant, id: ConnectionId, key: ClientKey, task: FiltersTask) {
+    let (identifier, reason_codes) = (task.packet_identifier, task.reason_codes);
+    match task.left {
+        LeftFilters::Subscribe(..) => {
+            broker.connections.answer(now, id, identifier, reason_codes);
+            // After SUBACK is queued, so that the client gets SUBACK before the retained messages. Another message for
+            // the client may have started the replays earlier, which MQTT 5.0, 3.8.4 permits.
+            sending::send_queue(broker, now, key);
+        }
+        LeftFilters::Unsubscribe(_) => {
+            if let Some(connection) = broker.connections.get_mut(id) {
+                let unsuback = Suback::new(identifier, reason_codes);
+                connection.protocol.unsuback(now, unsuback);
+            }
+        }
+    }
+}
+
+/// Adds one subscription, and returns its reason code.
 fn subscribe(
     broker: &mut Broker,
     id: ConnectionId,
     key: ClientKey,
-    task: &mut SubscribeTask,
+    terms: SubscribeTerms,
     mut subscription: Subscription,
-) {
+) -> ReasonCode {
     broker.flow.work.spend(1);
-    let before = broker.durability.mutation_count();
     let options = &mut subscription.options;
-    options.qos = options.qos.min(task.maximum_qos);
+    options.qos = options.qos.min(terms.maximum_qos);
     // SUBSCRIBE of 3.x has no such options. A bridge of 5.0 sets them itself.
     if broker.connections.is_bridge_without_options(id) {
         options.no_local = true;
@@ -95,7 +140,7 @@ fn subscribe(
     }
     let state = SubscriptionState {
         options: subscription.options,
-        identifier: task.identifier,
+        identifier: terms.identifier,
     };
     let result = match mounted_filter(
         &broker.auth,
@@ -109,64 +154,13 @@ fn subscribe(
         }
         Err(reason_code) => Err(reason_code),
     };
-    task.reason_codes.push(match result {
-        Ok(_) => ReasonCode::granted(subscription.options.qos),
-        Err(reason_code) => reason_code,
-    });
-    if let Ok(is_new) = result {
-        retained_replay::begin_replay(broker, key, &subscription.topic_filter, state, is_new);
-    }
-    broker
-        .flow
-        .throttle
-        .note_mutations_of(&mut broker.connections, &broker.durability, id, before);
-}
-
-/// Begins to handle an UNSUBSCRIBE.
-pub(crate) fn handle_unsubscribe(
-    broker: &mut Broker,
-    now: Instant,
-    id: ConnectionId,
-    key: ClientKey,
-    unsubscribe: Unsubscribe,
-) {
-    let task = UnsubscribeTask {
-        packet_identifier: unsubscribe.packet_identifier,
-        reason_codes: Vec::with_capacity(unsubscribe.topic_filters.len()),
-        left: unsubscribe.topic_filters.into_iter(),
-    };
-    continue_unsubscribe(broker, now, id, key, task);
-}
-
-/// Removes subscriptions until all are removed or the connection must stop for this turn. After the last one, answers
-/// with UNSUBACK.
-pub(crate) fn continue_unsubscribe(
-    broker: &mut Broker,
-    now: Instant,
-    id: ConnectionId,
-    key: ClientKey,
-    mut task: UnsubscribeTask,
-) {
-    loop {
-        if must_stop(broker, id, key) {
-            return broker.connections.defer_packet(id, Task::Unsubscribe(task));
+    match result {
+        Ok(is_new) => {
+            let filter = &subscription.topic_filter;
+            retained_replay::begin_replay(broker, key, filter, state, is_new);
+            ReasonCode::granted(subscription.options.qos)
         }
-        let Some(topic_filter) = task.left.next() else {
-            break;
-        };
-        let before = broker.durability.mutation_count();
-        task.reason_codes
-            .push(unsubscribe(broker, key, &topic_filter));
-        broker.flow.throttle.note_mutations_of(
-            &mut broker.connections,
-            &broker.durability,
-            id,
-            before,
-        );
-    }
-    if let Some(connection) = broker.connections.get_mut(id) {
-        let unsuback = Suback::new(task.packet_identifier, task.reason_codes);
-        connection.protocol.unsuback(now, unsuback);
+        Err(reason_code) => reason_code,
     }
 }
 

@@ -11,30 +11,29 @@ use mqtt_codec::{
 pub(crate) enum Task {
     /// CONNECT of a session that must be stored, while the store is behind.
     Connect(Box<Connect>),
-    /// SUBSCRIBE with filters that are left.
-    Subscribe(SubscribeTask),
-    /// UNSUBSCRIBE with filters that are left.
-    Unsubscribe(UnsubscribeTask),
+    /// SUBSCRIBE or UNSUBSCRIBE with topic filters that are left.
+    Filters(FiltersTask),
 }
 
-/// A SUBSCRIBE that the broker handles in one or more turns.
-pub(crate) struct SubscribeTask {
+/// A SUBSCRIBE or UNSUBSCRIBE that the broker handles in one or more turns.
+pub(crate) struct FiltersTask {
     pub(crate) packet_identifier: PacketIdentifier,
-    /// The Subscription Identifier, which applies to all subscriptions of the packet.
+    /// The topic filters that are not handled yet.
+    pub(crate) left: LeftFilters,
+    /// The reason codes for SUBACK or UNSUBACK so far.
+    pub(crate) reason_codes: Vec<ReasonCode>,
+}
+
+/// The topic filters of a packet that are not handled yet.
+pub(crate) enum LeftFilters {
+    Subscribe(SubscribeTerms, IntoIter<Subscription>),
+    Unsubscribe(IntoIter<TopicFilter>),
+}
+
+/// The terms that apply to all subscriptions of a SUBSCRIBE.
+#[derive(Clone, Copy)]
+pub(crate) struct SubscribeTerms {
     pub(crate) identifier: Option<SubscriptionIdentifier>,
     /// The highest QoS that the listener grants.
     pub(crate) maximum_qos: QoS,
-    /// The subscriptions that are not handled yet.
-    pub(crate) left: IntoIter<Subscription>,
-    /// The reason codes for SUBACK so far.
-    pub(crate) reason_codes: Vec<ReasonCode>,
-}
-
-/// An UNSUBSCRIBE that the broker handles in one or more turns.
-pub(crate) struct UnsubscribeTask {
-    pub(crate) packet_identifier: PacketIdentifier,
-    /// The topic filters that are not handled yet.
-    pub(crate) left: IntoIter<TopicFilter>,
-    /// The reason codes for UNSUBACK so far.
-    pub(crate) reason_codes: Vec<ReasonCode>,
 }
