@@ -21,7 +21,6 @@ use crate::flags::settings::connection::{ClientSettings, ConnectionSettings};
 use crate::flags::settings::message::{Content, MessageSettings};
 use crate::flags::settings::output::OutputSettings;
 use crate::flags::values::topic_name;
-use crate::output::logger;
 
 /// The settings of rrr.
 #[derive(Debug)]
@@ -75,12 +74,7 @@ impl AsMut<OutputSettings> for RrrSettings {
 /// # Errors
 /// The failure that goes to standard error, with its exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
-    setup::run(
-        &program(),
-        arguments,
-        logger::start_for_subscriber,
-        |settings, verdict| subscriber::run(SubscribePlan::try_from(settings)?, verdict),
-    )
+    subscriber::run(&program(), arguments)
 }
 
 pub(crate) fn program() -> Program<RrrSettings> {
@@ -201,7 +195,7 @@ impl TryFrom<RrrSettings> for SubscribePlan {
     /// Makes the plan, and reports every error that can be found without a network.
     fn try_from(settings: RrrSettings) -> Result<Self, Failure> {
         let connection = &settings.connection;
-        let mut options = connection.client_options("rrr", Reconnect::Never)?;
+        let mut plan = Self::new("rrr", Reconnect::Never, connection, &settings.output)?;
         // The table of rrr has no -l, so a content of lines cannot occur here.
         let content = settings.message.content()?;
         let (Some(topic_name), Some(Content::Payload(payload)), Some(response_topic)) = (
@@ -215,7 +209,7 @@ impl TryFrom<RrrSettings> for SubscribePlan {
             .with_hint("Give the topic with -t, the response topic with -e, and the message with one of -m, -f, -s and -n."));
         };
         // rrr uses only the first response, so the broker may have only one message in flight.
-        connection.take_at_most(&mut options, 1);
+        connection.take_at_most(&mut plan.client.options, 1);
         let message = request(topic_name, payload, &response_topic, connection)?;
         // Every topic name is a valid topic filter, except one that starts with `$share/`.
         let filter = TopicFilter::new(&response_topic);
@@ -241,7 +235,7 @@ impl TryFrom<RrrSettings> for SubscribePlan {
                 response_topic,
                 shows_latency: settings.shows_latency,
             }),
-            ..Self::new(connection, options, settings.output.printing())
+            ..plan
         })
     }
 }

@@ -18,7 +18,6 @@ use crate::flags::settings::connection::{ClientSettings, ConnectionSettings};
 use crate::flags::settings::output::OutputSettings;
 use crate::flags::values::number;
 use crate::flags::values::{qos, topic_filter};
-use crate::output::logger;
 use crate::output::printer::Printing;
 use crate::wording::shown;
 
@@ -84,12 +83,7 @@ impl AsMut<OutputSettings> for RsubSettings {
 /// # Errors
 /// The failure that goes to standard error, with its exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
-    setup::run(
-        &program(),
-        arguments,
-        logger::start_for_subscriber,
-        |settings, verdict| subscriber::run(SubscribePlan::try_from(settings)?, verdict),
-    )
+    subscriber::run(&program(), arguments)
 }
 
 pub(crate) fn program() -> Program<RsubSettings> {
@@ -312,7 +306,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
     /// Makes the plan, and reports every error that can be found without a network.
     fn try_from(settings: RsubSettings) -> Result<Self, Failure> {
         let connection = &settings.connection;
-        let mut options = connection.client_options("rsub", Reconnect::Always)?;
+        let mut plan = Self::new("rsub", Reconnect::Always, connection, &settings.output)?;
         // -U without -t is permitted: with -c, rsub removes subscriptions of an earlier run.
         if settings.topics.is_empty() && settings.unsubscribe.is_empty() {
             return Err(Failure::usage(
@@ -328,9 +322,9 @@ impl TryFrom<RsubSettings> for SubscribePlan {
         // With -C, the broker must not have more messages in flight than this run prints, because rsub would leave the
         // others unacknowledged.
         if let Some(count) = settings.count {
-            connection.take_at_most(&mut options, count);
+            connection.take_at_most(&mut plan.client.options, count);
         }
-        let printing = Printing {
+        plan.printing = Printing {
             filter_out: settings.filter_out,
             retained_only: settings.retained_only,
             remove_retained: settings.remove_retained,
@@ -339,7 +333,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             watch: (settings.watch && settings.output.style().terminal)
                 .then(|| connection.first_host().to_owned()),
             message_rate: settings.message_rate,
-            ..settings.output.printing()
+            ..plan.printing
         };
         let subscription_options = settings.output.subscription_options(settings.qos);
         // All filters have the same options and are sent in one SUBSCRIBE.
@@ -353,7 +347,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             // With --message-rate rsub prints no messages, so -C has nothing to count.
             count: settings.count.filter(|_| !settings.message_rate),
             only_subscribe: settings.only_subscribe,
-            ..Self::new(connection, options, printing)
+            ..plan
         })
     }
 }

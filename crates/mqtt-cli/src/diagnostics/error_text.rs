@@ -1,7 +1,6 @@
 //! The exit status and the text for each end of a connection. Each text begins with mosquitto's words, because scripts
 //! may match on them. The words after that say what the user can do.
 
-use std::fmt;
 use std::io;
 
 use mqtt_client::session::{CloseReason, Printable, PublishError};
@@ -99,56 +98,57 @@ pub(super) fn reason(
 
 /// Returns the text of an error.
 pub(super) fn error_text(error: &ClientError, version: ProtocolVersion, target: &Target) -> String {
-    let Target { server, proxy } = target;
     match error {
-        ClientError::Lookup(error) => {
-            let text = system_text(error);
-            // The standard library puts the name of the failed function before the reason. The user needs only the
-            // reason.
-            let text = text.rsplit(": ").next().unwrap_or_default();
-            let name = match proxy {
-                Some(proxy) => format!("the proxy {proxy}"),
-                None => server.clone(),
-            };
-            format!("Unable to connect (Lookup error). Cannot find {name}: {text}.")
-        }
+        ClientError::Lookup(error) => lookup_error_text(error, target),
         ClientError::Connect(error) => connect_error_text(error, target),
-        ClientError::Closed(reason) => match reason {
-            CloseReason::Refused(connack) => connect_reject_text(connack, version),
-            CloseReason::Decode(DecodeError::ConnackCode(_)) => match version {
-                ProtocolVersion::V5_0 => "Connection error: Unknown reason.".to_owned(),
-                _ => "Connection error: Connection Refused: unknown reason.".to_owned(),
-            },
-            CloseReason::ConnectionLost => format!("The connection was lost ({server})."),
-            // The text names the option, because the default of 30 s may be too short for a slow link.
-            CloseReason::HandshakeTimeout => {
-                format!(
-                    "The connection was lost: no answer from {server} in time (see --connect-timeout)."
-                )
-            }
-            CloseReason::ResponseTimeout(response) => format!(
-                "The connection was lost: {server} sent no {response} in time (see --connect-timeout)."
-            ),
-            CloseReason::KeepAliveTimeout => {
-                format!("Keepalive exceeded: {server} did not answer in time.")
-            }
-            CloseReason::Disconnected(disconnect) => {
-                let mut text = format!(
-                    "The server ended the connection: {}",
-                    disconnect.reason_code
-                );
-                if let Some(reason) = &disconnect.properties.reason_string {
-                    text += &format!(" ({})", Printable(reason));
-                }
-                text + "."
-            }
-            reason => format!(
-                "A network protocol error occurred when communicating with the broker: {reason}."
-            ),
-        },
+        ClientError::Closed(reason) => close_text(reason, version, &target.server),
         ClientError::Transport(error) => transport_error_text(error, target),
         ClientError::Publish(error) => publish_error_text(error),
         error => format!("{error}."),
+    }
+}
+
+/// Returns the text for a name that was not found.
+fn lookup_error_text(error: &io::Error, target: &Target) -> String {
+    let text = system_text(error);
+    // The standard library puts the name of the failed function before the reason. The user needs only the reason.
+    let text = text.rsplit(": ").next().unwrap_or_default();
+    let name = match &target.proxy {
+        Some(proxy) => format!("the proxy {proxy}"),
+        None => target.server.clone(),
+    };
+    format!("Unable to connect (Lookup error). Cannot find {name}: {text}.")
+}
+
+/// Returns the text for the end of an MQTT connection.
+fn close_text(reason: &CloseReason, version: ProtocolVersion, server: &str) -> String {
+    match reason {
+        CloseReason::Refused(connack) => connect_reject_text(connack, version),
+        CloseReason::Decode(DecodeError::ConnackCode(_)) => match version {
+            ProtocolVersion::V5_0 => "Connection error: Unknown reason.".to_owned(),
+            _ => "Connection error: Connection Refused: unknown reason.".to_owned(),
+        },
+        CloseReason::ConnectionLost => format!("The connection was lost ({server})."),
+        // The text names the option, because the default of 30 s may be too short for a slow link.
+        CloseReason::HandshakeTimeout => {
+            format!(
+                "The connection was lost: no answer from {server} in time (see --connect-timeout)."
+            )
+        }
+        CloseReason::ResponseTimeout(response) => format!(
+            "The connection was lost: {server} sent no {response} in time (see --connect-timeout)."
+        ),
+        CloseReason::KeepAliveTimeout => {
+            format!("Keepalive exceeded: {server} did not answer in time.")
+        }
+        CloseReason::Disconnected(disconnect) => {
+            let reason = in_parentheses(disconnect.properties.reason_string.as_deref());
+            let code = disconnect.reason_code;
+            format!("The server ended the connection: {code}{reason}.")
+        }
+        reason => format!(
+            "A network protocol error occurred when communicating with the broker: {reason}."
+        ),
     }
 }
 
@@ -183,43 +183,43 @@ fn connect_error_text(error: &io::Error, target: &Target) -> String {
 /// Returns the text for a failure of TLS, WebSocket or a proxy.
 fn transport_error_text(error: &io::Error, target: &Target) -> String {
     let Target { server, proxy } = target;
-    let proxy = proxy.as_deref().unwrap_or_default();
-    let of_proxy = |error: &dyn fmt::Display| {
-        format!(
-            "Unable to connect (Proxy error). The proxy {proxy} does not connect to {server}: {error}."
-        )
-    };
-    let of_websocket =
-        |error: &dyn fmt::Display| format!("Unable to connect (WebSocket). {server}: {error}.");
-    let of_tls = |error: &dyn fmt::Display| {
-        format!("Unable to connect (A TLS error occurred). {server}: {error}.")
-    };
     // These layers wrap their errors in an `io::Error`, the error type of the transport. An `io::Error` without an
     // inner error comes from the system.
-    let Some(source) = error.get_ref() else {
-        return format!("Unable to connect. {server}: {}.", system_text(error));
+    let text = match error.get_ref() {
+        Some(source) => source.to_string(),
+        None => system_text(error),
     };
-    if let Some(error) = source.downcast_ref::<ProxyError>() {
-        return of_proxy(error);
+    match failed_layer(error) {
+        Some(LayerKind::Proxy) => {
+            let proxy = proxy.as_deref().unwrap_or_default();
+            format!(
+                "Unable to connect (Proxy error). The proxy {proxy} does not connect to {server}: {text}."
+            )
+        }
+        Some(LayerKind::WebSocket) => format!("Unable to connect (WebSocket). {server}: {text}."),
+        Some(_) => format!("Unable to connect (A TLS error occurred). {server}: {text}."),
+        None => format!("Unable to connect. {server}: {text}."),
     }
-    if let Some(error) = source.downcast_ref::<WebSocketError>() {
-        return of_websocket(error);
-    }
+}
+
+/// Returns the layer that an error is about. `None` for an error of the system, and for a server that answers with TLS
+/// although this client has TLS off: that is not an error of TLS.
+fn failed_layer(error: &io::Error) -> Option<LayerKind> {
+    let source = error.get_ref()?;
     if let Some(error) = source.downcast_ref::<HandshakeError>() {
-        return match error.layer {
-            LayerKind::Proxy => of_proxy(error),
-            LayerKind::WebSocket => of_websocket(error),
-            _ => of_tls(error),
-        };
+        return Some(error.layer);
     }
-    // The server answered with TLS, and this client has TLS off. So this is not an error of TLS.
-    if let Some(TlsError::Expected) = source.downcast_ref() {
-        return format!("Unable to connect. {server}: {source}.");
+    if source.is::<ProxyError>() {
+        return Some(LayerKind::Proxy);
     }
-    if source.is::<TlsError>() || source.is::<TlsSetupError>() {
-        return of_tls(&source);
+    if source.is::<WebSocketError>() {
+        return Some(LayerKind::WebSocket);
     }
-    format!("Unable to connect. {server}: {source}.")
+    let is_tls = match source.downcast_ref::<TlsError>() {
+        Some(error) => !matches!(error, TlsError::Expected),
+        None => source.is::<TlsSetupError>(),
+    };
+    is_tls.then_some(LayerKind::Tls)
 }
 
 /// Returns the text for a message that was not sent, because the broker has announced that it does not accept such
@@ -250,15 +250,21 @@ fn connect_reject_text(connack: &Connack, version: ProtocolVersion) -> String {
         };
         return format!("Connection error: Connection Refused: {text}.");
     }
-    let mut text = format!("Connection error: {code}");
     // The mosquitto tools print the same advice.
-    if code == ReasonCode::UnsupportedProtocolVersion {
-        text += ". Try connecting to an MQTT v5 broker, or use MQTT v3.x mode";
-    }
-    if let Some(reason) = &connack.properties.reason_string {
-        text += &format!(" ({})", Printable(reason));
-    }
-    text + "."
+    let advice = match code {
+        ReasonCode::UnsupportedProtocolVersion => {
+            ". Try connecting to an MQTT v5 broker, or use MQTT v3.x mode"
+        }
+        _ => "",
+    };
+    let reason = in_parentheses(connack.properties.reason_string.as_deref());
+    format!("Connection error: {code}{advice}{reason}.")
+}
+
+/// Returns the reason string of the broker in parentheses, after a space.
+fn in_parentheses(reason_string: Option<&str>) -> String {
+    let text = |text| format!(" ({})", Printable(text));
+    reason_string.map(text).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod pending_requests;
 mod plan;
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
@@ -17,12 +18,16 @@ use mqtt_client::{EventLoop, Wakeup};
 use mqtt_codec::{Disconnect, ReasonCode};
 
 use crate::commands::deadline;
+use crate::commands::setup;
 use crate::commands::signals::Interrupts;
 use crate::commands::subscriber::pending_requests::PendingRequests;
 use crate::commands::verdict::{Messages, SharedVerdict};
 use crate::exit_status::{Class, Status};
 use crate::failure::Failure;
+use crate::flags::program::Program;
+use crate::flags::settings::connection::ClientSettings;
 use crate::output::ack_queue::AckQueue;
+use crate::output::logger;
 use crate::output::printer::Printer;
 use crate::output::stdout_thread::StdoutThread;
 use crate::wording::{counted, system_text};
@@ -36,11 +41,24 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Maximum time that the program waits at its end for the reader of standard output.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
 
-/// Carries out the plan.
+/// Runs rsub or rrr: makes the plan from the settings of `program`, and carries it out.
 ///
 /// # Errors
-/// The reason why the program did not do its work.
-pub(super) fn run(plan: SubscribePlan, verdict: &SharedVerdict) -> Result<Status, Failure> {
+/// The failure that goes to standard error, with its exit status.
+pub(super) fn run<S>(program: &Program<S>, arguments: &[OsString]) -> Result<Status, Failure>
+where
+    S: ClientSettings + Default,
+    SubscribePlan: TryFrom<S, Error = Failure>,
+{
+    setup::run(
+        program,
+        arguments,
+        logger::start_for_subscriber,
+        |settings, verdict| carry_out(SubscribePlan::try_from(settings)?, verdict),
+    )
+}
+
+fn carry_out(plan: SubscribePlan, verdict: &SharedVerdict) -> Result<Status, Failure> {
     let quiet = plan.printing.quiet;
     let subscriber = Subscriber::new(plan, verdict)?;
     subscriber.run().map_err(|failure| failure.quiet_if(quiet))

@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
-use mqtt_client::Options;
+use mqtt_client::Reconnect;
 use mqtt_codec::{
     Message, ProtocolVersion, QoS, SubscribeProperties, Subscription, TopicFilter, TopicName,
     UnsubscribeProperties,
 };
 
 use crate::commands::setup::ClientPlan;
+use crate::failure::Failure;
 use crate::flags::settings::connection::ConnectionSettings;
+use crate::flags::settings::output::OutputSettings;
 use crate::output::printer::Printing;
 
 /// The plan of rsub and rrr.
@@ -40,14 +42,20 @@ pub(in crate::commands) struct Request {
 }
 
 impl SubscribePlan {
-    /// Creates a plan without subscriptions.
+    /// Creates a plan without subscriptions, from the settings that rsub and rrr share. `program` is the name of the
+    /// program.
+    ///
+    /// # Errors
+    /// If a setting of the connection is invalid.
     pub(in crate::commands) fn new(
+        program: &'static str,
+        reconnect: Reconnect,
         connection: &ConnectionSettings,
-        options: Options,
-        printing: Printing,
-    ) -> Self {
+        output: &OutputSettings,
+    ) -> Result<Self, Failure> {
+        let options = connection.client_options(program, reconnect)?;
         let properties = &connection.properties;
-        Self {
+        Ok(Self {
             client: ClientPlan::new(connection, options),
             subscriptions: Vec::new(),
             subscribe_properties: properties.subscribe.clone(),
@@ -55,13 +63,13 @@ impl SubscribePlan {
             unsubscribe_properties: properties.unsubscribe.clone(),
             printing: Printing {
                 quiet: connection.quiet,
-                ..printing
+                ..output.printing()
             },
             count: None,
             only_subscribe: false,
             request: None,
             debug: connection.debug && !connection.quiet,
-        }
+        })
     }
 
     /// Returns `true` if the session lasts longer than the connection.
