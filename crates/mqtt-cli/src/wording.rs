@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_errors_are_removed() {
+    fn os_error_numbers_are_removed() {
         for (text, expected) in [
             (
                 "cannot open 'a': No such file (os error 2)",

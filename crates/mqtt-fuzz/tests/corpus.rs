@@ -3,7 +3,7 @@
 use std::path::Path;
 
 #[test]
-fn every_input_that_is_kept_passes_its_target() {
+fn every_input_of_the_corpus_passes_its_target() {
     let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
     for (name, target) in mqtt_fuzz::TARGETS {
         let folder = corpora.join(name);

@@ -42,7 +42,7 @@ fn guarded(file: &Path, more: &str) -> Broker {
 }
 
 #[test]
-fn only_users_with_the_right_password_come_in() {
+fn accepts_only_users_with_the_right_password() {
     let folder = tempfile::tempdir().unwrap();
     let file = users(folder.path());
     passwd(&["-b", "-H", "argon2id"], &file, &["you", "other"])
@@ -88,7 +88,7 @@ fn files_of_mosquitto_passwd_are_read() {
 }
 
 #[test]
-fn password_files_are_made_changed_and_converted() {
+fn password_files_are_created_changed_and_converted() {
     let folder = tempfile::tempdir().unwrap();
     let file = users(folder.path());
     let read = || std::fs::read_to_string(&file).unwrap();
@@ -169,7 +169,7 @@ pattern readwrite own/%u/%c/#
 ";
 
 #[test]
-fn rights_hold_for_publishing_and_receiving() {
+fn permissions_apply_to_publishing_and_receiving() {
     let folder = tempfile::tempdir().unwrap();
     let list = folder.path().join("list");
     std::fs::write(&list, LIST).unwrap();
@@ -205,7 +205,7 @@ fn rights_hold_for_publishing_and_receiving() {
 }
 
 #[test]
-fn rights_hold_for_wills_and_for_what_waits() {
+fn permissions_apply_to_wills_and_queued_messages() {
     let folder = tempfile::tempdir().unwrap();
     let list = folder.path().join("list");
     std::fs::write(&list, LIST).unwrap();
@@ -249,7 +249,7 @@ fn rights_hold_for_wills_and_for_what_waits() {
 }
 
 #[test]
-fn retained_messages_go_when_their_publisher_loses_the_right() {
+fn retained_messages_are_removed_when_their_publisher_loses_its_permission() {
     let folder = tempfile::tempdir().unwrap();
     let list = folder.path().join("list");
     let all = "user me\ntopic readwrite a/#\nuser you\ntopic read a/#\n";
@@ -280,7 +280,7 @@ fn retained_messages_go_when_their_publisher_loses_the_right() {
 }
 
 #[test]
-fn users_are_read_again_and_a_broken_file_changes_nothing() {
+fn reload_reads_users_again_and_ignores_an_invalid_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = users(folder.path());
     let broker = guarded(&file, "");
@@ -296,7 +296,7 @@ fn users_are_read_again_and_a_broken_file_changes_nothing() {
 }
 
 #[test]
-fn who_guesses_does_not_hold_up_the_others() {
+fn password_guesses_do_not_delay_other_clients() {
     let folder = tempfile::tempdir().unwrap();
     let file = users(folder.path());
     let broker = guarded(&file, "");
@@ -314,7 +314,7 @@ fn who_guesses_does_not_hold_up_the_others() {
 }
 
 #[test]
-fn an_account_with_an_empty_password_lets_nobody_in() {
+fn account_with_an_empty_password_cannot_be_used() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("users");
     // The line that `mosquitto_passwd -b users me ""` writes.
@@ -340,7 +340,7 @@ fn an_account_with_an_empty_password_lets_nobody_in() {
 }
 
 #[test]
-fn passwd_makes_no_account_with_an_empty_password() {
+fn passwd_rejects_an_empty_password() {
     let folder = tempfile::tempdir().unwrap();
     let file = users(folder.path());
     let before = std::fs::read_to_string(&file).unwrap();
@@ -413,7 +413,7 @@ fn no_password_is_hashed_for_connections_that_are_closed_again() {
 }
 
 #[test]
-fn a_session_is_kept_for_its_user_while_another_one_asks_for_its_identifier() {
+fn session_is_kept_when_another_user_connects_with_its_client_identifier() {
     let folder = tempfile::tempdir().unwrap();
     let file = users(folder.path());
     passwd(&["-b"], &file, &["you", "secret"]).run().success();
@@ -443,7 +443,7 @@ fn a_session_is_kept_for_its_user_while_another_one_asks_for_its_identifier() {
 }
 
 #[test]
-fn who_is_no_user_any_more_is_disconnected_when_users_are_read_again() {
+fn disconnects_removed_users_at_reload() {
     let folder = tempfile::tempdir().unwrap();
     let file = users(folder.path());
     passwd(&["-b"], &file, &["you", "secret"]).run().success();
@@ -466,7 +466,7 @@ fn who_is_no_user_any_more_is_disconnected_when_users_are_read_again() {
 }
 
 #[test]
-fn listeners_that_look_alike_keep_their_rules_when_they_are_read_again() {
+fn listeners_with_equal_settings_keep_their_rules_at_reload() {
     let folder = tempfile::tempdir().unwrap();
     let conf = folder.path().join("conf");
     let text = "per_listener_settings true\nlistener 0 127.0.0.1\nallow_anonymous true\n\

@@ -24,7 +24,7 @@ fn start_blocked(options: &str, arguments: &str) -> Child {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_rsub_without_a_further_message() {
+fn rsub_ends_without_a_further_message_when_its_pipe_is_closed() {
     let broker = Broker::start("");
     let mut child = start_blocked(&broker.options(), "-i r -t x");
     broker.wait_for_log("Sending SUBACK to r");
@@ -35,7 +35,7 @@ fn a_reader_that_goes_away_ends_rsub_without_a_further_message() {
 
 /// The retained messages are more than the queue of a client and the pipe have room for.
 #[test]
-fn a_reader_that_pauses_gets_what_was_published_meanwhile() {
+fn reader_that_pauses_gets_the_messages_published_meanwhile() {
     const PAYLOAD: usize = 1000;
     let broker = Broker::start_silent(Kind::Rbroker, "");
     let mut filler = RawClient::connect(broker.address(), 4, "filler");
@@ -115,7 +115,7 @@ impl Blaster {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_reader_that_takes_nothing_stops_the_flow_but_not_the_pings() {
+fn full_pipe_stops_messages_but_not_pings() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut child = start_blocked(
@@ -155,7 +155,7 @@ fn a_reader_that_takes_nothing_stops_the_flow_but_not_the_pings() {
 }
 
 #[test]
-fn nothing_is_acknowledged_that_was_not_written() {
+fn acknowledges_only_messages_that_are_written() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut child = start_blocked(&format!("-h 127.0.0.1 -p {port}"), "-t a -q 1 -k 5 -i c -c");
@@ -195,7 +195,7 @@ fn nothing_is_acknowledged_that_was_not_written() {
 }
 
 #[test]
-fn a_signal_ends_rsub_whose_reader_takes_nothing() {
+fn signal_ends_rsub_while_its_pipe_is_full() {
     let broker = Broker::start("max_queued_messages 0");
     let mut child = start_blocked(&broker.options(), "-i s -t x -q 1");
     broker.wait_for_log("Sending SUBACK to s");
@@ -214,7 +214,7 @@ fn a_signal_ends_rsub_whose_reader_takes_nothing() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_trace_that_nobody_reads_stops_neither_messages_nor_signals() {
+fn full_pipe_of_the_trace_stops_neither_messages_nor_signals() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let mut child = Command::new(programs().join("rsub"))

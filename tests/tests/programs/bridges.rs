@@ -62,8 +62,8 @@ fn a_bridge_with_default_settings_is_accepted_at_its_first_connection() {
 }
 
 #[test]
-fn messages_cross_a_bridge_once_in_both_directions_with_retain_as_published() {
-    let test = "messages_cross_a_bridge_once_in_both_directions_with_retain_as_published";
+fn bridge_forwards_each_message_once_in_both_directions_with_its_retain_flag() {
+    let test = "bridge_forwards_each_message_once_in_both_directions_with_its_retain_flag";
     if !has_mosquitto(test) {
         return;
     }
@@ -122,8 +122,8 @@ fn the_state_of_a_bridge_is_published_when_it_connects_and_when_it_is_lost() {
 }
 
 #[test]
-fn a_bridge_with_other_settings_for_the_private_version_and_unsubscribing_works() {
-    let test = "a_bridge_with_other_settings_for_the_private_version_and_unsubscribing_works";
+fn bridge_works_without_its_private_protocol_version_and_with_unsubscribe() {
+    let test = "bridge_works_without_its_private_protocol_version_and_with_unsubscribe";
     if !has_mosquitto(test) {
         return;
     }

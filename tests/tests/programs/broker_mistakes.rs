@@ -45,7 +45,7 @@ fn an_option_with_another_dash_than_a_hyphen_names_the_character() {
 }
 
 #[test]
-fn a_listener_of_this_machine_is_not_open_to_others() {
+fn log_reports_a_loopback_listener_as_open_to_local_programs_only() {
     let broker = Broker::start("");
     let log = broker.wait_for_log(" running.");
     let line = ": Every program on this machine can use the broker without a password.\n";
@@ -54,7 +54,7 @@ fn a_listener_of_this_machine_is_not_open_to_others() {
 }
 
 #[test]
-fn a_client_without_identifier_has_one_name_in_the_log() {
+fn client_without_identifier_is_logged_as_unknown() {
     let lines = "allow_anonymous false\nlog_type all";
     let broker = Broker::start_silent(Kind::Rbroker, lines);
     let client = Program::new("rsub").args(&broker.options());

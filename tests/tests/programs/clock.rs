@@ -43,7 +43,7 @@ fn clock(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_wall_clock_that_is_set_ends_neither_sessions_nor_retained_messages() {
+fn changed_wall_clock_ends_neither_sessions_nor_retained_messages() {
     let Some(library) = libfaketime() else {
         return skip("clock", "libfaketime is not installed");
     };

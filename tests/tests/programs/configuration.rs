@@ -171,7 +171,7 @@ fn check(path: &Path) -> tests::Finished {
 }
 
 #[test]
-fn files_from_practice_are_accepted_or_refused_by_line() {
+fn public_configurations_are_accepted_or_rejected_with_a_line_number() {
     let certificates = Certificates::new();
     certificates.server("server", &["localhost"], Validity::Now);
     certificates.client("client");
@@ -241,7 +241,7 @@ fn included_files_are_read_in_order_and_named_in_errors() {
 }
 
 #[test]
-fn a_broker_in_the_background_leaves_its_number_in_a_file() {
+fn broker_in_the_background_writes_its_process_id_to_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let (conf, pid, log) = (
         folder.path().join("conf"),
@@ -275,7 +275,7 @@ fn a_broker_in_the_background_leaves_its_number_in_a_file() {
 }
 
 #[test]
-fn who_starts_a_broker_in_the_background_is_told_that_its_port_is_in_use() {
+fn broker_in_the_background_reports_that_its_port_is_in_use() {
     let broker = Broker::start("");
     let port = broker.port;
     let options = format!("-d -p {port}");
@@ -289,9 +289,9 @@ fn who_starts_a_broker_in_the_background_is_told_that_its_port_is_in_use() {
 /// too.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_broker_that_root_starts_becomes_the_user_before_it_opens_its_files() {
+fn broker_started_by_root_changes_its_user_before_it_opens_files() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    let test = "a_broker_that_root_starts_becomes_the_user_before_it_opens_its_files";
+    let test = "broker_started_by_root_changes_its_user_before_it_opens_files";
     let folder = tempfile::tempdir().unwrap();
     if std::fs::metadata(folder.path()).unwrap().uid() != 0 {
         return tests::skip(test, "it is not root who runs the tests");
@@ -367,7 +367,7 @@ fn the_store_has_the_name_of_the_persistence_file_and_a_suffix() {
 }
 
 #[test]
-fn obsolete_lines_are_warned_of_with_their_place() {
+fn warns_of_obsolete_directives_with_file_and_line() {
     let folder = tempfile::tempdir().unwrap();
     let conf = folder.path().join("conf");
     std::fs::write(

@@ -73,7 +73,7 @@ fn under_way(arguments: &str, connect_length: usize, connack: &[u8]) -> usize {
 }
 
 #[test]
-fn at_most_20_messages_are_under_way_unless_something_else_is_said() {
+fn at_most_20_messages_are_in_flight_by_default() {
     let with_maximum = b"\x20\x06\x00\x00\x03\x21\x00\x07";
     let without = b"\x20\x03\x00\x00\x00";
     let table: [(&str, usize, &[u8], usize); 4] = [
@@ -99,7 +99,7 @@ fn at_most_20_messages_are_under_way_unless_something_else_is_said() {
 /// An accepted connection alone is no progress. A client must wait longer after each connection that the server closes,
 /// and give up in the end.
 #[test]
-fn a_server_that_closes_after_each_connack_is_asked_less_often() {
+fn reconnects_less_often_to_a_server_that_closes_after_each_connack() {
     let script: tests::Script<'_> = &[(14, ACCEPT), (8, b"")];
     let server = FakeServer::start(&[script, script], true);
     let publisher = Program::new("rpub")
@@ -158,7 +158,7 @@ fn a_link_local_address_works_for_both_ends_and_in_a_url() {
 /// The mosquitto tools format times with the C library, so this test compares with the C library.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_time_zone_without_a_rule_is_that_of_the_c_library() {
+fn time_zone_without_a_rule_is_that_of_glibc() {
     let broker = Broker::start("");
     let retained = format!("{} -t a -m x -r -q 1", broker.options());
     Program::new("rpub").args(&retained).run().success();

@@ -74,7 +74,7 @@ fn pause(seed: &mut u64) -> Duration {
 }
 
 #[test]
-fn what_was_acknowledged_is_delivered_however_often_the_broker_is_killed() {
+fn acknowledged_messages_survive_repeated_kills_of_the_broker() {
     let folder = tempfile::tempdir().unwrap();
     let mut broker = Broker::start_silent(
         tests::Kind::Rbroker,

@@ -9,7 +9,7 @@ const CONNECT: usize = 14; // the length of CONNECT in 3.1.1 without identifier
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
 
 #[test]
-fn a_missing_answer_to_subscribe_or_unsubscribe_is_the_end() {
+fn program_ends_if_suback_or_unsuback_is_missing() {
     for (program, arguments, length, answer, missing) in [
         ("rsub", "-t a", 8, &b""[..], "SUBACK"),
         ("rsub", "-t a -E", 8, b"\x90\x03\x00\x09\x00", "SUBACK"),
@@ -58,7 +58,7 @@ fn status_after(asked: Duration, command: Program) -> i32 {
 }
 
 #[test]
-fn programs_give_up_after_the_time_that_was_asked_for() {
+fn programs_give_up_connecting_after_the_time_of_wait() {
     let asked = Duration::from_secs(3);
     for (program, arguments) in [
         ("rpub", "-m x --wait 3s"),
@@ -79,7 +79,7 @@ fn programs_give_up_after_the_time_that_was_asked_for() {
 }
 
 #[test]
-fn a_lost_connection_is_given_up_after_the_time_that_was_asked_for() {
+fn programs_give_up_reconnecting_after_the_time_of_reconnect_max() {
     let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x00")];
     let server = FakeServer::start(&[script], true);
     let subscriber = Program::new("rsub").args(&server.options());
@@ -123,7 +123,7 @@ fn ends_at_the_deadline(step: &str, status: i32, command: impl Fn() -> Program) 
 }
 
 #[test]
-fn the_deadline_holds_while_a_server_is_looked_up_and_connected() {
+fn deadline_applies_to_name_resolution_and_connecting() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let name_server = silent.local_addr().unwrap();
     let full = FullQueue::listen();
@@ -156,7 +156,7 @@ fn the_deadline_holds_while_a_server_is_looked_up_and_connected() {
 }
 
 #[test]
-fn the_deadline_holds_while_answers_are_missing() {
+fn deadline_applies_while_answers_are_missing() {
     let suback: &[u8] = b"\x90\x03\x00\x01\x00";
     let pubrec: &[u8] = b"\x50\x02\x00\x01";
     let retained: &[u8] = b"\x90\x03\x00\x01\x02\x34\x06\x00\x01a\x00\x07x";
@@ -216,7 +216,7 @@ fn the_deadline_holds_while_answers_are_missing() {
 }
 
 #[test]
-fn the_deadline_holds_while_bytes_do_not_move() {
+fn deadline_applies_while_the_transport_is_stalled() {
     let folder = tempfile::tempdir().unwrap();
     let large = folder.path().join("large");
     std::fs::write(&large, vec![b'x'; 64 << 20]).unwrap();
@@ -240,7 +240,7 @@ fn the_deadline_holds_while_bytes_do_not_move() {
 }
 
 #[test]
-fn the_deadline_holds_while_the_client_reconnects() {
+fn deadline_applies_while_the_client_reconnects() {
     let suback: &[u8] = b"\x90\x03\x00\x01\x00";
     let lines: tests::Script<'_> = &[(CONNECT, ACCEPT)];
     let subscribed: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, suback)];
@@ -260,7 +260,7 @@ fn the_deadline_holds_while_the_client_reconnects() {
 }
 
 #[test]
-fn a_server_that_answers_pings_and_never_acknowledges_does_not_hold_rpub() {
+fn rpub_ends_if_the_server_answers_pings_but_never_acknowledges() {
     let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b""), (2, b"\xD0\x00")];
     let server = FakeServer::start(&[script], false);
     let command = Program::new("rpub").args(&server.options());

@@ -19,7 +19,7 @@ fn subscribe_to(version: usize, connack: &[u8], answer: &[u8]) -> (i32, String, 
 const DUP: &str = "Warning: the server sent a QoS 0 message with the DUP flag set.\n";
 
 #[test]
-fn rsub_warns_once_of_what_a_server_does_wrong_and_goes_on() {
+fn rsub_warns_once_of_each_tolerated_violation_of_a_server() {
     let dup = b"\x38\x04\x00\x01ax";
     for (codes, warning) in [
         (
@@ -73,7 +73,7 @@ fn rbroker_accepts_a_padded_remaining_length() {
 }
 
 #[test]
-fn rbroker_says_what_is_wrong_with_a_connect_of_5_0() {
+fn rbroker_logs_the_reason_for_rejecting_a_connect_of_5_0() {
     let broker = Broker::start("");
     let head = b"\x00\x04MQTT\x05";
     for (rest, code) in [
@@ -95,7 +95,7 @@ fn rbroker_says_what_is_wrong_with_a_connect_of_5_0() {
 }
 
 #[test]
-fn topics_of_200_slashes_go_through() {
+fn topics_of_200_slashes_are_delivered() {
     let broker = Broker::start("");
     let topic = "/".repeat(200);
     let rsub = Program::new("rsub").args(&broker.options());

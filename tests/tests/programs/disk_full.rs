@@ -40,7 +40,7 @@ fn publish(broker: &Broker, options: &str) -> Finished {
 }
 
 #[test]
-fn a_full_disk_refuses_what_must_be_stored_and_is_used_again_when_there_is_room() {
+fn rejects_persistent_messages_while_the_disk_is_full_and_accepts_them_afterwards() {
     let Some(disk) = SmallDisk::mount() else {
         return skip("disk_full", "a file system cannot be mounted");
     };

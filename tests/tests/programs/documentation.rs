@@ -121,7 +121,7 @@ fn bash_completes_topics_from_the_retained_messages_of_the_broker() {
 }
 
 #[test]
-fn topics_are_not_completed_if_the_broker_is_away() {
+fn topics_are_not_completed_if_the_broker_is_unreachable() {
     let port = tests::free_port().to_string();
     let words = ["rsub", "-p", &port, "-t", ""];
     if let Some(found) = complete("bash", "rsub", &bash("rsub", &words)) {

@@ -47,27 +47,31 @@ impl Tools {
 }
 
 #[test]
-fn each_qos_arrives_in_each_version() {
-    with_each("each_qos_arrives_in_each_version", "", |broker, tools| {
-        for version in ["31", "311", "5"] {
-            for qos in 0..=2 {
-                let name = format!("sub-{version}-{qos}");
-                let subscriber = tools.subscribe(
-                    broker,
-                    &name,
-                    &format!("-t # -v -q {qos} -C 1 -V {version}"),
-                );
-                let arguments = format!("-t temp/random -m 23.0 -q {qos} -V {version}");
-                tools.publish(broker, &arguments).run().success();
-                let finished = subscriber.wait().success();
-                assert_eq!(
-                    finished.text(),
-                    "temp/random 23.0\n",
-                    "{tools:?} {version} {qos}"
-                );
+fn messages_of_each_qos_are_delivered_in_each_version() {
+    with_each(
+        "messages_of_each_qos_are_delivered_in_each_version",
+        "",
+        |broker, tools| {
+            for version in ["31", "311", "5"] {
+                for qos in 0..=2 {
+                    let name = format!("sub-{version}-{qos}");
+                    let subscriber = tools.subscribe(
+                        broker,
+                        &name,
+                        &format!("-t # -v -q {qos} -C 1 -V {version}"),
+                    );
+                    let arguments = format!("-t temp/random -m 23.0 -q {qos} -V {version}");
+                    tools.publish(broker, &arguments).run().success();
+                    let finished = subscriber.wait().success();
+                    assert_eq!(
+                        finished.text(),
+                        "temp/random 23.0\n",
+                        "{tools:?} {version} {qos}"
+                    );
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 #[test]
@@ -144,9 +148,9 @@ fn retained_messages_are_kept_replaced_and_removed() {
 }
 
 #[test]
-fn the_will_is_published_when_a_client_dies_and_not_when_it_leaves() {
+fn will_is_published_when_a_client_is_killed_and_not_after_disconnect() {
     with_each(
-        "the_will_is_published_when_a_client_dies",
+        "will_is_published_when_a_client_is_killed",
         "",
         |broker, tools| {
             for version in ["311", "5"] {
@@ -221,7 +225,7 @@ fn a_session_keeps_messages_while_its_client_is_away() {
 }
 
 #[test]
-fn a_session_read_one_by_one_gives_each_message_once() {
+fn rsub_with_count_1_reads_each_message_of_a_session_once() {
     let broker = Broker::start("");
     for qos in [1, 2] {
         let name = format!("one{qos}");
@@ -260,7 +264,7 @@ fn a_clean_start_ends_the_session() {
 
 /// `rpub -l` preserves every byte, and publishes a last line without newline.
 #[test]
-fn lines_pass_with_every_byte() {
+fn lines_of_stdin_are_published_with_every_byte() {
     let broker = Broker::start("");
     let input = b"a\0b\r\n\n\xFF\xFE\xC0\x80\nlast".to_vec();
     for qos in 0..=2 {
@@ -321,7 +325,7 @@ fn files_and_standard_input_are_one_message() {
 /// The lines are more than there are packet identifiers. The queue of the broker has no limit, so the test depends on
 /// the flow control of the client.
 #[test]
-fn a_hundred_thousand_lines_arrive_once_and_in_order() {
+fn a_hundred_thousand_lines_are_delivered_once_and_in_order() {
     let lines: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
     let settings = "max_queued_messages 0";
     let check = |broker: &Broker| {
@@ -343,7 +347,7 @@ fn a_hundred_thousand_lines_arrive_once_and_in_order() {
     };
     // The broker runs without -v, because a log line for each packet would dominate the test.
     check(&Broker::start_silent(Kind::Rbroker, settings));
-    if has_mosquitto("a_hundred_thousand_lines_arrive_once_and_in_order") {
+    if has_mosquitto("a_hundred_thousand_lines_are_delivered_once_and_in_order") {
         check(&Broker::start_silent(Kind::Mosquitto, settings));
     }
 }
@@ -383,7 +387,7 @@ fn plain_output_leaves_out_empty_messages_as_mosquitto_does() {
 }
 
 #[test]
-fn a_pipe_gets_each_message_at_once() {
+fn messages_are_written_to_a_pipe_immediately() {
     let broker = Broker::start("");
     let subscriber = OURS.subscribe(&broker, "pipe", "-t p");
     for number in 0..3 {

@@ -11,7 +11,7 @@ const CONNECT: usize = 14; // the length of CONNECT in 3.1.1 without identifier
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
 
 #[test]
-fn a_signal_lets_rpub_finish_and_its_status_is_that_of_the_signal() {
+fn rpub_completes_its_messages_after_a_signal_and_reports_the_signal() {
     for (name, status) in [("INT", 130), ("TERM", 143)] {
         let broker = Broker::start("");
         let publisher = Program::new("rpub")
@@ -84,7 +84,7 @@ fn unacknowledged_messages_are_counted_when_rpub_gives_up() {
 }
 
 #[test]
-fn a_signal_before_there_is_a_connection_is_the_status() {
+fn signal_before_connecting_determines_the_exit_status() {
     for (name, status) in [("INT", 130), ("TERM", 143)] {
         for (program, arguments) in [("rsub", "-t x -d"), ("rrr", "-t x -e y -m z -d")] {
             let server = FakeServer::start(&[&[]], false);
@@ -98,7 +98,7 @@ fn a_signal_before_there_is_a_connection_is_the_status() {
 }
 
 #[test]
-fn a_time_limit_holds_before_connack_and_while_the_response_is_missing() {
+fn time_limit_applies_before_connack_and_while_the_response_is_missing() {
     let broker = Broker::start("");
     let asked = Program::new("rrr").args(&broker.options());
     let finished = asked.args("-t x -e y -m z -W 500ms").run();
@@ -116,7 +116,7 @@ fn a_time_limit_holds_before_connack_and_while_the_response_is_missing() {
 }
 
 #[test]
-fn a_server_that_accepts_and_says_nothing_is_given_up() {
+fn program_gives_up_on_a_server_that_never_sends_connack() {
     for (program, arguments) in [
         ("rpub", "-t a -m x --connect-timeout 300ms"),
         ("rpub", "-t a -l --connect-timeout 0.3"),
@@ -131,7 +131,7 @@ fn a_server_that_accepts_and_says_nothing_is_given_up() {
 }
 
 #[test]
-fn a_broker_that_comes_up_late_is_waited_for() {
+fn programs_wait_for_a_broker_that_starts_late() {
     let port = free_port();
     let target = format!("-h 127.0.0.1 -p {port}");
     let publisher = Program::new("rpub").args(&target);
@@ -152,7 +152,7 @@ fn a_broker_that_comes_up_late_is_waited_for() {
 }
 
 #[test]
-fn a_connection_that_stays_lost_is_given_up_after_the_time_that_was_said() {
+fn rsub_tries_again_until_the_time_of_reconnect_max() {
     let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x00")];
     let server = FakeServer::start(&[script], true);
     let subscriber = Program::new("rsub").args(&server.options());
@@ -164,7 +164,7 @@ fn a_connection_that_stays_lost_is_given_up_after_the_time_that_was_said() {
 }
 
 #[test]
-fn two_clients_with_one_identifier_do_not_fight() {
+fn client_does_not_reconnect_after_its_session_is_taken_over() {
     let broker = Broker::start("");
     let start = || {
         let command = Program::new("rsub").args(&broker.options());
@@ -195,7 +195,7 @@ fn a_refusal_at_the_second_connection_ends_rsub() {
 }
 
 #[test]
-fn a_server_that_is_busy_at_the_second_connection_is_asked_again() {
+fn reconnects_if_the_server_is_busy_at_the_second_connection() {
     let first: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x00")];
     let second: tests::Script<'_> = &[(CONNECT, &[0x20, 2, 0, 3])];
     let third: tests::Script<'_> = &[
@@ -211,7 +211,7 @@ fn a_server_that_is_busy_at_the_second_connection_is_asked_again() {
 }
 
 #[test]
-fn input_that_never_ends_gives_each_line_when_it_is_there() {
+fn lines_of_endless_input_are_published_as_they_arrive() {
     let broker = Broker::start("");
     let subscriber = Program::new("rsub").args(&broker.options());
     let subscriber = subscriber.args("-i s -t x -v").start();
@@ -229,7 +229,7 @@ fn input_that_never_ends_gives_each_line_when_it_is_there() {
 }
 
 #[test]
-fn the_broker_ends_a_connection_and_rpub_and_rrr_say_why() {
+fn rpub_and_rrr_report_why_the_broker_ended_the_connection() {
     for (program, arguments, length) in [
         ("rpub", "-t a -m x -q 1 -V 5", 9),
         ("rrr", "-t a -e b -m x", 9),
@@ -297,14 +297,14 @@ fn repetitions_and_requests_end_when_the_connection_is_lost() {
 }
 
 #[test]
-fn a_message_of_qos_0_is_done_when_it_is_written() {
+fn message_of_qos_0_is_complete_when_it_is_written() {
     let server = FakeServer::start(&[&[(CONNECT, ACCEPT), (6, b"")]], true);
     let publisher = Program::new("rpub").args(&server.options());
     publisher.args("-t a -m x").run().success();
 }
 
 #[test]
-fn what_the_broker_does_not_take_is_not_sent_and_told() {
+fn reports_messages_that_connack_does_not_permit() {
     for (connack, arguments, text) in [
         // CONNACK with Maximum Packet Size 10, Maximum QoS 0 or Retain Available 0.
         (
@@ -333,7 +333,7 @@ fn what_the_broker_does_not_take_is_not_sent_and_told() {
 }
 
 #[test]
-fn a_packet_that_is_too_large_for_the_broker_costs_the_connection() {
+fn packet_above_the_limit_of_the_broker_ends_the_connection() {
     let broker = Broker::start("");
     let publisher = Program::new("rpub").args(&broker.options());
     let finished = publisher
@@ -344,7 +344,7 @@ fn a_packet_that_is_too_large_for_the_broker_costs_the_connection() {
 }
 
 #[test]
-fn a_payload_that_no_packet_can_hold_is_refused_before_connecting() {
+fn rejects_a_payload_above_the_protocol_limit_before_connecting() {
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().set_len(268_435_456).unwrap();
     let publisher = Program::new("rpub").args("-h 127.0.0.1 -p 1 -t a -f");
@@ -355,7 +355,7 @@ fn a_payload_that_no_packet_can_hold_is_refused_before_connecting() {
 }
 
 #[test]
-fn a_server_that_claims_a_session_after_a_clean_start_is_left() {
+fn disconnects_from_a_server_that_reports_a_session_after_clean_start() {
     let server = FakeServer::start(&[&[(CONNECT, &[0x20, 2, 1, 0])]], false);
     let publisher = Program::new("rpub").args(&server.options());
     assert_eq!(publisher.args("-t a -m x").run().status, 2);
@@ -389,7 +389,7 @@ fn a_request_waits_for_its_subscription() {
 }
 
 #[test]
-fn a_request_that_was_lost_with_its_connection_is_sent_again() {
+fn rrr_sends_its_request_again_after_a_lost_connection() {
     let lost: tests::Script<'_> = &[(18, ACCEPT_5), (9, SUBACK_5), (11, b"")];
     let answer = b"\x30\x07\x00\x01b\x00yes";
     let answered: tests::Script<'_> = &[(18, ACCEPT_5), (9, SUBACK_5), (11, answer)];
@@ -400,7 +400,7 @@ fn a_request_that_was_lost_with_its_connection_is_sent_again() {
 }
 
 #[test]
-fn a_removal_that_is_refused_is_the_status() {
+fn rejected_removal_determines_the_exit_status() {
     let retained = b"\x31\x05\x00\x01a\x001";
     let script: tests::Script<'_> = &[
         (18, ACCEPT_5),
@@ -418,7 +418,7 @@ fn a_removal_that_is_refused_is_the_status() {
 }
 
 #[test]
-fn a_signal_while_an_acknowledgement_is_missing_is_the_status() {
+fn signal_while_an_acknowledgement_is_missing_determines_the_exit_status() {
     let server = FakeServer::start(&[&[(CONNECT, ACCEPT)]], false);
     let publisher = Program::new("rpub").args(&server.options());
     let publisher = publisher.args("-t x -m y -q 1 -d").start();
@@ -431,7 +431,7 @@ fn a_signal_while_an_acknowledgement_is_missing_is_the_status() {
 }
 
 #[test]
-fn a_signal_while_a_lost_connection_is_made_again_ends_rsub_well() {
+fn signal_during_reconnect_ends_rsub_with_success() {
     let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x00")];
     let server = FakeServer::start(&[script], true);
     let subscriber = Program::new("rsub")
@@ -457,7 +457,7 @@ fn swallow() -> u16 {
 }
 
 #[test]
-fn a_signal_is_heard_while_a_fast_server_takes_everything() {
+fn signal_ends_rpub_while_a_fast_server_acknowledges_everything() {
     let options = format!("-h 127.0.0.1 -p {}", swallow());
     let publisher = Program::new("rpub").args(&options).args("-t x -l");
     let (publisher, mut input) = publisher.start_with_input();
@@ -477,7 +477,7 @@ fn a_signal_is_heard_while_a_fast_server_takes_everything() {
 }
 
 #[test]
-fn a_signal_ends_a_large_message_that_nobody_takes() {
+fn signal_ends_rpub_while_the_server_does_not_read_its_message() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -507,7 +507,7 @@ fn ticks(id: u32) -> u64 {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn waiting_for_a_broker_costs_no_work() {
+fn waiting_for_a_broker_uses_no_cpu_time() {
     for (program, arguments) in [
         ("rsub", "-t x -i c --message-rate"),
         (
@@ -532,7 +532,7 @@ fn waiting_for_a_broker_costs_no_work() {
 }
 
 #[test]
-fn times_without_end_are_as_good_as_a_century() {
+fn unlimited_times_are_treated_as_a_century() {
     for arguments in [
         "--connect-timeout 1e19",
         "--wait 0 --reconnect-max 1e300",

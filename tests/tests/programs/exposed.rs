@@ -14,7 +14,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn a_password_file_of_the_broker_draws_a_warning_at_the_start_and_at_a_reload() {
+fn warns_of_a_readable_password_file_of_the_broker_at_start_and_reload() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let settings = format!("password_file {}", file.path().display());
     set_mode(file.path(), 0o640);
@@ -29,7 +29,7 @@ fn a_password_file_of_the_broker_draws_a_warning_at_the_start_and_at_a_reload() 
 }
 
 #[test]
-fn password_and_options_files_of_clients_draw_a_warning() {
+fn warns_of_readable_password_and_options_files_of_clients() {
     let broker = Broker::start("");
     let file = tempfile::NamedTempFile::new().unwrap();
     let errors = |content: &str, mode: u32, option: &str| {

@@ -14,7 +14,7 @@ fn run(program: &str, server: &FakeServer, arguments: &str) -> tests::Finished {
 }
 
 #[test]
-fn a_refusal_is_told_and_its_code_is_the_status() {
+fn rejected_connect_is_reported_and_determines_the_exit_status() {
     let table: [(&[u8], i32, &str); 6] = [
         (
             &[0x20, 2, 0, 1],
@@ -59,7 +59,7 @@ fn a_refusal_is_told_and_its_code_is_the_status() {
 }
 
 #[test]
-fn a_refusal_of_5_0_is_told_with_its_reason() {
+fn rejected_connect_of_5_0_is_reported_with_its_reason() {
     let connack = b"\x20\x0E\x00\x87\x0B\x1F\x00\x08go\x1B away";
     let server = FakeServer::start(&[&[(18, connack)]], false);
     let finished = run("rpub", &server, "-t a -m x -V 5");
@@ -78,7 +78,7 @@ fn a_refusal_of_5_0_is_told_with_its_reason() {
 }
 
 #[test]
-fn a_closed_port_is_told_at_once() {
+fn closed_port_is_reported_immediately() {
     let port = free_port();
     for (program, arguments) in [("rpub", "-t a -m x"), ("rpub", "-t a -l"), ("rsub", "-t a")] {
         let target = format!("-h 127.0.0.1 -p {port}");
@@ -99,7 +99,7 @@ fn a_closed_port_is_told_at_once() {
 }
 
 #[test]
-fn quiet_keeps_the_status_and_says_nothing() {
+fn quiet_prints_nothing_and_keeps_the_exit_status() {
     let server = FakeServer::start(&[&[(CONNECT, &[0x20, 2, 0, 5])]], false);
     let finished = run("rpub", &server, "-t a -m x --quiet");
     assert_eq!((finished.status, finished.errors.as_str()), (5, ""));
@@ -125,7 +125,7 @@ fn rpub_with_one_message_fails_when_the_connection_is_lost() {
 }
 
 #[test]
-fn lines_are_sent_again_when_the_connection_breaks() {
+fn lines_are_resent_after_a_lost_connection() {
     // The first connection is lost while both lines are in flight. The second connection acknowledges them.
     let second: tests::Script<'_> = &[(CONNECT, ACCEPT), (16, b"\x40\x02\x00\x01\x40\x02\x00\x02")];
     let server = FakeServer::start(&[&[(CONNECT, ACCEPT), (16, b"")], second], true);
@@ -149,7 +149,7 @@ fn lines_are_sent_again_when_the_connection_breaks() {
 }
 
 #[test]
-fn a_session_is_gone_on_with_when_the_connection_breaks() {
+fn resumes_session_after_a_lost_connection() {
     // With a session the message is resent with the same packet identifier and DUP 1. After PUBREC, PUBREL is resent
     // instead of the message.
     let first: tests::Script<'_> = &[(15, ACCEPT), (16, b"\x50\x02\x00\x01")];
@@ -196,7 +196,7 @@ fn lines_survive_a_broker_that_is_killed_and_started_again() {
 }
 
 #[test]
-fn rsub_comes_back_and_subscribes_again() {
+fn rsub_reconnects_and_subscribes_again() {
     let broker = Broker::start("");
     let subscriber = Program::new("rsub")
         .args(&broker.options())
@@ -221,7 +221,7 @@ fn rsub_comes_back_and_subscribes_again() {
 }
 
 #[test]
-fn a_time_limit_ends_rsub_wherever_it_is() {
+fn time_limit_ends_rsub_in_each_phase() {
     let broker = Broker::start("");
     let finished = Program::new("rsub")
         .args(&broker.options())
@@ -238,7 +238,7 @@ fn a_time_limit_ends_rsub_wherever_it_is() {
 
 #[test]
 #[cfg(unix)]
-fn rsub_ends_well_on_a_signal() {
+fn rsub_ends_with_success_after_a_signal() {
     let broker = Broker::start("");
     for name in ["INT", "TERM"] {
         let subscriber = Program::new("rsub")
@@ -256,7 +256,7 @@ fn rsub_ends_well_on_a_signal() {
 }
 
 #[test]
-fn a_refused_message_is_told_and_is_the_status() {
+fn rejected_message_is_reported_and_determines_the_exit_status() {
     let script: tests::Script<'_> = &[(18, b"\x20\x03\x00\x00\x00"), (9, b"\x40\x03\x00\x01\x97")];
     let server = FakeServer::start(&[script], false);
     let finished = run("rpub", &server, "-t a -m x -q 1 -V 5");
@@ -268,7 +268,7 @@ fn a_refused_message_is_told_and_is_the_status() {
 }
 
 #[test]
-fn denied_subscriptions_are_told_and_are_the_status() {
+fn rejected_subscriptions_are_reported_and_determine_the_exit_status() {
     let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x80")];
     let server = FakeServer::start(&[script], false);
     let finished = run("rsub", &server, "-t a");
@@ -292,7 +292,7 @@ fn denied_subscriptions_are_told_and_are_the_status() {
 }
 
 #[test]
-fn a_server_that_breaks_the_rules_is_left() {
+fn disconnects_from_a_server_that_violates_the_protocol() {
     let cases: [&[u8]; 3] = [
         &[0x30, 5, 0, 3, 0xED, 0xA0, 0x80], // not UTF-8
         &[0x36, 5, 0, 1, b'a', 0, 1],       // QoS 3
@@ -340,7 +340,7 @@ fn a_message_that_cannot_be_printed_is_not_acknowledged() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn output_that_cannot_be_written_fails_and_a_closed_pipe_does_not() {
+fn write_error_is_a_failure_and_a_closed_pipe_is_not() {
     use std::process::{Command, Stdio};
     let broker = Broker::start("");
     for (output, status) in [("/dev/full", 1), ("", 0)] {
@@ -400,7 +400,7 @@ const REASONS: &[(u8, &str)] = &[
 ];
 
 #[test]
-fn each_reason_of_5_0_is_told_in_mosquittos_words_and_is_the_status() {
+fn each_reason_code_of_5_0_has_the_text_and_exit_status_of_mosquitto() {
     for (code, text) in REASONS {
         for (program, arguments) in [
             ("rpub", "-t a -m x -V 5"),
@@ -419,7 +419,7 @@ fn each_reason_of_5_0_is_told_in_mosquittos_words_and_is_the_status() {
 
 /// The words for all other reason codes, which a broker sends with DISCONNECT.
 #[test]
-fn each_reason_of_disconnect_is_told_in_mosquittos_words() {
+fn each_reason_code_of_disconnect_has_the_text_of_mosquitto() {
     for (code, text) in [
         (139_u8, "Server shutting down"),
         (141, "Keep Alive timeout"),
@@ -445,7 +445,7 @@ fn each_reason_of_disconnect_is_told_in_mosquittos_words() {
 }
 
 #[test]
-fn rrr_tells_a_refusal_of_3_1_1_in_its_words() {
+fn rrr_reports_a_rejected_connect_of_3_1_1_with_its_own_text() {
     let server = FakeServer::start(&[&[(CONNECT, &[0x20, 2, 0, 1])]], false);
     let finished = run("rrr", &server, "-V 311 -t a -e b -m x");
     assert_eq!(finished.status, 1, "{finished:?}");

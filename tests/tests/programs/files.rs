@@ -25,7 +25,7 @@ fn files_in(folder: &Path, more: &str) -> String {
 }
 
 #[test]
-fn log_and_pid_file_of_a_broker_that_root_starts_belong_to_its_user() {
+fn log_and_pid_file_of_a_broker_started_by_root_belong_to_its_user() {
     let folder = open_folder();
     if !is_root(folder.path()) {
         return skip("files", "it is not root who runs the tests");
@@ -53,7 +53,7 @@ fn log_and_pid_file_of_a_broker_that_root_starts_belong_to_its_user() {
 }
 
 #[test]
-fn links_that_somebody_else_may_have_made_are_not_followed() {
+fn does_not_follow_links_that_another_user_could_create() {
     for name in ["log", "pid"] {
         for user in ["user nobody", "user root"] {
             let folder = open_folder();
@@ -81,7 +81,7 @@ fn links_that_somebody_else_may_have_made_are_not_followed() {
 }
 
 #[test]
-fn the_devices_of_the_system_are_logs() {
+fn log_may_be_a_device() {
     let broker = Broker::start("log_dest stderr\nlog_dest file /dev/stdout\nuser nobody");
     RawClient::connect(broker.address(), 4, "shown").ping();
     broker.running.wait_for_output("as shown (p4, c1, k60).");

@@ -3,7 +3,7 @@
 use tests::{FakeServer, HttpProxy, Program, SocksProxy};
 
 #[test]
-fn errors_of_a_proxy_name_it() {
+fn errors_of_a_proxy_name_the_proxy() {
     let socks = SocksProxy::start(Some(("me", "secret"))).address;
     let http = HttpProxy::start("Basic bWU6c2VjcmV0").address;
     let target = "-h broker.invalid -p 1883 -t a -m x";
@@ -55,7 +55,7 @@ fn errors_of_a_proxy_name_it() {
 }
 
 #[test]
-fn a_failure_is_one_of_the_layer_that_was_shaking_hands() {
+fn failed_handshake_is_reported_for_its_layer() {
     let closed = "the peer closed the connection during the handshake";
     for (options, layer) in [
         ("--ws", "WebSocket"),

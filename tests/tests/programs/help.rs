@@ -119,7 +119,7 @@ fn errors(command_line: &str, status: i32) -> String {
 }
 
 #[test]
-fn unknown_options_are_answered_with_the_option_that_was_meant() {
+fn unknown_options_are_reported_with_a_similar_option() {
     for (command_line, status, expected) in [
         ("rpub -t a -m x --qoss 1", 1, Some("--qos")),
         ("rpub -t a -m x --tpoic", 1, Some("--topic")),
@@ -147,7 +147,7 @@ fn unknown_options_are_answered_with_the_option_that_was_meant() {
 }
 
 #[test]
-fn unknown_directives_are_answered_with_the_directive_that_was_meant() {
+fn unknown_directives_are_reported_with_a_similar_directive() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rbroker.conf");
     for (line, expected) in [

@@ -129,11 +129,11 @@ fn check(qos: u8) {
 }
 
 #[test]
-fn messages_of_qos_1_do_not_come_again_and_no_will_is_published() {
+fn received_messages_of_qos_1_are_not_redelivered_and_no_will_is_published() {
     check(1);
 }
 
 #[test]
-fn messages_of_qos_2_do_not_come_again_and_no_will_is_published() {
+fn received_messages_of_qos_2_are_not_redelivered_and_no_will_is_published() {
     check(2);
 }

@@ -49,7 +49,7 @@ fn messages_are_published_and_received() -> Result<(), Box<dyn Error>> {
 /// A message is acknowledged when the program receives the next one. If the program fails before, the broker resends
 /// the message.
 #[test]
-fn a_message_is_acknowledged_when_the_next_is_asked_for() -> Result<(), Box<dyn Error>> {
+fn message_is_acknowledged_when_the_next_is_requested() -> Result<(), Box<dyn Error>> {
     let broker = Broker::start("");
     let mut options_of_worker = options(&broker, "worker");
     options_of_worker.connect.clean_start = false;
@@ -76,7 +76,7 @@ fn a_message_is_acknowledged_when_the_next_is_asked_for() -> Result<(), Box<dyn 
 }
 
 #[test]
-fn a_lost_connection_is_made_again_with_its_subscriptions() -> Result<(), Box<dyn Error>> {
+fn reconnects_and_subscribes_again_after_a_lost_connection() -> Result<(), Box<dyn Error>> {
     let broker = Broker::start("");
     let subscriber = Client::connect(options(&broker, "sub"))?;
     let mut messages = subscriber.messages();
@@ -94,7 +94,7 @@ fn a_lost_connection_is_made_again_with_its_subscriptions() -> Result<(), Box<dy
 }
 
 #[test]
-fn a_server_that_is_not_there_is_an_error_at_once() {
+fn unreachable_server_is_an_error_without_delay() {
     let mut options = Options::new("127.0.0.1", tests::free_port());
     options.reconnect = Reconnect::Always;
     let start = Instant::now();
@@ -107,7 +107,7 @@ fn a_server_that_is_not_there_is_an_error_at_once() {
 
 /// After the connection has ended for good, each call returns the error immediately.
 #[test]
-fn a_client_whose_connection_is_gone_for_good_says_so_each_time() {
+fn each_call_fails_after_the_connection_has_ended_for_good() {
     let broker = Broker::start("");
     let mut options = options(&broker, "c");
     options.reconnect = Reconnect::Never;
@@ -133,7 +133,7 @@ fn a_client_whose_connection_is_gone_for_good_says_so_each_time() {
 
 /// mio reports a new connection once. A turn of the loop during a pause must not lose this event.
 #[test]
-fn a_pause_while_the_connection_comes_up_does_not_delay_it() -> Result<(), ClientError> {
+fn pause_of_the_caller_does_not_delay_connecting() -> Result<(), ClientError> {
     let broker = Broker::start("");
     let mut event_loop = EventLoop::new(options(&broker, "me"), None)?;
     let turn = |event_loop: &mut EventLoop| {

@@ -90,7 +90,7 @@ fn published_in_a_loop(qos: QoS, rounds: usize) -> Result<(), Box<dyn Error>> {
 }
 
 #[test]
-fn qos_0_is_an_error_or_counted_as_lost_while_the_broker_is_away() -> Result<(), Box<dyn Error>> {
+fn qos_0_is_an_error_or_counted_as_lost_while_the_broker_is_down() -> Result<(), Box<dyn Error>> {
     published_in_a_loop(QoS::AtMostOnce, 60)
 }
 

@@ -28,7 +28,7 @@ fn receive(broker: &Broker, options: &str, published: &[&str]) -> String {
 }
 
 #[test]
-fn versions_may_be_left_out() {
+fn protocol_versions_can_be_disabled() {
     let broker = Broker::start("accept_protocol_versions 4,5");
     publish(&broker, "-V 311").success();
     publish(&broker, "-V 5").success();
@@ -45,7 +45,7 @@ fn a_keep_alive_that_is_too_long_is_shortened_or_refused() {
 }
 
 #[test]
-fn the_highest_qos_is_told_granted_and_enforced() {
+fn maximum_qos_is_announced_granted_and_enforced() {
     let broker = Broker::start("max_qos 1");
     assert_eq!(receive(&broker, "-t a -q 2 -C 1 -F %q", &["-q 1"]), "1\n");
     // A client of 3.1.1 does not know the limit, so its connection is closed.
@@ -55,14 +55,14 @@ fn the_highest_qos_is_told_granted_and_enforced() {
 }
 
 #[test]
-fn without_retained_messages_none_is_taken() {
+fn rejects_retained_messages_if_they_are_disabled() {
     let broker = Broker::start("retain_available false");
     assert_eq!(publish(&broker, "-r -q 1").status, 7);
     publish(&broker, "-q 1").success();
 }
 
 #[test]
-fn connections_beyond_the_maximum_are_closed() {
+fn connections_above_the_maximum_are_closed() {
     for line in ["max_connections 1", "global_max_connections 1"] {
         let broker = Broker::start(line);
         let mut first = RawClient::connect(broker.address(), 4, "first");
@@ -75,7 +75,7 @@ fn connections_beyond_the_maximum_are_closed() {
 }
 
 #[test]
-fn clients_beyond_the_maximum_are_told_that_the_server_is_busy() {
+fn clients_above_the_maximum_are_rejected_with_server_busy() {
     let broker = Broker::start("global_max_clients 1");
     let _first = RawClient::connect(broker.address(), 4, "first");
     assert_eq!(publish(&broker, "").status, 3);
@@ -98,7 +98,7 @@ fn identifiers_are_chosen_as_the_configuration_says() {
 }
 
 #[test]
-fn a_mount_point_stands_before_the_topics_of_its_clients() {
+fn mount_point_prefixes_the_topics_of_its_clients() {
     let mounted = Broker::start("mount_point house/");
     assert_eq!(
         receive(&mounted, "-t # -v -C 2", &["", "-r -q 1"]),
@@ -129,7 +129,7 @@ fn a_mount_point_stands_before_the_topics_of_its_clients() {
 }
 
 #[test]
-fn messages_that_are_too_large_go_nowhere() {
+fn messages_above_the_size_limit_are_not_delivered() {
     let broker = Broker::start("message_size_limit 3");
     let published = ["-m four -q 1", "-m 333 -q 1"];
     assert_eq!(receive(&broker, "-t a -C 1", &published), "333\n");
@@ -157,7 +157,7 @@ fn the_qos_of_the_subscription_may_be_used_for_what_is_sent() {
 }
 
 #[test]
-fn messages_of_qos_0_wait_if_they_are_told_to() {
+fn messages_of_qos_0_are_queued_if_configured() {
     for (line, expected) in [("queue_qos0_messages true", "x\nlast\n"), ("", "last\n")] {
         let broker = Broker::start(line);
         let away = || {
@@ -175,7 +175,7 @@ fn messages_of_qos_0_wait_if_they_are_told_to() {
 }
 
 #[test]
-fn bytes_that_wait_are_limited_as_well_as_messages() {
+fn queued_bytes_are_limited_as_well_as_messages() {
     let broker = Broker::start("max_queued_bytes 3000");
     let away = || {
         Program::new("rsub")
@@ -193,7 +193,7 @@ fn bytes_that_wait_are_limited_as_well_as_messages() {
 }
 
 #[test]
-fn bytes_under_way_are_limited_and_one_message_always_goes() {
+fn bytes_in_flight_are_limited_but_one_message_is_always_sent() {
     let broker = Broker::start("max_inflight_bytes 5");
     let expected = "1234567890\n2234567890\n3\n";
     let published = ["-q 1 -m 1234567890", "-q 1 -m 2234567890", "-q 2 -m 3"];
@@ -201,7 +201,7 @@ fn bytes_under_way_are_limited_and_one_message_always_goes() {
 }
 
 #[test]
-fn sessions_without_end_get_one() {
+fn sessions_without_expiry_end_after_persistent_client_expiration() {
     let broker = Broker::start("persistent_client_expiration 1s\nglobal_max_clients 1");
     let away = || {
         Program::new("rsub")
@@ -221,7 +221,7 @@ fn sessions_without_end_get_one() {
 
 /// One message may be in flight to the subscriber and twenty from the publisher, so the publisher would be much faster.
 #[test]
-fn a_publisher_waits_for_a_subscriber_who_keeps_up_so_that_its_queue_does_not_overflow() {
+fn publisher_is_slowed_down_so_that_the_queue_of_a_reading_subscriber_does_not_overflow() {
     const MESSAGES: usize = 6000;
     const WINDOW: usize = 20;
     let limits = "max_queued_messages 2000\nmax_inflight_messages 1";

@@ -6,7 +6,7 @@ use std::path::Path;
 use tests::{Broker, Kind, Program};
 
 #[test]
-fn the_log_goes_where_it_is_told_and_begins_anew_when_its_file_was_moved() {
+fn log_is_written_to_its_destination_and_reopened_after_rotation() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let read = || std::fs::read_to_string(&log).unwrap_or_default();
@@ -35,7 +35,7 @@ fn the_log_goes_where_it_is_told_and_begins_anew_when_its_file_was_moved() {
 }
 
 #[test]
-fn a_log_without_a_place_goes_to_standard_error() {
+fn log_without_a_destination_is_written_to_standard_error() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing/log");
     let file = format!("log_dest file {}", missing.display());
@@ -82,7 +82,7 @@ fn the_log_is_published_to_subscribers() {
 
 /// Filters of fail2ban match the address and the words after it in these lines.
 #[test]
-fn refused_logins_and_lost_clients_have_the_words_of_mosquitto_in_the_log() {
+fn rejected_logins_and_lost_clients_are_logged_with_the_text_of_mosquitto() {
     let folder = tempfile::tempdir().unwrap();
     let users = folder.path().join("users");
     std::fs::write(&users, "").unwrap();

@@ -108,8 +108,8 @@ fn check(kind: Kind, version: u8, qos: u8) {
 }
 
 #[test]
-fn the_next_run_loses_no_message_to_identifiers_that_the_broker_holds() {
-    let test = "the_next_run_loses_no_message_to_identifiers_that_the_broker_holds";
+fn new_run_loses_no_message_if_the_broker_still_has_packet_identifiers_in_use() {
+    let test = "new_run_loses_no_message_if_the_broker_still_has_packet_identifiers_in_use";
     for (version, qos) in [(4, 2), (5, 2), (4, 1), (5, 1)] {
         check(Kind::Rbroker, version, qos);
         if has_mosquitto(test) {

@@ -8,7 +8,7 @@ fn bystander(broker: &Broker) -> RawClient {
 }
 
 #[test]
-fn malformed_packets_end_their_connection_with_a_reason_and_no_other() {
+fn malformed_packets_end_only_their_own_connection_with_a_reason() {
     let broker = Broker::start("");
     let mut bystander = bystander(&broker);
     let table: [(&[u8], u8); 9] = [
@@ -38,7 +38,7 @@ fn malformed_packets_end_their_connection_with_a_reason_and_no_other() {
 }
 
 #[test]
-fn what_is_no_connect_is_closed_without_a_word() {
+fn closes_the_connection_if_the_first_packet_is_not_connect() {
     let broker = Broker::start("");
     let mut bystander = bystander(&broker);
     for bytes in [
@@ -55,7 +55,7 @@ fn what_is_no_connect_is_closed_without_a_word() {
 }
 
 #[test]
-fn packets_that_are_too_large_are_refused_at_their_first_bytes() {
+fn packets_that_are_too_large_are_rejected_at_their_first_bytes() {
     let broker = Broker::start("max_packet_size 1000");
     let mut bystander = bystander(&broker);
     // A client of 5.0 knows the limit from CONNACK, and gets the reason.
@@ -73,7 +73,7 @@ fn packets_that_are_too_large_are_refused_at_their_first_bytes() {
 /// Announced bytes use no memory. Only bytes that arrive do.
 #[test]
 #[cfg(target_os = "linux")]
-fn memory_does_not_follow_announced_lengths() {
+fn memory_is_not_allocated_for_announced_lengths() {
     let broker = Broker::start("max_packet_size 268435460");
     let mut bystander = bystander(&broker);
     let resident = || -> u64 {
@@ -107,7 +107,7 @@ fn memory_does_not_follow_announced_lengths() {
 }
 
 #[test]
-fn a_taken_over_connection_is_told_and_changes_nothing_of_the_new_one() {
+fn connection_that_is_taken_over_gets_disconnect_and_leaves_the_new_one_unchanged() {
     let broker = Broker::start("");
     let mut old = RawClient::connect(broker.address(), 5, "same");
     let mut new = RawClient::connect(broker.address(), 5, "same");

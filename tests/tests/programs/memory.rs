@@ -43,7 +43,7 @@ fn wait_until_memory_is_back(broker: &Broker, before: u64) {
 }
 
 #[test]
-fn memory_of_incomplete_packets_comes_back() {
+fn memory_of_incomplete_packets_is_released() {
     const SIZE: usize = 350_000;
     const PIECE: usize = 16_000;
     let broker = Broker::start_silent(Kind::Rbroker, "");
@@ -78,7 +78,7 @@ fn memory_of_incomplete_packets_comes_back() {
 }
 
 #[test]
-fn memory_of_removed_retained_messages_comes_back() {
+fn memory_of_removed_retained_messages_is_released() {
     let broker = Broker::start_silent(Kind::Rbroker, "");
     let connect = |name: &str| RawClient::connect(broker.address(), 4, name);
     let mut publisher = connect("publisher");

@@ -39,7 +39,7 @@ fn refused(program: &str, arguments: &[&str], status: i32, expected: &str) {
 }
 
 #[test]
-fn rpub_refuses_what_it_cannot_do() {
+fn rpub_rejects_invalid_command_lines() {
     let table: &[(&[&str], &str)] = &[
         (
             &["-t", "a", "-m", "x", "--nonsense"],
@@ -158,7 +158,7 @@ fn rpub_refuses_what_it_cannot_do() {
 }
 
 #[test]
-fn rsub_refuses_what_it_cannot_do() {
+fn rsub_rejects_invalid_command_lines() {
     let table: &[(&[&str], &str)] = &[
         (
             &[],
@@ -184,7 +184,7 @@ fn rsub_refuses_what_it_cannot_do() {
 }
 
 #[test]
-fn rbroker_refuses_what_it_cannot_do() {
+fn rbroker_rejects_invalid_command_lines() {
     let table: &[(&[&str], &str)] = &[
         (&["--nonsense"], "Unknown option '--nonsense'."),
         (&["-p", "65536"], "Invalid port specified (65536)."),
@@ -212,7 +212,7 @@ fn rbroker_refuses_what_it_cannot_do() {
 }
 
 #[test]
-fn rbroker_says_when_a_port_is_taken_and_does_not_start_half() {
+fn rbroker_reports_a_port_in_use_and_opens_no_other_listener() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let finished = Program::new("rbroker").arg("-q").arg("-p").arg(&port).run();
@@ -252,7 +252,7 @@ fn a_full_or_closed_output_changes_no_status_and_is_no_panic() {
 }
 
 #[test]
-fn help_and_version_are_told_on_standard_output_with_success() {
+fn help_and_version_are_printed_to_standard_output_with_success() {
     for program in ["rpub", "rsub", "rrr", "rbroker"] {
         let help = Program::new(program).arg("--help").run().success();
         assert!(
@@ -269,7 +269,7 @@ fn help_and_version_are_told_on_standard_output_with_success() {
 }
 
 #[test]
-fn options_of_transports_that_are_not_there_are_known_and_refused_by_name() {
+fn options_of_transports_that_are_not_built_in_are_rejected_by_name() {
     for words in [
         "--keyform engine --key f --cert f",
         "--tls-engine e",

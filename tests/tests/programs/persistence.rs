@@ -59,7 +59,7 @@ fn sessions_messages_and_retained_messages_survive_a_kill() {
 }
 
 #[test]
-fn two_brokers_cannot_have_one_store_and_a_foreign_file_is_left_alone() {
+fn two_brokers_cannot_share_a_store_and_a_foreign_file_is_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let _broker = start(&folder);
     let config = folder.path().join("second.conf");
@@ -108,7 +108,7 @@ fn start_with(store: impl FnOnce(&std::path::Path)) -> tests::Finished {
 }
 
 #[test]
-fn what_is_no_store_or_a_damaged_one_is_refused_and_an_empty_file_is_a_new_one() {
+fn rejects_foreign_and_corrupt_stores_and_accepts_an_empty_file() {
     let empty = start_with(|path| std::fs::write(path, "").unwrap());
     assert_eq!(empty.status, 0, "{empty:?}");
     let zeros = start_with(|path| std::fs::write(path, vec![0; 100_000]).unwrap());
@@ -140,7 +140,7 @@ fn what_is_no_store_or_a_damaged_one_is_refused_and_an_empty_file_is_a_new_one()
 
 /// No client can subscribe to this topic, but the file contains it.
 #[test]
-fn a_store_with_a_topic_of_60000_levels_ends_no_broker() {
+fn store_with_a_topic_of_60000_levels_does_not_crash_the_broker() {
     use mqtt_broker::{Clock, Store, SyncPolicy};
     use mqtt_broker_core::{ClientState, Expiry, Mutation, Retained, SubscriptionState};
     use mqtt_codec::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName, Will};

@@ -8,7 +8,7 @@ const LARGEST: u64 = 268_435_455 - 3;
 
 #[test]
 #[ignore = "takes a gigabyte of memory: `cargo xtask emulate` runs it"]
-fn largest_payload_arrives_whole() {
+fn largest_payload_is_delivered_completely() {
     let broker = Broker::start_silent(Kind::Rbroker, "max_packet_size 0");
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().set_len(LARGEST).unwrap();

@@ -62,7 +62,7 @@ fn lines_after_one_that_is_too_large_are_sent() {
 /// Some servers use reason codes that the standard does not list for the packet: here 0x95, and for the fifth line a
 /// value that the standard does not define.
 #[test]
-fn a_message_that_is_rejected_with_an_unexpected_code_is_the_only_one() {
+fn message_with_an_unexpected_reason_code_is_the_only_one_that_fails() {
     for qos in [1, 2] {
         let (first, second) = if qos == 1 {
             (0x40, None)

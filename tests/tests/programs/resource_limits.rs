@@ -36,7 +36,7 @@ fn text(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_silent_client_is_closed_after_one_and_a_half_keep_alives() {
+fn silent_client_is_disconnected_after_one_and_a_half_keep_alives() {
     let broker = Broker::start("");
     let mut client = RawClient::open(broker.address());
     client.send(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x01\x00\x01k");
@@ -47,7 +47,7 @@ fn a_silent_client_is_closed_after_one_and_a_half_keep_alives() {
 }
 
 #[test]
-fn take_overs_in_a_row_leave_the_last_one_with_its_session() {
+fn last_client_of_many_take_overs_keeps_the_session() {
     let broker = Broker::start_silent(tests::Kind::Rbroker, "");
     let mut old = Vec::new();
     for _ in 0..200 {
@@ -64,7 +64,7 @@ fn take_overs_in_a_row_leave_the_last_one_with_its_session() {
 }
 
 #[test]
-fn a_storm_of_connections_is_served() {
+fn many_simultaneous_connections_are_served() {
     let broker = Broker::start_silent(tests::Kind::Rbroker, "max_connections -1");
     let address = broker.address();
     let storms: Vec<_> = (0..8)
@@ -85,7 +85,7 @@ fn a_storm_of_connections_is_served() {
 /// waiting ones when descriptors become free.
 #[test]
 #[cfg(target_os = "linux")]
-fn without_free_descriptors_nobody_is_hurt_and_the_broker_does_not_spin() {
+fn without_free_descriptors_clients_are_served_and_the_broker_does_not_spin() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("broker.conf");
     std::fs::write(&config, "listener 0 127.0.0.1\nallow_anonymous true\n").unwrap();
@@ -191,7 +191,7 @@ fn retained_messages_are_limited_and_their_memory_comes_back() {
 /// Sessions, subscriptions and client identifiers that begin and end leave no memory in use.
 #[test]
 #[cfg(target_os = "linux")]
-fn churn_costs_no_memory() {
+fn connecting_and_disconnecting_leaves_no_memory_in_use() {
     let broker = Broker::start_silent(tests::Kind::Rbroker, "max_connections -1");
     let churn = |round: usize| {
         for number in 0..500 {
@@ -216,7 +216,7 @@ fn churn_costs_no_memory() {
 }
 
 #[test]
-fn thousands_of_properties_are_passed_on_or_refused_and_cost_little() {
+fn thousands_of_properties_are_forwarded_or_rejected_at_little_cost() {
     let broker = Broker::start("");
     let mut client = RawClient::connect(broker.address(), 5, "many");
     client.send(&packet(0x82, &[&[0, 1, 0][..], &text("p"), &[0]].concat()));
@@ -237,7 +237,7 @@ fn thousands_of_properties_are_passed_on_or_refused_and_cost_little() {
 /// The client subscribes to its own messages. Its window and its queue have limits, and the broker drops and logs
 /// further messages.
 #[test]
-fn a_client_that_floods_itself_is_bounded() {
+fn memory_of_a_client_that_floods_itself_is_bounded() {
     let broker = Broker::start_silent(tests::Kind::Rbroker, "max_queued_messages 10");
     let mut other = bystander(&broker);
     let mut client = RawClient::connect(broker.address(), 4, "loop");
@@ -255,7 +255,7 @@ fn a_client_that_floods_itself_is_bounded() {
 }
 
 #[test]
-fn payloads_of_all_kinds_arrive_as_they_are() {
+fn payloads_of_all_kinds_are_delivered_unchanged() {
     let broker = Broker::start_silent(tests::Kind::Rbroker, "max_packet_size 268435455");
     let mut client = RawClient::connect(broker.address(), 5, "carries");
     client.send(&packet(0x82, &[&[0, 1, 0][..], &text("p"), &[0]].concat()));

@@ -15,7 +15,7 @@ fn other(port: u16) -> SocketAddr {
 }
 
 #[test]
-fn the_next_host_is_asked_when_one_is_down_or_has_no_time() {
+fn tries_the_next_host_if_one_is_unreachable_or_busy() {
     let broker = Broker::start("");
     let port = broker.port;
     let publish = || {
@@ -37,7 +37,7 @@ fn the_next_host_is_asked_when_one_is_down_or_has_no_time() {
 }
 
 #[test]
-fn a_refusal_that_is_about_the_client_is_not_taken_elsewhere() {
+fn other_hosts_are_not_tried_if_the_rejection_is_about_the_client() {
     let broker = Broker::start("");
     let port = broker.port;
     let _strict = FakeServer::start_at(other(port), &[&[(16, &[0x20, 2, 0, 5])]], true);
@@ -65,7 +65,7 @@ fn all_hosts_are_named_when_none_can_be_reached() {
 }
 
 #[test]
-fn a_subscriber_turns_to_the_next_host_when_its_own_is_gone() {
+fn subscriber_reconnects_to_the_next_host_if_its_host_is_down() {
     let mut first = Broker::start("");
     let port = first.port;
     let second = Broker::start(&format!("listener {port} {OTHER}"));
@@ -83,7 +83,7 @@ fn a_subscriber_turns_to_the_next_host_when_its_own_is_gone() {
 }
 
 #[test]
-fn what_is_typed_replaces_the_hosts_of_the_options_file() {
+fn hosts_on_the_command_line_replace_those_of_the_options_file() {
     let broker = Broker::start("");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("rpub"), "-h 127.0.0.9\n-h 127.0.0.8\n").unwrap();
@@ -168,7 +168,7 @@ fn a_server_reference_is_named_and_not_followed_unless_the_user_allows_it() {
 }
 
 #[test]
-fn servers_that_refer_to_each_other_are_left_in_the_end() {
+fn circular_server_references_end_after_a_limit() {
     // Each CONNACK of the server refers to another address of the same machine.
     let server = FakeServer::start(&[], true);
     let address = server.address;
@@ -197,7 +197,7 @@ fn servers_that_refer_to_each_other_are_left_in_the_end() {
 }
 
 #[test]
-fn a_server_reference_is_followed_by_the_same_road() {
+fn server_reference_is_followed_over_the_same_transport() {
     let certificates = Certificates::new();
     certificates.server("server", &["127.0.0.1"], Validity::Now);
     let file = |name: &str| certificates.path(name).display().to_string();
@@ -273,7 +273,7 @@ impl NameServer {
 }
 
 #[test]
-fn service_records_say_where_the_servers_are() {
+fn srv_records_name_the_servers() {
     let broker = Broker::start("");
     let names = NameServer::start("_mqtt._tcp.example.test", broker.port, 0);
     names.publish("-h example.test").run().success();
@@ -306,7 +306,7 @@ fn service_records_say_where_the_servers_are() {
 }
 
 #[test]
-fn a_service_can_be_one_with_tls() {
+fn srv_records_may_name_a_service_with_tls() {
     let certificates = Certificates::new();
     certificates.server("server", &["localhost"], Validity::Now);
     let file = |name: &str| certificates.path(name).display().to_string();
@@ -320,7 +320,7 @@ fn a_service_can_be_one_with_tls() {
 }
 
 #[test]
-fn a_service_that_is_not_there_yet_is_waited_for() {
+fn waits_for_srv_records_that_do_not_exist_yet() {
     let broker = Broker::start("");
     let names = NameServer::start("_mqtt._tcp.example.test", broker.port, 2);
     names.publish("-h example.test --wait 50").run().success();
@@ -328,7 +328,7 @@ fn a_service_that_is_not_there_yet_is_waited_for() {
 }
 
 #[test]
-fn a_silent_name_server_does_not_hold_up_a_script() {
+fn silent_name_server_does_not_delay_a_program_beyond_its_time_limit() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let options = format!(
         "-S -h example.test --dns-server {} -t a",
@@ -347,7 +347,7 @@ fn a_silent_name_server_does_not_hold_up_a_script() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_system_asks_for_the_peer_if_it_is_told_to() {
+fn tcp_keepalive_is_enabled_by_its_option() {
     for (option, expected) in [("--tcp-keepalive 60", true), ("", false)] {
         let broker = Broker::start("");
         let _subscriber = Program::new("rsub")

@@ -4,7 +4,7 @@
 use tests::{Broker, Kind, Program, RawClient};
 
 #[test]
-fn usr1_writes_the_store_whatever_the_interval_says() {
+fn usr1_writes_the_store_regardless_of_its_interval() {
     let folder = tempfile::tempdir().unwrap();
     let settings = format!(
         "persistence true\npersistence_location {}\nsync interval 3600",

@@ -20,7 +20,7 @@ fn publish(broker: &Broker, options: &str) {
 }
 
 #[test]
-fn the_topics_of_the_broker_are_there_at_once_and_renewed() {
+fn sys_topics_are_published_at_start_and_updated() {
     let broker = Broker::start("sys_interval 1");
     let version = subscribe(&broker, "-t $SYS/broker/version -C 1 -F %r%q%p -q 2");
     assert!(version.starts_with("12rbroker version "), "{version}");
@@ -47,7 +47,7 @@ fn the_topics_of_the_broker_are_there_at_once_and_renewed() {
 }
 
 #[test]
-fn the_topics_can_be_switched_off() {
+fn sys_topics_can_be_disabled() {
     let broker = Broker::start("sys_interval 0");
     publish(&broker, "-t $SYS2 -m end -r -q 1");
     let all = "-t $SYS/# -t $SYS2 -C 1";
@@ -56,8 +56,8 @@ fn the_topics_can_be_switched_off() {
 
 /// rbroker has the topics of mosquitto. `docs/differences.md` lists the differences.
 #[test]
-fn the_topics_are_those_of_mosquitto() {
-    if !has_mosquitto("the_topics_are_those_of_mosquitto") {
+fn sys_topics_are_those_of_mosquitto() {
+    if !has_mosquitto("sys_topics_are_those_of_mosquitto") {
         return;
     }
     let names = |kind| {
@@ -93,7 +93,7 @@ fn status(options: &str) -> Finished {
 }
 
 #[test]
-fn the_status_tells_of_clients_and_what_waits_for_them() {
+fn status_shows_clients_and_their_queued_messages() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("control").display().to_string();
     let broker = Broker::start(&format!("control_socket {socket}\nsys_interval 0"));
@@ -136,7 +136,7 @@ fn the_status_tells_of_clients_and_what_waits_for_them() {
 }
 
 #[test]
-fn the_status_shows_memory_and_why_messages_were_dropped() {
+fn status_shows_memory_and_the_reasons_of_dropped_messages() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().display();
     let socket = format!("{place}/control");
@@ -188,7 +188,7 @@ fn the_status_shows_memory_and_why_messages_were_dropped() {
 }
 
 #[test]
-fn many_questions_at_once_are_all_answered() {
+fn many_simultaneous_status_requests_are_answered() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("control");
     let _broker = Broker::start(&format!("control_socket {}", socket.display()));
@@ -204,7 +204,7 @@ fn many_questions_at_once_are_all_answered() {
 }
 
 #[test]
-fn a_broker_is_found_by_its_port_also_after_a_crash() {
+fn status_finds_a_broker_by_its_port_even_after_a_crash() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().to_str().unwrap();
     let start = |port: u16| {
@@ -233,7 +233,7 @@ fn a_broker_is_found_by_its_port_also_after_a_crash() {
 }
 
 #[test]
-fn a_file_in_the_place_of_the_control_socket_stays() {
+fn file_at_the_path_of_the_control_socket_is_not_removed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("precious");
     std::fs::write(&file, "content").unwrap();
@@ -245,7 +245,7 @@ fn a_file_in_the_place_of_the_control_socket_stays() {
 /// A broker that is killed leaves its control socket, which must not stay in a folder of the system.
 #[test]
 #[cfg(unix)]
-fn brokers_of_tests_have_their_control_sockets_beside_the_programs() {
+fn control_sockets_of_test_brokers_are_beside_the_programs() {
     let broker = Program::new("rbroker").args("-p 0 -v").start();
     let log = broker.wait_for_error("Answering 'rbroker status' at ");
     let folder = tests::programs().join("run");

@@ -31,7 +31,7 @@ fn run(program: &str, broker: &Broker, arguments: &str) -> Finished {
 const SESSION: &str = "-V 5 -i away -c -x 1000 -q 1 -t t/#";
 
 #[test]
-fn above_its_limit_the_store_takes_nothing_until_it_has_shrunk() {
+fn store_above_its_limit_rejects_writes_until_it_has_shrunk() {
     const LIMIT: u64 = 16 * 1024 * 1024;
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

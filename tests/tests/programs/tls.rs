@@ -65,7 +65,7 @@ fn a_wrong_server_certificate_is_described() {
 }
 
 #[test]
-fn insecure_lets_any_host_pass_and_nobody_else() {
+fn insecure_accepts_any_host_name_but_no_untrusted_certificate() {
     let certificates = Certificates::new();
     certificates.server("elsewhere", &["broker.example.org"], Validity::Now);
     certificates.server("expired", &["broker.example.org"], Validity::Past);
@@ -83,7 +83,7 @@ fn insecure_lets_any_host_pass_and_nobody_else() {
 }
 
 #[test]
-fn a_client_certificate_that_is_missing_wrong_or_revoked_is_told() {
+fn missing_untrusted_and_revoked_client_certificates_are_reported() {
     let certificates = Certificates::new();
     certificates.server("server", &["127.0.0.1"], Validity::Now);
     certificates.client("good");
@@ -126,7 +126,7 @@ fn a_client_certificate_that_is_missing_wrong_or_revoked_is_told() {
 type Revocation<'a> = (&'a str, Vec<String>, &'a str, bool);
 
 #[test]
-fn revocation_lists_fail_closed() {
+fn certificates_are_rejected_without_a_valid_revocation_list() {
     let root = Certificates::new();
     root.server("server", &["127.0.0.1"], Validity::Now);
     root.client("good");
@@ -194,7 +194,7 @@ fn revocation_lists_fail_closed() {
 }
 
 #[test]
-fn a_file_that_is_no_revocation_list_is_told() {
+fn invalid_revocation_lists_are_reported() {
     let certificates = Certificates::new();
     certificates.server("server", &["127.0.0.1"], Validity::Now);
     let folder = certificates.folder().display();
@@ -221,7 +221,7 @@ fn a_file_that_is_no_revocation_list_is_told() {
 }
 
 #[test]
-fn the_wrong_port_is_told_in_both_directions() {
+fn tls_on_only_one_side_is_reported() {
     let certificates = Certificates::new();
     certificates.server("server", &["127.0.0.1"], Validity::Now);
     let secret = broker(&certificates, "server", "");
@@ -242,7 +242,7 @@ fn the_wrong_port_is_told_in_both_directions() {
 }
 
 #[test]
-fn a_handshake_that_is_cut_off_or_stalls_ends_in_time() {
+fn truncated_and_stalled_handshakes_end_within_the_time_limit() {
     let certificates = Certificates::new();
     // The start of a record of 100 bytes.
     let server = FakeServer::start(&[&[(5, b"\x16\x03\x03\x00\x64\x02")]], true);
@@ -259,7 +259,7 @@ fn a_handshake_that_is_cut_off_or_stalls_ends_in_time() {
 }
 
 #[test]
-fn a_version_that_is_too_old_is_refused_on_both_sides() {
+fn obsolete_tls_versions_are_rejected_on_both_sides() {
     let certificates = Certificates::new();
     certificates.server("server", &["127.0.0.1"], Validity::Now);
     // An alert: protocol version.
@@ -279,7 +279,7 @@ fn a_version_that_is_too_old_is_refused_on_both_sides() {
 }
 
 #[test]
-fn a_stream_that_is_cut_off_is_no_end() {
+fn tls_stream_that_ends_without_close_notify_is_an_error() {
     let certificates = Certificates::new();
     certificates.server("server", &["127.0.0.1"], Validity::Now);
     let mut broker = broker(&certificates, "server", "");
@@ -295,7 +295,7 @@ fn a_stream_that_is_cut_off_is_no_end() {
 }
 
 #[test]
-fn files_that_are_no_certificates_are_told_before_anything_is_connected() {
+fn invalid_certificate_files_are_reported_before_connecting() {
     let certificates = Certificates::new();
     certificates.client("client");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -336,7 +336,7 @@ fn files_that_are_no_certificates_are_told_before_anything_is_connected() {
 }
 
 #[test]
-fn secrets_are_logged_and_ciphers_and_versions_chosen() {
+fn logs_tls_secrets_and_obeys_cipher_and_version_options() {
     let certificates = Certificates::new();
     certificates.server("server", &["127.0.0.1"], Validity::Now);
     let broker = broker(&certificates, "server", "tls_version tlsv1.2");
@@ -397,7 +397,7 @@ fn a_folder_of_authorities_is_read() {
 
 #[test]
 #[cfg(unix)]
-fn certificates_are_read_again_and_connections_stay() {
+fn reload_reads_certificates_again_and_keeps_connections() {
     let certificates = Certificates::new();
     certificates.server("server", &["127.0.0.1"], Validity::Past);
     let broker = broker(&certificates, "server", "");
@@ -420,7 +420,7 @@ fn certificates_are_read_again_and_connections_stay() {
 }
 
 #[test]
-fn an_authority_may_serve_with_its_own_certificate_if_it_is_named() {
+fn self_signed_server_certificate_is_accepted_if_it_is_trusted() {
     let certificates = Certificates::new();
     certificates.serving_authority("home", &["127.0.0.1"], Validity::Now);
     certificates.serving_authority("away", &["example.org"], Validity::Now);
@@ -449,7 +449,7 @@ fn an_authority_may_serve_with_its_own_certificate_if_it_is_named() {
 }
 
 #[test]
-fn authorities_of_the_system_are_trusted_if_no_other_is_named_or_they_are_asked_for() {
+fn system_certificates_are_trusted_by_default_or_if_requested() {
     let certificates = Certificates::new();
     certificates.server("server", &["127.0.0.1"], Validity::Now);
     let broker = broker(&certificates, "server", "");

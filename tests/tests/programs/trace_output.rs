@@ -47,7 +47,7 @@ fn a_trace_shows_the_handshake_of_each_qos() {
 }
 
 #[test]
-fn a_trace_for_programs_is_json_and_holds_no_password() {
+fn json_trace_contains_no_password() {
     let broker = Broker::start("");
     let arguments = "-t a -m x -q 1 -V 5 -u name -P secret -i c --trace=json";
     let errors = run(&broker, "rpub", arguments).errors;
@@ -71,7 +71,7 @@ fn a_trace_for_programs_is_json_and_holds_no_password() {
 }
 
 #[test]
-fn the_broker_and_the_other_clients_trace_too() {
+fn broker_and_all_clients_print_traces() {
     let broker = Program::new("rbroker").args("-p 0 --trace").start();
     let log = broker.wait_for_error("running.");
     let (_, rest) = log.split_once("Listening on 127.0.0.1:").unwrap();
@@ -108,7 +108,7 @@ fn the_broker_and_the_other_clients_trace_too() {
 /// A publisher and a subscriber of each version use a broker that traces. A packet must show only the fields of its
 /// version.
 #[test]
-fn a_trace_shows_properties_to_peers_of_5_0_only() {
+fn trace_shows_properties_only_for_5_0() {
     let broker = Program::new("rbroker").args("-p 0 --trace=json").start();
     let log = broker.wait_for_error("running.");
     let (_, rest) = log.split_once("Listening on 127.0.0.1:").unwrap();
@@ -245,7 +245,7 @@ fn passwords_come_from_files_and_the_environment() {
 }
 
 #[test]
-fn a_program_reads_its_own_options_file_and_falls_back_to_mosquittos() {
+fn program_reads_its_own_options_file_or_else_that_of_mosquitto() {
     let broker = Broker::start("");
     let folder = tempfile::tempdir().unwrap();
     let publish = |variable: &str, folder: &std::path::Path| {
@@ -317,7 +317,7 @@ fn at_terminal(command: &str) -> Option<String> {
 }
 
 #[test]
-fn a_terminal_gets_no_control_characters_and_a_pipe_gets_all() {
+fn control_characters_are_masked_on_a_terminal_and_kept_in_a_pipe() {
     let broker = Broker::start("");
     let payload = "\u{1b}[31mred\u{7}";
     let publisher = Program::new("rpub")
@@ -336,7 +336,7 @@ fn a_terminal_gets_no_control_characters_and_a_pipe_gets_all() {
 }
 
 #[test]
-fn long_work_shows_its_progress_on_a_terminal_only() {
+fn progress_is_shown_on_a_terminal_only() {
     let broker = Broker::start("");
     let rpub = tests::programs().join("rpub");
     let options = "-t x -m y -q 1 --repeat 8 --repeat-delay 0.2";
@@ -358,7 +358,7 @@ fn long_work_shows_its_progress_on_a_terminal_only() {
 
 /// A person ends rsub with Ctrl-C. A line is printed only if rsub would have ended by itself.
 #[test]
-fn a_signal_is_the_normal_end_of_rsub_on_a_terminal() {
+fn signal_ends_rsub_on_a_terminal_without_an_error() {
     let broker = Broker::start("");
     run(&broker, "rpub", "-t room -m warm -r -q 1");
     let rsub = tests::programs().join("rsub");
@@ -412,7 +412,7 @@ fn watching_writes_no_escape_sequences_if_there_is_no_terminal() {
 }
 
 #[test]
-fn the_rate_is_printed_each_second_and_no_messages() {
+fn rate_option_prints_a_rate_each_second_and_no_messages() {
     let broker = Broker::start("");
     let subscriber = Program::new("rsub").args(&broker.options());
     let subscriber = subscriber.args("-i m -t x -C 1 --message-rate").start();
@@ -427,7 +427,7 @@ fn the_rate_is_printed_each_second_and_no_messages() {
 }
 
 #[test]
-fn all_or_some_messages_are_shown_and_all_of_them_count() {
+fn hidden_messages_count_towards_the_rate() {
     let broker = Broker::start("max_queued_messages 0");
     let lines = "x\n".repeat(1000);
     for (chance, shown) in [("100", 1000..=1000), ("50", 350..=650), ("0.1", 0..=20)] {
@@ -475,7 +475,7 @@ fn retained_messages_are_removed_and_the_program_ends() {
 }
 
 #[test]
-fn a_response_to_somebody_else_is_not_taken() {
+fn ignores_responses_to_other_requests() {
     let broker = Broker::start("");
     let proxy = Proxy::start(broker.address());
     let target = format!("-h 127.0.0.1 -p {}", proxy.address.port());
@@ -497,7 +497,7 @@ fn a_response_to_somebody_else_is_not_taken() {
 }
 
 #[test]
-fn a_topic_alias_stands_for_the_topic_from_the_second_message_on() {
+fn topic_alias_replaces_the_topic_from_the_second_message_on() {
     let broker = Broker::start("");
     let proxy = Proxy::start(broker.address());
     let publisher = Program::new("rpub").args(&format!("-h 127.0.0.1 -p {}", proxy.address.port()));
@@ -511,7 +511,7 @@ fn a_topic_alias_stands_for_the_topic_from_the_second_message_on() {
 }
 
 #[test]
-fn quiet_keeps_complaints_about_payloads_away() {
+fn quiet_suppresses_errors_about_payloads() {
     let broker = Broker::start("");
     run(&broker, "rpub", "-t t -m nojson -r");
     let told = run(&broker, "rsub", "-t t -C 1 -F %J");

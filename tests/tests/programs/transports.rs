@@ -114,7 +114,7 @@ fn exchange_messages(transport: &Transport, broker: &Broker, kind: Kind) {
 }
 
 #[test]
-fn every_program_takes_every_road_to_our_broker() {
+fn every_program_uses_every_transport_to_rbroker() {
     let certificates = certificates();
     for transport in transports(&certificates) {
         let broker = Broker::start(&transport.settings);
@@ -123,8 +123,8 @@ fn every_program_takes_every_road_to_our_broker() {
 }
 
 #[test]
-fn every_program_takes_every_road_to_mosquitto() {
-    if !has_mosquitto("every_program_takes_every_road_to_mosquitto") {
+fn every_program_uses_every_transport_to_mosquitto() {
+    if !has_mosquitto("every_program_uses_every_transport_to_mosquitto") {
         return;
     }
     let certificates = certificates();
@@ -139,7 +139,7 @@ fn every_program_takes_every_road_to_mosquitto() {
                     "{}",
                     transport.name
                 );
-                let test = "every_program_takes_every_road_to_mosquitto";
+                let test = "every_program_uses_every_transport_to_mosquitto";
                 skip(
                     test,
                     &format!("mosquitto does not start with {}", transport.name),
@@ -150,7 +150,7 @@ fn every_program_takes_every_road_to_mosquitto() {
 }
 
 #[test]
-fn urls_choose_the_road() {
+fn url_scheme_selects_the_transport() {
     let certificates = certificates();
     let file = |name: &str| certificates.path(name).display().to_string();
     let tls = format!(

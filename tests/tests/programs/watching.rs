@@ -26,7 +26,7 @@ Client sub sending DISCONNECT
 ";
 
 #[test]
-fn a_handshake_of_qos_2_is_seen_at_all_three() {
+fn handshake_of_qos_2_is_traced_by_both_clients_and_the_broker() {
     let broker = Broker::start("");
     let subscriber = Program::new("rsub").args(&broker.options());
     let subscriber = subscriber.args("-i sub -t # -v -q 2 -C 1 -d").start();
@@ -88,7 +88,7 @@ fn a_handshake_of_qos_2_is_seen_at_all_three() {
 
 #[test]
 #[cfg(unix)]
-fn called_by_a_name_of_mosquittos_debug_lines_go_to_standard_output() {
+fn debug_lines_go_to_standard_output_under_a_name_of_mosquitto() {
     let broker = Broker::start("");
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("mosquitto_pub");
@@ -106,7 +106,7 @@ fn called_by_a_name_of_mosquittos_debug_lines_go_to_standard_output() {
 }
 
 #[test]
-fn the_broker_says_who_can_reach_it() {
+fn broker_prints_which_hosts_can_reach_its_listeners() {
     let broker = Broker::start("");
     broker.wait_for_log("Every program on this machine can use the broker without a password.");
     let local = Program::new("rbroker").args("-p 0").start();
@@ -124,7 +124,7 @@ fn the_broker_says_who_can_reach_it() {
 
 #[test]
 #[cfg(unix)]
-fn the_broker_ends_well_when_it_is_told_to() {
+fn broker_ends_with_success_after_a_signal() {
     let broker = Broker::start("");
     let subscriber = Program::new("rsub")
         .args(&broker.options())

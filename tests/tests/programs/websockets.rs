@@ -60,7 +60,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn empty_frames_before_connect_stop_nobody_and_end_with_the_time_for_connect() {
+fn empty_frames_before_connect_delay_no_other_client_and_end_at_the_connect_timeout() {
     let (broker, address) = broker();
     let mut bystander = RawClient::connect(broker.address(), 4, "bystander");
     let flood = thread::spawn(move || {

@@ -44,7 +44,7 @@ fn connect(broker: &Broker, session_expiry: u8, will_delay: u8) -> RawClient {
 }
 
 #[test]
-fn the_will_of_a_client_that_is_gone_is_published_after_a_stop() {
+fn will_of_a_lost_client_is_published_when_the_broker_stops() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(&folder, "");
     // The usual set-up: a client with a retained will and a session that ends with its connection.
@@ -66,7 +66,7 @@ fn the_will_of_a_client_that_is_gone_is_published_after_a_stop() {
 }
 
 #[test]
-fn wills_survive_a_stop_and_a_kill_with_each_kind_of_session() {
+fn wills_survive_a_stop_and_a_kill_of_the_broker() {
     // Session Expiry Interval and Will Delay Interval. In each case the will is due at the start.
     for (expiry, delay) in [(0, 0), (0, 200), (200, 0)] {
         for is_killed in [false, true] {
@@ -87,7 +87,7 @@ fn wills_survive_a_stop_and_a_kill_with_each_kind_of_session() {
 }
 
 #[test]
-fn a_delayed_will_waits_after_a_start_and_is_not_published_if_the_client_resumes() {
+fn delay_of_a_will_continues_after_restart_and_ends_if_the_client_resumes() {
     for comes_back in [false, true] {
         let folder = tempfile::tempdir().unwrap();
         let broker = start(&folder, "");
@@ -113,7 +113,7 @@ fn a_delayed_will_waits_after_a_start_and_is_not_published_if_the_client_resumes
 }
 
 #[test]
-fn a_will_that_was_withdrawn_does_not_come_after_a_start() {
+fn discarded_will_is_not_published_after_restart() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(&folder, "");
     let mut client = connect(&broker, 0, 0);
@@ -131,7 +131,7 @@ fn a_will_that_was_withdrawn_does_not_come_after_a_start() {
 }
 
 #[test]
-fn without_a_store_a_broker_that_stops_publishes_wills_to_those_who_are_connected() {
+fn broker_without_a_store_publishes_wills_to_connected_clients_when_it_stops() {
     let broker = Broker::start("");
     let _client = connect(&broker, 200, 60);
     let options = broker.options();

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn two_modules_that_name_each_other_are_a_circle() {
+    fn finds_a_cycle_of_two_modules() {
         let files = [
             ("lib.rs", "mod a; mod b; mod c;"),
             ("a.rs", "use crate::b::B; pub struct A;"),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_through_the_root_is_found() {
+    fn finds_a_cycle_through_the_root_module() {
         let files = [
             ("lib.rs", "mod a; pub use a::A; pub struct Role;"),
             ("a.rs", "use crate::Role; pub struct A(Role);"),

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_of_a_subset_are_all_mutants() {
+    fn parts_of_the_mutants_together_are_all_mutants() {
         let mutants = read(root()).unwrap();
         let parts =
             ["0/3", "1/3", "2/3"].map(|part| choose(&mutants, &["--subset", part]).unwrap());

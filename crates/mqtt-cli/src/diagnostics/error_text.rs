@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_refused_connection_asks_whether_there_is_a_broker() {
+    fn only_connection_refused_has_the_hint_that_no_broker_may_be_running() {
         let words = |kind: io::ErrorKind, server: &str| {
             let target = Target {
                 server: server.to_owned(),

@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn words_wrap_before_column_80_and_defaults_stay_whole() {
+    fn help_wraps_before_column_80_and_never_inside_a_default() {
         let mut text = String::new();
         let words = "Aaaaaaaaa bbbbbbbbb ccccccccc ddddddddd eee [default: 1]";
         write_row(&mut text, "-x", words, OPTION_COLUMN);

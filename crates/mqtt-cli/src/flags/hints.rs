@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dash_that_is_no_hyphen_is_named() {
+    fn names_the_character_that_is_used_instead_of_a_hyphen() {
         let names = ["-v", "", "--verbose", "--pw"];
         let hint = |word| other_dash(word, names.into_iter());
         for (word, expected) in [

@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_an_option_and_the_rest_its_value() {
+    fn line_of_an_options_file_is_an_option_and_its_value() {
         let text = b"# mine\n-t  x y \r\n\n  -d\n#-q 1\n-o other\n-D publish user-property k v w\n-m \xff\n";
         let lines = lines(text, Path::new("file"));
         let words: Vec<_> = lines.iter().map(|line| line.words.clone()).collect();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_reads_its_own_file_before_mosquittos() {
+    fn own_options_file_takes_precedence_over_that_of_mosquitto() {
         assert_eq!(names("rsub", "rsub"), ["rsub", "mosquitto_sub"]);
         assert_eq!(names("mosquitto_sub", "rsub"), ["mosquitto_sub"]);
         assert_eq!(names("other", "rrr"), ["rrr", "mosquitto_rr"]);

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn clap_adds_spellings_that_mosquitto_does_not_know() {
+    fn accepts_equals_signs_and_combined_short_options() {
         assert_eq!(
             applied(&["--host=a", "-hb", "-lh", "c"]).unwrap(),
             ["-h a", "-h b", "-l", "-h c"]
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_property_is_three_words_and_a_user_property_four() {
+    fn property_takes_three_arguments_and_user_property_four() {
         let words = [
             "-D",
             "connect",
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_mosquittos_words() {
+    fn usage_errors_have_the_text_of_mosquitto() {
         for (words, expected) in [
             (&["--nonsense"][..], "Unknown option '--nonsense'."),
             (&["-z"], "Unknown option '-z'."),

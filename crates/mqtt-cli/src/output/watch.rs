@@ -222,13 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_break_in_a_message_does_not_take_the_row_of_another_topic() {
+    fn line_break_in_a_message_does_not_use_the_row_of_another_topic() {
         let (_, terminal) = watched(&["a 1\r\n2\n", "b 1\n"]);
         terminal.shows(&["Broker: h", "a 1\\r\\n2", "b 1"]);
     }
 
     #[test]
-    fn the_screen_is_drawn_again_when_the_terminal_changes_its_size() {
+    fn screen_is_redrawn_when_the_terminal_is_resized() {
         let (mut watch, _) = watched(&["a 1", "b 1", "c 1"]);
         for (rows, expected) in [
             (4, &["Broker: h", "b 1", "c 2"][..]),

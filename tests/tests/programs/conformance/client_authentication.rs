@@ -20,7 +20,7 @@ fn accepted() -> Vec<u8> {
 }
 
 #[test]
-fn a_client_answers_each_step_and_says_nothing_else_before_connack() {
+fn client_answers_each_auth_and_sends_nothing_else_before_connack() {
     let mut client = asking();
     client.receive(auth(0x18, "M", "two"));
     let event = client.events.last().cloned();
@@ -40,7 +40,7 @@ fn a_client_answers_each_step_and_says_nothing_else_before_connack() {
 }
 
 #[test]
-fn authenticating_again_uses_the_same_method() {
+fn re_authentication_uses_the_same_method() {
     let mut client = asking();
     client.receive(accepted());
     client
@@ -71,7 +71,7 @@ fn authenticating_again_uses_the_same_method() {
 }
 
 #[test]
-fn authenticating_again_may_fail_and_ends_the_connection() {
+fn failed_re_authentication_ends_the_connection() {
     let mut client = asking();
     client.receive(accepted());
     client
@@ -92,7 +92,7 @@ fn authenticating_again_may_fail_and_ends_the_connection() {
 }
 
 #[test]
-fn without_a_method_a_client_sends_no_auth_and_takes_none() {
+fn client_without_an_authentication_method_neither_sends_nor_accepts_auth() {
     let mut client = Client::connected(options(5));
     let refused = client
         .authenticate(ReasonCode::ReAuthenticate, "x")
@@ -107,7 +107,7 @@ fn without_a_method_a_client_sends_no_auth_and_takes_none() {
 }
 
 #[test]
-fn another_method_or_a_step_out_of_place_is_refused() {
+fn client_rejects_another_method_and_an_unexpected_auth() {
     let mut client = asking();
     client.receive(auth(0x18, "other", ""));
     client.shows_closed("5.0:U5-12 5.0:MQTT-4.12.0-5", &[]);

@@ -92,7 +92,7 @@ fn an_empty_client_identifier_goes_with_a_clean_session() {
 }
 
 #[test]
-fn session_present_is_believed_only_by_a_client_with_a_session() {
+fn only_a_client_with_a_session_accepts_session_present() {
     for version in [4, 5] {
         let mut clean = options(version);
         clean.connect.clean_start = true;
@@ -104,7 +104,7 @@ fn session_present_is_believed_only_by_a_client_with_a_session() {
 }
 
 #[test]
-fn a_client_whose_session_is_lost_begins_anew() {
+fn resends_messages_as_new_ones_if_the_server_has_lost_the_session() {
     for version in [4, 5] {
         let mut client = Client::connected(options(version));
         client.publish("a", "x", 1).unwrap();
@@ -135,7 +135,7 @@ fn a_client_whose_session_is_lost_begins_anew() {
 }
 
 #[test]
-fn a_clean_client_keeps_nothing_of_an_earlier_connection() {
+fn clean_start_discards_the_state_of_earlier_connections() {
     for version in [4, 5] {
         let mut clean = options(version);
         clean.connect.clean_start = true;
@@ -221,7 +221,7 @@ fn a_client_sends_pingreq_within_keep_alive() {
 }
 
 #[test]
-fn server_keep_alive_replaces_the_clients() {
+fn server_keep_alive_replaces_keep_alive_of_the_client() {
     let mut slow = options(5);
     slow.connect.keep_alive = 60;
     let mut client = Client::new(slow.clone());
@@ -237,7 +237,7 @@ fn server_keep_alive_replaces_the_clients() {
 }
 
 #[test]
-fn a_client_that_gets_no_connack_in_time_gives_up() {
+fn client_closes_the_connection_if_connack_is_late() {
     for version in [4, 5] {
         let mut client = Client::new(options(version));
         client.take();
@@ -247,7 +247,7 @@ fn a_client_that_gets_no_connack_in_time_gives_up() {
 }
 
 #[test]
-fn nothing_follows_disconnect() {
+fn client_sends_nothing_after_disconnect() {
     for version in [4, 5] {
         let mut client = Client::connected(options(version));
         client.disconnect();
@@ -296,7 +296,7 @@ fn a_connack_of_an_older_server_is_understood() {
 
 /// The client respects the limits of CONNACK before it sends anything.
 #[test]
-fn a_client_does_not_send_what_the_server_does_not_take() {
+fn client_sends_nothing_that_connack_does_not_permit() {
     let limits = [vec![0x24, 1], vec![0x25, 0], four(0x27, 20)].concat();
     let mut client = Client::new(options(5));
     client.take();
@@ -354,7 +354,7 @@ fn a_client_uses_topic_aliases_only_as_the_server_allows() {
 
 /// A client may send fewer reason codes than a server.
 #[test]
-fn a_client_says_only_what_a_client_may() {
+fn client_sends_only_reason_codes_of_a_client() {
     let mut client = Client::connected(options(5));
     client.receive(publish(5, "+", "x"));
     client.shows_closed(

@@ -7,7 +7,7 @@ use super::bytes::*;
 use super::client::{Client, options};
 
 #[test]
-fn a_message_is_sent_as_its_qos_says() {
+fn client_sends_publish_with_the_handshake_of_its_qos() {
     for version in [4, 5] {
         let mut client = Client::connected(options(version));
         for qos in 0..=2 {
@@ -46,7 +46,7 @@ fn a_message_is_sent_as_its_qos_says() {
 }
 
 #[test]
-fn a_message_that_comes_is_answered_as_its_qos_says_wanted_or_not() {
+fn client_answers_each_publish_with_the_handshake_of_its_qos() {
     for version in [4, 5] {
         let mut client = Client::connected(options(version));
         client.receive(publish(version, "never/asked/for", "0"));
@@ -79,7 +79,7 @@ fn acknowledgements_wait_for_the_application() {
 }
 
 #[test]
-fn a_repeat_of_qos_2_is_answered_and_not_handed_on() {
+fn duplicate_of_qos_2_is_answered_and_not_passed_to_the_application() {
     for version in [4, 5] {
         let mut client = Client::connected(options(version));
         client.receive(publish(version, "a", "1").qos(2, 7));
@@ -120,7 +120,7 @@ fn a_repeat_of_qos_2_is_answered_and_not_handed_on() {
 }
 
 #[test]
-fn after_a_refusal_the_identifier_means_a_new_message() {
+fn packet_identifier_is_free_after_a_rejection() {
     let mut client = Client::connected(options(5));
     client.acknowledges = false;
     client.receive(publish(5, "a", "1").qos(2, 7));
@@ -135,7 +135,7 @@ fn after_a_refusal_the_identifier_means_a_new_message() {
 }
 
 #[test]
-fn everything_open_is_sent_again_in_order_on_the_next_connection_only() {
+fn client_resends_unacknowledged_packets_in_order_on_the_next_connection_only() {
     for version in [4, 5] {
         let mut client = Client::connected(options(version));
         for (number, qos) in [(1, 1), (2, 2), (3, 2), (4, 1), (5, 2)] {
@@ -164,7 +164,7 @@ fn everything_open_is_sent_again_in_order_on_the_next_connection_only() {
 }
 
 #[test]
-fn a_refused_message_is_not_sent_again() {
+fn client_does_not_resend_a_rejected_message() {
     let mut client = Client::connected(options(5));
     client.publish("a", "1", 1).unwrap();
     client.publish("a", "2", 2).unwrap();
@@ -177,7 +177,7 @@ fn a_refused_message_is_not_sent_again() {
 }
 
 #[test]
-fn acknowledgements_go_out_in_the_order_the_messages_came_in() {
+fn acknowledgements_are_sent_in_the_order_of_their_messages() {
     for version in [4, 5] {
         let mut client = Client::connected(options(version));
         for identifier in [5, 3, 9] {
@@ -266,7 +266,7 @@ fn skips_packet_identifiers_in_use() {
 }
 
 #[test]
-fn the_receive_maximum_of_the_server_holds_for_publish_alone() {
+fn receive_maximum_of_the_server_limits_only_publish() {
     let mut client = Client::new(options(5));
     client.take();
     client.receive(connack_with(5, false, 0, &two(0x21, 2)));
@@ -304,7 +304,7 @@ fn the_receive_maximum_of_the_server_holds_for_publish_alone() {
 
 /// If the new window is smaller than the number of exchanges in flight, resent messages wait, too.
 #[test]
-fn repeats_stay_within_a_smaller_window() {
+fn resending_obeys_a_smaller_receive_maximum() {
     let mut client = Client::connected(options(5));
     for number in 1..=3 {
         client.publish("a", &number.to_string(), 1).unwrap();
@@ -348,7 +348,7 @@ fn a_client_takes_topic_aliases_up_to_its_maximum_on_each_connection() {
 }
 
 #[test]
-fn topic_aliases_sent_begin_anew_with_each_connection() {
+fn topic_aliases_of_the_client_are_set_again_on_each_connection() {
     let mut giving = options(5);
     giving.limits.topic_aliases = 3;
     let mut client = Client::new(giving);
@@ -397,7 +397,7 @@ fn requests_carry_their_filters() {
 
 /// The types of the library do not permit an invalid topic name or topic filter.
 #[test]
-fn a_client_has_no_way_to_send_an_invalid_topic() {
+fn client_cannot_send_an_invalid_topic() {
     for version in [4, 5] {
         let client = Client::connected(options(version));
         let names = ["", "+", "a/#", "a\0"].map(|name| TopicName::new(name).is_err());
@@ -429,7 +429,7 @@ fn a_client_has_no_way_to_send_an_invalid_topic() {
 
 /// The client finishes an exchange even if the message has expired in the meantime.
 #[test]
-fn an_expired_message_is_still_finished() {
+fn handshake_of_an_expired_message_is_completed() {
     let mut client = Client::connected(options(5));
     let expiry = mqtt_codec::Property::MessageExpiryInterval(10);
     let properties = mqtt_codec::MessageProperties::new([expiry]).unwrap();

@@ -30,7 +30,7 @@ fn reserved_flags_of_the_fixed_header_are_malformed() {
 }
 
 #[test]
-fn packet_types_that_are_reserved_or_not_a_servers_are_refused() {
+fn client_rejects_reserved_packet_types_and_those_of_clients() {
     for version in [4, 5] {
         let mut wrong = vec![
             vec![0x00, 0],
@@ -126,7 +126,7 @@ fn packets_that_do_not_fit_are_malformed() {
 }
 
 #[test]
-fn a_packet_above_the_maximum_packet_size_is_refused_before_it_is_there() {
+fn rejects_a_packet_above_maximum_packet_size_at_its_fixed_header() {
     for version in [4, 5] {
         let mut small = options(version);
         small.limits.maximum_packet_size = 100;
@@ -149,7 +149,7 @@ fn more_messages_than_the_receive_maximum_are_refused() {
 }
 
 #[test]
-fn properties_are_known_belong_to_their_packet_and_come_once() {
+fn rejects_unknown_misplaced_and_repeated_properties() {
     let with = |property: &[u8]| publish(5, "a", "x").property(property);
     refuses(5, "5.0:U5-03", with(&[0x01, 1, 0x01, 1]), 0x82);
     refuses(5, "5.0:U5-04", with(&[0x7E, 1]), 0x81);
@@ -178,7 +178,7 @@ fn properties_are_known_belong_to_their_packet_and_come_once() {
 
 /// The reason code of a PUBACK or PUBREC concerns one message, so it does not end the connection.
 #[test]
-fn a_reason_code_belongs_to_its_packet_and_sender() {
+fn rejects_reason_codes_of_another_packet_or_sender() {
     for (first, code) in [(PUBREL, 0x10), (PUBCOMP, 0x80)] {
         refuses(5, "5.0:U5-21", ack_code(first, 1, code), 0x82);
     }
@@ -229,7 +229,7 @@ fn an_answer_with_too_few_or_too_many_reason_codes_ends_no_connection() {
 }
 
 #[test]
-fn problem_information_that_was_not_asked_for_is_refused() {
+fn rejects_problem_information_that_the_client_did_not_request() {
     for property in [text_property(0x1F, "why"), user_property("a", "b")] {
         for wanted in [false, true] {
             let mut asking = options(5);
@@ -248,7 +248,7 @@ fn problem_information_that_was_not_asked_for_is_refused() {
 }
 
 #[test]
-fn no_local_cannot_be_asked_for_with_a_shared_subscription() {
+fn rejects_no_local_for_a_shared_subscription() {
     let mut client = Client::connected(options(5));
     let refused = client.subscribe_no_local("$share/g/a");
     client.proves("5.0:MQTT-3.8.3-4", refused, true);

@@ -122,7 +122,7 @@ fn identifier(value: u16) -> PacketIdentifier {
 }
 
 #[test]
-fn a_server_asks_for_more_and_accepts_with_the_method() {
+fn server_continues_authentication_and_accepts_with_the_same_method() {
     let mut machine = Machine::new(with_method("c"));
     assert!(machine.authenticate(ReasonCode::ContinueAuthentication, "two", false));
     machine.shows(
@@ -146,7 +146,7 @@ fn a_server_asks_for_more_and_accepts_with_the_method() {
 }
 
 #[test]
-fn a_server_may_refuse_at_any_step() {
+fn server_may_reject_at_each_step_of_authentication() {
     let mut machine = Machine::new(with_method("c"));
     assert!(machine.authenticate(ReasonCode::ContinueAuthentication, "two", false));
     machine.take();
@@ -187,7 +187,7 @@ fn only_auth_and_disconnect_come_before_connack() {
 }
 
 #[test]
-fn without_a_method_a_server_sends_no_auth_and_names_none() {
+fn server_sends_no_auth_to_a_client_without_an_authentication_method() {
     let mut machine = Machine::new(connect(5, "c"));
     let sent = machine.authenticate(ReasonCode::ContinueAuthentication, "two", false);
     proves(End::Server, 5, "5.0:MQTT-4.12.0-6", sent, false);
@@ -199,7 +199,7 @@ fn without_a_method_a_server_sends_no_auth_and_names_none() {
 }
 
 #[test]
-fn a_client_may_authenticate_again_and_may_fail() {
+fn re_authentication_succeeds_or_ends_the_connection() {
     let mut machine = Machine::accepted(with_method("c"));
     machine.receive(auth(0x19, "M", "again"));
     assert!(machine.authenticate(ReasonCode::ContinueAuthentication, "more", false));
@@ -222,7 +222,7 @@ fn a_client_may_authenticate_again_and_may_fail() {
 }
 
 #[test]
-fn after_a_refusal_the_identifier_means_a_new_message() {
+fn packet_identifier_is_free_after_a_rejection() {
     let mut machine = Machine::accepted(connect(5, "c"));
     machine.receive(publish(5, "a", "1").qos(2, 7));
     machine
@@ -311,7 +311,7 @@ fn explaining_connack() -> ConnackProperties {
 }
 
 #[test]
-fn explanations_are_sent_where_they_fit() {
+fn reason_strings_and_user_properties_are_sent_if_they_fit() {
     let mut machine = Machine::accepted(with_method("c"));
     explain_everything(&mut machine);
     machine.shows("", &everything(&explanation()));
@@ -322,7 +322,7 @@ fn explanations_are_sent_where_they_fit() {
 }
 
 #[test]
-fn explanations_are_left_out_where_they_do_not_fit() {
+fn reason_strings_and_user_properties_are_omitted_if_they_do_not_fit() {
     let small = |connect: Connect| connect.property(&four(0x27, 16));
     let mut machine = Machine::accepted(small(with_method("c")));
     explain_everything(&mut machine);
@@ -347,7 +347,7 @@ fn explanations_are_left_out_where_they_do_not_fit() {
 }
 
 #[test]
-fn explanations_that_are_not_wanted_are_in_publish_connack_and_disconnect_only() {
+fn request_problem_information_0_limits_reason_strings_to_three_packets() {
     let unwanted = |connect: Connect| connect.property(&[0x17, 0]);
     let mut machine = Machine::new(unwanted(with_method("c")));
     machine.accept(explaining_connack());
@@ -381,7 +381,7 @@ fn explanations_that_are_not_wanted_are_in_publish_connack_and_disconnect_only()
 /// Some of these packets never have a reason string or user properties in this library, and some are packets of a
 /// client. All packets use the same encoder, which leaves out properties that do not fit.
 #[test]
-fn the_encoder_leaves_out_what_does_not_fit() {
+fn encoder_omits_properties_that_do_not_fit() {
     use mqtt_codec::{PacketRef, ProtocolVersion::V5_0};
     let ack = Ack {
         packet_identifier: identifier(1),

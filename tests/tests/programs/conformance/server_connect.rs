@@ -23,7 +23,7 @@ fn a_connect_of_the_right_form_is_accepted_with_connack_first() {
 
 /// A client may send packets before it has received CONNACK.
 #[test]
-fn packets_behind_connect_are_answered_in_order() {
+fn packets_after_connect_are_answered_in_order() {
     for version in [4, 5] {
         let mut world = World::new();
         let peer = world.open(version);
@@ -46,7 +46,7 @@ fn packets_behind_connect_are_answered_in_order() {
 }
 
 #[test]
-fn another_packet_than_connect_comes_first_and_is_not_answered() {
+fn closes_the_connection_without_answer_if_connect_is_not_first() {
     for version in [4, 5] {
         let mut world = World::new();
         let peer = world.open(version);
@@ -70,7 +70,7 @@ fn a_second_connect_ends_the_connection() {
 }
 
 #[test]
-fn another_protocol_name_is_no_mqtt() {
+fn closes_the_connection_for_another_protocol_name() {
     for version in [4, 5] {
         let mut world = World::new();
         let peer = world.try_connect(Connect {
@@ -83,7 +83,7 @@ fn another_protocol_name_is_no_mqtt() {
 }
 
 #[test]
-fn a_version_that_is_not_spoken_is_refused_with_its_code() {
+fn unsupported_version_is_rejected_with_its_code() {
     let mut world = World::new();
     let old = world.try_connect(Connect {
         level: 2,
@@ -130,7 +130,7 @@ fn reserved_and_impossible_connect_flags_are_malformed() {
 }
 
 #[test]
-fn bytes_behind_the_last_field_of_connect_are_malformed() {
+fn bytes_after_the_last_field_of_connect_are_malformed() {
     for version in [4, 5] {
         let mut world = World::new();
         let peer = world.try_connect(connect(version, "c").more(b"x"));
@@ -141,7 +141,7 @@ fn bytes_behind_the_last_field_of_connect_are_malformed() {
 
 /// The connect flags and the fields of CONNECT must agree: each flagged field must exist, and no other field may exist.
 #[test]
-fn flags_and_fields_of_connect_have_to_agree() {
+fn flags_and_fields_of_connect_must_agree() {
     for version in [4, 5] {
         for flags in [0x80, 0xC0] {
             let mut world = World::new();
@@ -201,7 +201,7 @@ fn client_identifiers_of_1_to_23_letters_and_digits_are_accepted() {
 }
 
 #[test]
-fn an_empty_client_identifier_gets_one_of_its_own() {
+fn server_assigns_an_identifier_to_a_client_without_one() {
     let mut world = World::new();
     let peer = world.try_connect(connect(4, ""));
     world.shows(peer, "", &[accepted(4, false)]);
@@ -242,7 +242,7 @@ fn an_empty_client_identifier_gets_one_of_its_own() {
 }
 
 #[test]
-fn a_client_identifier_that_is_refused_gets_its_code() {
+fn rejected_client_identifier_has_its_own_code() {
     // The test above covers 3.1.1. In 5.0 this broker rejects an identifier only if its text is not permitted.
     let mut world = World::new();
     let peer = world.try_connect(connect(5, "a\u{1}"));
@@ -255,7 +255,7 @@ fn a_client_identifier_that_is_refused_gets_its_code() {
 
 /// Packets after a rejected CONNECT have no effect.
 #[test]
-fn what_follows_a_refused_connect_is_not_processed() {
+fn packets_after_a_rejected_connect_have_no_effect() {
     for version in [4, 5] {
         let mut world = World::new();
         let watcher = world.subscriber(connect(version, "watcher"), &[("#", 0)]);
@@ -272,7 +272,7 @@ fn what_follows_a_refused_connect_is_not_processed() {
 }
 
 #[test]
-fn who_has_no_right_is_refused_and_closed() {
+fn rejects_and_closes_anonymous_clients_that_are_not_permitted() {
     // This listener rejects anonymous clients.
     for (version, connack) in [(4, &[0x20, 2, 0, 5][..]), (5, &[0x20, 3, 0, 0x87, 0])] {
         let mut world = World::strict();
@@ -286,7 +286,7 @@ fn who_has_no_right_is_refused_and_closed() {
 }
 
 #[test]
-fn a_method_that_is_not_known_is_refused() {
+fn unknown_authentication_method_is_rejected() {
     let mut world = World::new();
     let peer = world.try_connect(connect(5, "c").property(&text_property(0x15, "M")));
     world.shows_closed(
@@ -345,7 +345,7 @@ fn without_keep_alive_silence_is_allowed() {
 }
 
 #[test]
-fn a_peer_that_does_not_say_connect_in_time_is_closed() {
+fn connection_without_connect_is_closed_after_a_time_limit() {
     for version in [4, 5] {
         let mut world = World::new();
         let peer = world.open(version);
@@ -421,7 +421,7 @@ fn answers_fit_into_a_tiny_maximum_packet_size() {
 /// If the CONNACK exceeds the Maximum Packet Size of the client, the server can only close the connection: it may send
 /// no other packet first.
 #[test]
-fn a_client_that_takes_no_connack_is_closed() {
+fn connection_is_closed_if_connack_exceeds_maximum_packet_size() {
     let mut world = World::new();
     let peer = world.try_connect(connect(5, "c").property(&four(0x27, 15)));
     world.shows_closed(peer, "5.0:MQTT-3.2.0-1 5.0:MQTT-3.1.2-24", &[]);

@@ -5,7 +5,7 @@ use super::server::World;
 
 /// The server answers each QoS with its acknowledgement and echoes the packet identifier.
 #[test]
-fn a_message_is_answered_as_its_qos_says() {
+fn server_answers_each_publish_with_the_handshake_of_its_qos() {
     for version in [4, 5] {
         let mut world = World::new();
         let watcher = world.subscriber(connect(version, "watcher"), &[("a", 2)]);
@@ -50,7 +50,7 @@ fn a_message_is_answered_as_its_qos_says() {
 }
 
 #[test]
-fn after_puback_the_identifier_means_a_new_message_whatever_dup_says() {
+fn publish_after_puback_is_a_new_message_even_with_dup() {
     for version in [4, 5] {
         let mut world = World::new();
         let watcher = world.subscriber(connect(version, "watcher"), &[("a", 0)]);
@@ -71,7 +71,7 @@ fn after_puback_the_identifier_means_a_new_message_whatever_dup_says() {
 }
 
 #[test]
-fn a_message_of_qos_2_is_delivered_once_however_often_it_comes() {
+fn duplicates_of_qos_2_are_delivered_once() {
     for version in [4, 5] {
         let mut world = World::new();
         let watcher = world.subscriber(connect(version, "watcher"), &[("a", 2)]);
@@ -115,7 +115,7 @@ fn a_message_of_qos_2_is_delivered_once_however_often_it_comes() {
 }
 
 #[test]
-fn the_sender_of_qos_2_says_pubrel_after_pubrec() {
+fn sender_of_qos_2_sends_pubrel_after_pubrec() {
     for version in [4, 5] {
         let mut world = World::new();
         let peer = world.subscriber(connect(version, "c"), &[("a", 2)]);
@@ -200,7 +200,7 @@ fn skips_packet_identifiers_in_use() {
 
 /// The server sends no more messages than Receive Maximum, but delays no other packets.
 #[test]
-fn the_receive_maximum_of_a_client_holds_for_publish_alone() {
+fn receive_maximum_of_a_client_limits_only_publish() {
     let mut world = World::new();
     let peer = world.subscriber(connect(5, "c").property(&two(0x21, 2)), &[("a", 2)]);
     let sender = world.connect(connect(5, "sender"));
@@ -246,7 +246,7 @@ fn the_receive_maximum_of_a_client_holds_for_publish_alone() {
 }
 
 #[test]
-fn a_client_that_sends_more_than_the_receive_maximum_is_told_so() {
+fn client_that_exceeds_receive_maximum_is_disconnected_with_0x93() {
     let mut world = World::new();
     let peer = world.connect(connect(5, "c"));
     for number in 1..=20 {
@@ -333,7 +333,7 @@ fn properties_of_a_message_are_passed_on_unaltered_and_in_order() {
 }
 
 #[test]
-fn a_message_that_waits_too_long_is_not_delivered_and_the_time_left_is_told() {
+fn expired_messages_are_not_delivered_and_others_have_the_remaining_interval() {
     let mut world = World::new();
     let lasting = connect(5, "c").lasting();
     let peer = world.subscriber(lasting.clone(), &[("a", 1)]);
@@ -366,7 +366,7 @@ fn a_message_that_waits_too_long_is_not_delivered_and_the_time_left_is_told() {
 
 /// After PUBLISH was sent, the exchange is finished even if the message has expired.
 #[test]
-fn an_exchange_under_way_does_not_expire() {
+fn message_in_flight_does_not_expire() {
     let mut world = World::new();
     let lasting = connect(5, "c").lasting();
     let peer = world.subscriber(lasting.clone(), &[("a", 2)]);
@@ -412,7 +412,7 @@ fn an_exchange_under_way_does_not_expire() {
 
 /// Without a subscriber the reason code is 0x10, No matching subscribers.
 #[test]
-fn a_message_that_nobody_wants_is_acknowledged_with_its_code() {
+fn publish_without_subscribers_is_acknowledged_with_0x10() {
     let mut world = World::new();
     let peer = world.connect(connect(5, "c"));
     world.send(peer, publish(5, "a", "x").qos(1, 1));
@@ -443,7 +443,7 @@ fn dup_is_not_copied() {
 /// In 3.1.1 an acknowledgement cannot reject a message. The server must acknowledge the message or close the
 /// connection.
 #[test]
-fn a_topic_that_may_not_be_published_to_is_acknowledged_and_dropped() {
+fn publish_without_permission_is_acknowledged_and_dropped() {
     let mut world = World::new();
     let watcher = world.subscriber(connect(4, "watcher"), &[("$SYS/#", 0)]);
     let peer = world.connect(connect(4, "c"));

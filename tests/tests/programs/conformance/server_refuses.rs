@@ -41,7 +41,7 @@ fn reserved_flags_of_the_fixed_header_are_malformed() {
 }
 
 #[test]
-fn packet_types_that_are_reserved_or_not_a_clients_are_refused() {
+fn server_rejects_reserved_packet_types_and_those_of_servers() {
     for version in [4, 5] {
         let mut wrong = vec![
             vec![0x00, 0],
@@ -236,7 +236,7 @@ fn an_acknowledgement_of_the_wrong_kind_is_refused() {
 }
 
 #[test]
-fn properties_are_known_belong_to_their_packet_and_come_once() {
+fn rejects_unknown_misplaced_and_repeated_properties() {
     let with = |property: &[u8]| publish(5, "a", "x").property(property);
     refuses(5, "5.0:U5-03", with(&[0x01, 1, 0x01, 1]), 0x82);
     refuses(
@@ -272,7 +272,7 @@ fn properties_are_known_belong_to_their_packet_and_come_once() {
 }
 
 #[test]
-fn properties_of_connect_have_values_that_mean_something() {
+fn rejects_property_values_of_connect_that_the_standard_forbids() {
     let wrong = [
         ("5.0:U5-05", two(0x21, 0)),
         ("5.0:U5-05", four(0x27, 0)),
@@ -289,7 +289,7 @@ fn properties_of_connect_have_values_that_mean_something() {
 }
 
 #[test]
-fn a_reason_code_belongs_to_its_packet_and_sender() {
+fn rejects_reason_codes_of_another_packet_or_sender() {
     let statements = "5.0:U5-21 5.0:MQTT-4.13.1-1";
     for (first, code) in [
         (PUBACK, 0x92),
@@ -313,7 +313,7 @@ fn auth_needs_a_method_in_connect() {
 }
 
 #[test]
-fn a_packet_above_the_maximum_packet_size_is_refused_before_it_is_there() {
+fn rejects_a_packet_above_maximum_packet_size_at_its_fixed_header() {
     for version in [4, 5] {
         let limits = Limits {
             maximum_packet_size: 100,
@@ -330,7 +330,7 @@ fn a_packet_above_the_maximum_packet_size_is_refused_before_it_is_there() {
 
 /// A packet that announces 256 MiB closes its connection, as a broker without enough memory would do.
 #[test]
-fn a_request_that_would_take_too_much_closes_that_connection_alone() {
+fn packet_above_the_limit_closes_only_its_own_connection() {
     let mut world = World::new();
     let bystander = world.connect(connect(4, "bystander"));
     let peer = world.connect(connect(4, "c"));

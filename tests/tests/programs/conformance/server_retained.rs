@@ -28,7 +28,7 @@ fn the_last_retained_message_of_a_topic_goes_to_new_subscribers_with_retain_1() 
 }
 
 #[test]
-fn an_empty_retained_message_is_delivered_and_removes_what_was_kept() {
+fn empty_retained_message_is_delivered_and_removes_the_retained_one() {
     for version in [4, 5] {
         let mut world = World::new();
         let watcher = world.subscriber(connect(version, "watcher"), &[("a", 0)]);
@@ -51,7 +51,7 @@ fn an_empty_retained_message_is_delivered_and_removes_what_was_kept() {
 }
 
 #[test]
-fn a_message_without_retain_is_not_kept() {
+fn message_without_retain_is_not_stored() {
     for version in [4, 5] {
         let mut world = World::new();
         let peer = world.connect(connect(version, "c"));
@@ -71,7 +71,7 @@ fn a_message_without_retain_is_not_kept() {
 }
 
 #[test]
-fn retain_handling_says_when_retained_messages_are_sent() {
+fn retain_handling_decides_when_retained_messages_are_sent() {
     let mut world = World::new();
     let peer = world.connect(connect(5, "c"));
     world.send(peer, publish(5, "a", "kept").retain());

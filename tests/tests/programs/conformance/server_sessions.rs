@@ -4,7 +4,7 @@ use super::bytes::*;
 use super::server::World;
 
 #[test]
-fn a_session_that_lasts_is_gone_on_with_and_messages_have_waited() {
+fn server_resumes_session_and_sends_queued_messages() {
     for version in [4, 5] {
         let mut world = World::new();
         let peer = world.try_connect(connect(version, "c").lasting());
@@ -38,7 +38,7 @@ fn a_session_that_lasts_is_gone_on_with_and_messages_have_waited() {
 }
 
 #[test]
-fn a_clean_session_starts_without_what_was_before_and_ends_with_its_connection() {
+fn clean_session_discards_earlier_state_and_ends_with_its_connection() {
     for version in [4, 5] {
         let mut world = World::new();
         let peer = world.subscriber(connect(version, "c").lasting(), &[("a", 1)]);
@@ -103,7 +103,7 @@ fn disconnect_may_change_the_expiry_interval_but_not_from_zero() {
 }
 
 #[test]
-fn the_session_is_there_as_long_as_the_connection() {
+fn session_lasts_at_least_as_long_as_its_connection() {
     for version in [4, 5] {
         let mut world = World::new();
         let peer = world.subscriber(connect(version, "c"), &[("a", 1)]);
@@ -121,7 +121,7 @@ fn the_session_is_there_as_long_as_the_connection() {
 /// The server resends unacknowledged PUBLISH and PUBREL packets in order, with their packet identifiers and DUP, and no
 /// other packets.
 #[test]
-fn what_was_not_acknowledged_is_sent_again_on_the_next_connection_only() {
+fn server_resends_unacknowledged_packets_on_the_next_connection_only() {
     for version in [4, 5] {
         let mut world = World::new();
         let peer = world.subscriber(connect(version, "c").lasting(), &[("a", 2)]);
@@ -173,7 +173,7 @@ fn what_was_not_acknowledged_is_sent_again_on_the_next_connection_only() {
 
 /// A PUBACK or PUBREC with a reason code of 0x80 or more also ends the exchange.
 #[test]
-fn what_was_refused_is_not_sent_again() {
+fn server_does_not_resend_rejected_messages() {
     let mut world = World::new();
     let peer = world.subscriber(connect(5, "c").lasting(), &[("a", 2)]);
     let sender = world.connect(connect(5, "sender"));
@@ -191,7 +191,7 @@ fn what_was_refused_is_not_sent_again() {
 
 /// The packet identifiers of received QoS 2 messages are session state, too.
 #[test]
-fn a_repeat_on_the_next_connection_is_not_delivered_again() {
+fn duplicate_on_the_next_connection_is_not_delivered_again() {
     for version in [4, 5] {
         let mut world = World::new();
         let watcher = world.subscriber(connect(version, "watcher"), &[("a", 0)]);

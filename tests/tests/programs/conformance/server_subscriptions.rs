@@ -27,7 +27,7 @@ fn subscribe_is_answered_with_a_code_for_each_filter_in_order() {
 }
 
 #[test]
-fn what_is_delivered_matches_and_has_the_lower_qos() {
+fn delivers_matching_messages_with_the_lower_qos() {
     for version in [4, 5] {
         for granted in 0..=2 {
             let mut world = World::new();
@@ -158,7 +158,7 @@ fn unsubscribe_ends_exactly_that_subscription() {
 }
 
 #[test]
-fn messages_under_way_are_finished_after_unsubscribe() {
+fn messages_in_flight_are_completed_after_unsubscribe() {
     for version in [4, 5] {
         let mut world = World::new();
         let lasting = connect(version, "c").lasting();
@@ -210,7 +210,7 @@ fn topics_are_compared_byte_by_byte() {
 }
 
 #[test]
-fn wildcards_in_front_do_not_match_topics_that_start_with_a_dollar() {
+fn leading_wildcards_do_not_match_topics_that_start_with_a_dollar() {
     for version in [4, 5] {
         let mut world = World::new();
         let peer = world.subscriber(connect(version, "c"), &[("#", 0), ("+/x", 0)]);
@@ -268,7 +268,7 @@ fn retained_messages_are_not_sent_to_shared_subscriptions() {
 }
 
 #[test]
-fn a_message_of_a_share_that_was_begun_stays_with_its_member() {
+fn message_in_flight_of_a_shared_subscription_stays_with_its_member() {
     let mut world = World::new();
     let lasting = connect(5, "one").not_clean().property(&four(0x11, 100));
     let one = world.subscriber(lasting.clone(), &[("$share/g/a", 2)]);
@@ -296,7 +296,7 @@ fn a_message_of_a_share_that_was_begun_stays_with_its_member() {
 }
 
 #[test]
-fn a_message_that_a_member_of_a_share_refuses_is_dropped() {
+fn message_that_a_member_of_a_shared_subscription_rejects_is_dropped() {
     let mut world = World::new();
     let one = world.subscriber(connect(5, "one"), &[("$share/g/a", 2)]);
     let two = world.subscriber(connect(5, "two"), &[("$share/g/a", 2)]);

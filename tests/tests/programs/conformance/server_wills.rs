@@ -83,7 +83,7 @@ fn an_error_of_the_client_publishes_its_will() {
 }
 
 #[test]
-fn take_over_publishes_the_will_unless_the_session_goes_on_with_a_delay() {
+fn take_over_publishes_the_will_unless_the_session_continues_with_a_will_delay() {
     for version in [4, 5] {
         let (mut world, watcher) = watched(version);
         world.connect(connect(version, "c").will("w/c", "gone", 0));
@@ -109,7 +109,7 @@ fn take_over_publishes_the_will_unless_the_session_goes_on_with_a_delay() {
 }
 
 #[test]
-fn a_will_waits_for_its_delay_or_for_the_end_of_the_session() {
+fn will_is_published_after_its_delay_or_at_the_end_of_the_session() {
     // Session Expiry Interval, Will Delay Interval, and the time at which the will is due.
     for (expiry, delay, due) in [
         (100, 10, 10.0),
@@ -137,7 +137,7 @@ fn a_will_waits_for_its_delay_or_for_the_end_of_the_session() {
 }
 
 #[test]
-fn coming_back_before_the_delay_stops_the_will() {
+fn reconnecting_within_the_delay_discards_the_will() {
     let (mut world, watcher) = watched(5);
     let delay = four(0x18, 10);
     let with_will = connect(5, "c")

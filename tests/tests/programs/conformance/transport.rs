@@ -6,7 +6,7 @@ use super::bytes::*;
 use super::record::{End, hex, proves};
 
 #[test]
-fn server_and_client_speak_over_tcp() {
+fn server_and_client_communicate_over_tcp() {
     let broker = Broker::start("");
     for version in [4, 5] {
         let mut raw = RawClient::open(broker.address());

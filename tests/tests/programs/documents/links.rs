@@ -103,7 +103,7 @@ fn without_code(page: &str) -> String {
 }
 
 #[test]
-fn anchors_are_those_of_github() {
+fn anchors_are_formed_as_on_github() {
     let page = "# What differs\n## --random-filter\n```\n# no heading\n```\n## What differs\n### Words of 2.1\n";
     let expected = [
         "what-differs",

@@ -77,7 +77,7 @@ fn masks_times_identifiers_and_ports_of_clients() {
 }
 
 #[test]
-fn an_ellipsis_stands_for_any_number_of_lines() {
+fn ellipsis_matches_any_number_of_lines() {
     assert!(matches("a\n…\nd\n", "a\nb\nc\nd\n"));
     assert!(matches("a\n…\n", "a\n"));
     assert!(!matches("a\n…\nd\n", "a\nb\n"));

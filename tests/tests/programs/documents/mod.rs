@@ -113,7 +113,7 @@ fn each_shell_block_that_is_not_run_has_a_reason_and_valid_syntax() {
 }
 
 #[test]
-fn relative_links_lead_to_files_and_headings() {
+fn relative_links_point_to_files_and_headings() {
     let mut count = 0;
     let mut broken = Vec::new();
     for page in documents() {

@@ -14,43 +14,43 @@ mod row;
 use compare::check;
 
 #[test]
-fn publishing_is_the_same() {
-    check("publishing_is_the_same", &options::publishing());
+fn publishing_matches_mosquitto() {
+    check("publishing_matches_mosquitto", &options::publishing());
 }
 
 #[test]
-fn subscribing_is_the_same() {
-    check("subscribing_is_the_same", &options::subscribing());
+fn subscribing_matches_mosquitto() {
+    check("subscribing_matches_mosquitto", &options::subscribing());
 }
 
 #[test]
-fn requests_are_the_same() {
-    check("requests_are_the_same", &options::requests());
+fn requests_match_mosquitto() {
+    check("requests_match_mosquitto", &options::requests());
 }
 
 #[test]
-fn connecting_is_the_same() {
-    check("connecting_is_the_same", &options::connecting());
+fn connecting_matches_mosquitto() {
+    check("connecting_matches_mosquitto", &options::connecting());
 }
 
 #[test]
-fn properties_are_the_same() {
-    check("properties_are_the_same", &options::properties());
+fn properties_match_mosquitto() {
+    check("properties_match_mosquitto", &options::properties());
 }
 
 #[test]
-fn usage_errors_are_the_same() {
-    check("usage_errors_are_the_same", &options::usage_errors());
+fn usage_errors_match_mosquitto() {
+    check("usage_errors_match_mosquitto", &options::usage_errors());
 }
 
 #[test]
-fn options_files_are_the_same() {
-    check("options_files_are_the_same", &options::files());
+fn options_files_match_mosquitto() {
+    check("options_files_match_mosquitto", &options::files());
 }
 
 #[test]
-fn formats_are_the_same() {
-    check("formats_are_the_same", &formats::formats());
+fn formats_match_mosquitto() {
+    check("formats_match_mosquitto", &formats::formats());
 }
 
 #[test]

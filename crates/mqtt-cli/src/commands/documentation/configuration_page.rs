@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn links_leave_their_words() {
+    fn links_are_replaced_by_their_text() {
         let text = "see [a](b.md#c) and [d](e), but not a[0]";
         assert_eq!(without_links(text), "see a and d, but not a[0]");
     }

@@ -358,7 +358,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_of_names_are_objects() {
+    fn each_level_of_a_status_name_is_a_json_object() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let values = vec![
             pair("version", "rbroker \"1\""),

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_whole_whatever_the_pieces() {
+    fn lines_are_complete_for_every_split_of_the_input() {
         assert_eq!(
             lines(&[b"a\nb", b"c\n\n", b"d", b"e", b"f\n"]),
             [&b"a"[..], b"bc", b"", b"def"]
@@ -171,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn a_last_line_without_newline_counts_and_nothing_is_no_line() {
+    fn last_line_without_newline_is_a_line_and_empty_input_has_none() {
         assert_eq!(lines(&[b"a\nb"]), [b"a", b"b"]);
         assert_eq!(lines(&[b"\n"]), [b""]);
         assert_eq!(lines(&[]), [b""; 0]);
     }
 
     #[test]
-    fn every_byte_passes() {
+    fn lines_may_have_every_byte_value() {
         assert_eq!(
             lines(&[b"a\0b\r\n\xFF\xFE\n\r"]),
             [&b"a\0b\r"[..], b"\xFF\xFE", b"\r"]

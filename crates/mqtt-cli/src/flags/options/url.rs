@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_may_be_written_as_in_a_url_or_as_it_is() {
+    fn zone_of_an_address_may_be_percent_encoded_or_plain() {
         for (host, expected) in [
             ("[fe80::1%25eth0]", "[fe80::1%eth0]"),
             ("[fe80::1%eth0]", "[fe80::1%eth0]"),
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_has_a_host_and_perhaps_credentials() {
+    fn proxy_url_has_a_host_and_optional_credentials() {
         let with = |user_name: &str, password: &str| {
             Some(Credentials {
                 user_name: user_name.into(),
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_decoded_and_stray_signs_stay() {
+    fn credentials_are_percent_decoded_and_other_percent_signs_are_kept() {
         for (text, expected) in [
             ("a%40b%3a", "a@b:"),
             ("100%", "100%"),

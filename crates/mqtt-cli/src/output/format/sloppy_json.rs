@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_standard_does_not_allow_is_replaced() {
+    fn sloppy_json_is_printed_as_standard_json() {
         for (json, expected) in [
             (&b"\xEF\xBB\xBF{\x0B\"a\" :\x01 1}"[..], "{ \"a\" :  1}"),
             (
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_mosquitto_sub_does_not_read_is_rejected_or_left_as_it_is() {
+    fn rejects_or_keeps_sloppy_json_that_mosquitto_sub_rejects() {
         let long = "1".repeat(MAXIMUM_NUMBER + 1);
         let deep = "[".repeat(MAXIMUM_DEPTH + 1);
         for json in [

@@ -73,7 +73,7 @@ fn topic_aliases_are_printed() {
 }
 
 #[test]
-fn each_conversion_prints_pads_and_cuts_as_mosquitto_sub() {
+fn each_conversion_prints_pads_and_truncates_as_mosquitto_sub() {
     for (format, expected) in [
         ("%A", ""), // the message has no alias
         ("[%5A]", "[     ]"),
@@ -168,7 +168,7 @@ fn numbers_in_payloads_are_printed() {
 }
 
 #[test]
-fn what_is_no_format_is_told() {
+fn rejects_invalid_formats() {
     for (format, expected) in [
         ("%", "Incomplete format specifier."),
         ("a%5", "Incomplete format specifier."),
@@ -313,7 +313,7 @@ fn pretty_json_has_tabs() {
 }
 
 #[test]
-fn a_terminal_gets_no_control_characters_of_the_senders() {
+fn control_characters_of_senders_are_not_printed_to_a_terminal() {
     let message = Message::new(
         TopicName::new("t").unwrap(),
         &b"\x1b[2J\xff\xc2\x9b\xc3\xa4\n"[..],
@@ -356,7 +356,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn json_of_any_payload_is_valid_and_holds_every_byte(payload: Vec<u8>) {
+    fn json_of_any_payload_is_valid_and_contains_every_byte(payload: Vec<u8>) {
         let json = of_payload("%j", &payload);
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         let held = match (&value["payloadhex"], &value["payload"]) {

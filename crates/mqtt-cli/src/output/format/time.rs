@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_zone_without_a_rule_has_that_of_the_c_library() {
+    fn time_zone_without_a_rule_uses_the_rule_of_glibc() {
         let zone = zone_without_rule("CET-1CEST").unwrap();
         for (time, expected) in [
             ("2026-01-01T12:00:00Z", "+0100 CET"),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_is_what_strftime_makes_of_it() {
+    fn timestamps_are_formatted_by_strftime() {
         for text in [
             "2026-11-25T20:05:09.000123999+00:00[UTC]",
             "1969-02-03T04:05:06.999999+05:30[+05:30]",

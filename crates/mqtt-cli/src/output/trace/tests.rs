@@ -28,7 +28,7 @@ fn line(role: Role, direction: Direction, form: Form, packet: &PacketRef<'_>) ->
 }
 
 #[test]
-fn the_client_stands_left_and_the_server_right_at_both_ends() {
+fn trace_has_the_client_on_the_left_and_the_server_on_the_right() {
     let ack = PacketRef::Pubrec(Ack::new(PacketIdentifier::FIRST, ReasonCode::Success));
     assert_eq!(
         line(Role::Client, Direction::Received, Form::Ladder, &ack),
@@ -64,7 +64,7 @@ fn on_terminal(client: &str, peer: &str, payload: &str, columns: usize) -> Vec<S
 }
 
 #[test]
-fn fields_go_on_lines_of_their_own_if_the_terminal_is_narrow() {
+fn fields_are_on_separate_lines_if_the_terminal_is_narrow() {
     let rung = " 1.250000  c ──── PUBLISH ───▶ rbroker";
     let fields = "QoS 0, topic name temp/random, payload length 4, payload 23.0";
     let whole = format!("{rung}  {fields}");
@@ -99,7 +99,7 @@ fn no_line_is_wider_than_the_terminal() {
 }
 
 #[test]
-fn a_message_is_shown_with_what_it_carries() {
+fn trace_shows_topic_payload_and_properties_of_a_message() {
     let message = Message {
         retain: true,
         ..Message::new(

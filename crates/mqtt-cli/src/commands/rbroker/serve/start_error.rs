@@ -163,7 +163,7 @@ mod tests {
     /// Runs without opening a port: on some machines ports below 1024 need no permission, and root has it everywhere.
     #[test]
     #[cfg(unix)]
-    fn an_error_of_a_listener_is_explained_by_its_cause() {
+    fn explains_an_error_of_a_listener_by_its_cause() {
         let mut error = {
             let settings = mqtt_broker::BrokerConfig::parse(
                 Path::new("c"),
