@@ -187,7 +187,7 @@ impl Connections {
         self.get(id).map_or("", |connection| &connection.peer)
     }
 
-    /// Does the work of [`Broker::has_ended`](crate::Broker::has_ended).
+    /// Returns `true` if the connection has ended or was removed.
     pub(crate) fn has_ended(&self, id: ConnectionId) -> bool {
         self.get(id)
             .is_none_or(|connection| connection.protocol.has_ended())
@@ -199,7 +199,7 @@ impl Connections {
         }
     }
 
-    /// Does the work of [`Broker::is_password_pending`](crate::Broker::is_password_pending).
+    /// Returns `true` while the password of this connection waits for its check or is being checked.
     pub(crate) fn is_password_pending(&self, id: ConnectionId) -> bool {
         let connection = self.get(id);
         connection.is_some_and(|connection| connection.pending_connect.is_some())
@@ -243,14 +243,14 @@ impl Connections {
         }
     }
 
-    /// Does the work of [`Broker::awaits_commit`](crate::Broker::awaits_commit).
+    /// Returns `true` if output of this connection waits for a commit.
     pub(crate) fn awaits_commit(&self, id: ConnectionId) -> bool {
         let connection = self.get(id);
         let commit_gate = connection.and_then(|connection| connection.commit_gate.as_ref());
         commit_gate.is_some_and(|commit_gate| !commit_gate.is_durable())
     }
 
-    /// Does the work of [`Broker::output`](crate::Broker::output).
+    /// Returns the output of this connection up to the first byte that waits for a commit.
     pub(crate) fn output(&self, id: ConnectionId) -> &[u8] {
         let Some(connection) = self.get(id) else {
             return &[];
@@ -266,7 +266,7 @@ impl Connections {
         }
     }
 
-    /// Does the work of [`Broker::whole_output`](crate::Broker::whole_output).
+    /// Returns all output of this connection, including the bytes that wait for a commit.
     pub(crate) fn whole_output(&self, id: ConnectionId) -> &[u8] {
         let connection = self.get(id);
         connection.map_or(&[], |connection| connection.protocol.output())

@@ -12,7 +12,7 @@ use crate::stats::state::Stats;
 use crate::stats::value::{self, Value};
 use crate::topics::names::SYSTEM;
 
-/// Does the work of [`Broker::publish_statistics`].
+/// Publishes the values below `$SYS/broker` that have changed since the last call.
 pub(crate) fn publish_statistics(broker: &mut Broker, now: Instant) {
     let traffic = traffic(&broker.connections, &broker.stats);
     let counters = &mut broker.stats.counters;
@@ -53,7 +53,7 @@ pub(crate) fn publish_statistics(broker: &mut Broker, now: Instant) {
     broker.stats.counters.published = values;
 }
 
-/// Does the work of [`Broker::statistics`].
+/// Returns each value of the status with its name, always in the same order.
 pub(crate) fn values(broker: &mut Broker, now: Instant) -> Vec<Value> {
     let started = *broker.stats.counters.started.get_or_insert(now);
     let (counters, traffic) = (

@@ -56,7 +56,8 @@ pub struct DeliverySnapshot {
     pub sent: Option<PacketIdentifier>,
 }
 
-/// Does the work of [`Broker::save`].
+/// Returns the state that a store has when all mutations so far are committed. Deadlines that have passed are replaced
+/// by `now`.
 pub(crate) fn save(
     connections: &Connections,
     sessions: &Sessions,

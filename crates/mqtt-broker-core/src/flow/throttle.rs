@@ -83,13 +83,15 @@ impl Throttle {
             .min()
     }
 
-    /// Does the work of [`Broker::set_backlog`].
+    /// Sets the number and the payload bytes of the mutations that the caller has taken and that are not durable.
+    /// Throttled connections continue if the backlog is small enough.
     pub(crate) fn set_backlog(&mut self, connections: &mut Connections, backlog: Backlog) {
         self.taken = backlog;
         self.resume_after_commit(connections);
     }
 
-    /// Does the work of [`Broker::backlog`]. Counts the new mutations first.
+    /// Returns the number and the payload bytes of all mutations that are not durable. Mutations since the last call
+    /// are counted first.
     pub(crate) fn backlog(&mut self, durability: &Durability) -> Backlog {
         if let Some(mutations) = &durability.mutations {
             self.count(mutations);

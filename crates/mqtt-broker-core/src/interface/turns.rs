@@ -71,8 +71,9 @@ impl Broker {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Does the work of one turn that belongs to no connection: deferred wills, large publications, and the
-    /// subscriptions of sessions that have ended. The caller must call this once per turn, after the input.
+    /// Does the work of one turn that belongs to no connection: publishes deferred wills, continues large publications,
+    /// and removes the subscriptions of sessions that have ended. The caller must call this once per turn, after the
+    /// input.
     pub fn run_background(&mut self, now: Instant) {
         backpressure::end_backpressure(
             &mut self.connections,

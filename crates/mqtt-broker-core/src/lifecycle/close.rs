@@ -20,10 +20,10 @@ use crate::log_lines::targets::CONNECTIONS;
 use crate::log_lines::words::{ENDED_BY_BROKER, Ending};
 use crate::sessions::client::Expiry;
 
-/// Does the work of [`Broker::shut_down`].
+/// Ends every connection with reason code 0x8B (Server shutting down). Without a store, publishes all wills first.
 pub(crate) fn shut_down(broker: &mut Broker, now: Instant) {
     broker.stats.log_limiter.finish();
-    // Before the connections end, so that the subscribers are still connected.
+    // The wills are published before the connections end, because the subscribers are still connected now.
     if broker.durability.mutations.is_none() {
         expiry::publish_all_wills(broker, now);
     }
@@ -38,7 +38,7 @@ pub(crate) fn shut_down(broker: &mut Broker, now: Instant) {
     }
 }
 
-/// Does the work of [`Broker::end_unadmitted`].
+/// Ends the connections of clients that the policies no longer admit, with reason code 0x87 (Not authorized).
 pub(crate) fn end_unadmitted(broker: &mut Broker, now: Instant) {
     let is_out = |connection: &ConnectionState| {
         // A connection without an accepted CONNECT has no principal to check.
@@ -62,7 +62,7 @@ pub(crate) fn end_unadmitted(broker: &mut Broker, now: Instant) {
     }
 }
 
-/// Does the work of [`Broker::end_connection`].
+/// Ends a connection. A client of 5.0 gets a DISCONNECT with this reason code.
 pub(crate) fn end_connection(
     broker: &mut Broker,
     now: Instant,
@@ -70,7 +70,7 @@ pub(crate) fn end_connection(
     reason: ReasonCode,
 ) {
     let Some(connection) = broker.connections.get_mut(id) else {
-        return; // the caller may hold the key of a connection that was removed
+        return; // the connection may have been removed since the caller got its key
     };
     debug_assert!(reason.is_allowed(PacketType::Disconnect, Role::Server));
     connection.protocol.disconnect(now, Disconnect::new(reason));
@@ -140,7 +140,7 @@ pub(crate) fn handle_closed(
         let name = Excerpt(&client.identifier);
         log::info!(target: CONNECTIONS, "Client {name} [{peer}] disconnected{}.", Ending(reason));
     }
-    // The connection has given the session back. It waits here until the client resumes it or it expires.
+    // The session is kept here until the client resumes it or until it expires.
     client.connection = None;
     client.session = Some(Box::new(session));
     if let CloseReason::Disconnected(disconnect) = reason {
@@ -159,7 +159,8 @@ pub(crate) fn handle_closed(
     expiry::handle_disconnected(broker, now, key);
 }
 
-/// Does the work of [`Broker::end_uncommitted`].
+/// Ends connections whose mutations cannot be stored. The output that waits for the commit is discarded, and the client
+/// gets reason code 0x97 (Quota exceeded).
 pub(crate) fn end_uncommitted(broker: &mut Broker, now: Instant, ids: &[ConnectionId]) {
     for id in ids.iter().copied() {
         if broker.connections.has_ended(id) {

@@ -23,7 +23,7 @@ use crate::sessions::queue::Queued;
 use crate::sessions::retained_replays::RetainedReplay;
 use crate::topics::subscriptions::Subscriber;
 
-/// Does the work of [`Broker::restore`].
+/// Restores the stored state into a new broker. Clients that were connected count as disconnected at `now`.
 pub(crate) fn restore(broker: &mut Broker, now: Instant, mut saved: Snapshot) {
     drop_too_deep(&broker.auth, &mut broker.durability, &mut saved);
     for retained in saved.retained {

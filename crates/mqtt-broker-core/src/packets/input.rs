@@ -48,7 +48,8 @@ fn handle_connect(broker: &mut Broker, now: Instant, id: ConnectionId, connect: 
     }
 }
 
-/// Does the work of [`Broker::handle_input`].
+/// Handles packets from the front of `input`, and advances `input` past them. Stops before the end if the rest is not a
+/// whole packet, if the work budget of the connection is spent, or if the connection must wait.
 pub(crate) fn handle_input(
     broker: &mut Broker,
     now: Instant,
@@ -93,7 +94,8 @@ fn handle_packets(
                 unfinished => return unfinished,
             }
         }
-        // Before the budget: after `Yielded` the caller would call again in each turn, although the connection waits.
+        // This check precedes the check of the budget. After `Yielded` the caller would call again in each turn,
+        // although the connection waits.
         if wait::must_wait(broker, now, id, input) {
             return InputProgress::Blocked;
         }
@@ -167,7 +169,7 @@ fn continue_task(broker: &mut Broker, now: Instant, id: ConnectionId) -> InputPr
     }
 }
 
-/// Does the work of [`Broker::handle_checked`].
+/// Handles the result of a password check: accepts the client, or rejects CONNECT with the reason code.
 pub(crate) fn handle_checked(
     broker: &mut Broker,
     now: Instant,
@@ -193,7 +195,7 @@ pub(crate) fn handle_checked(
     }
 }
 
-/// Does the work of [`Broker::handle_close`].
+/// Handles the end of the network connection.
 pub(crate) fn handle_close(broker: &mut Broker, now: Instant, id: ConnectionId) {
     if let Some(connection) = broker.connections.get_mut(id) {
         connection.protocol.handle_close();
@@ -202,7 +204,7 @@ pub(crate) fn handle_close(broker: &mut Broker, now: Instant, id: ConnectionId) 
     }
 }
 
-/// Does the work of [`Broker::remove`].
+/// Removes a connection whose socket is closed.
 pub(crate) fn remove(broker: &mut Broker, now: Instant, id: ConnectionId) {
     // The client must keep its session before the connection, which has the session, is dropped.
     handle_close(broker, now, id);

@@ -6,7 +6,7 @@ use crate::auth::state::Auth;
 use crate::connection::Connections;
 use crate::keys::ConnectionId;
 
-/// Does the work of [`Broker::poll_check`].
+/// Returns the next password to verify, and the connection whose CONNECT contains the password.
 pub(crate) fn poll_check(
     auth: &mut Auth,
     connections: &Connections,

@@ -67,7 +67,8 @@ pub(crate) fn fan_out(
     }
 }
 
-/// Does the work of [`Broker::holds_mutations`].
+/// Returns `true` while the current publication is incomplete and may make mutations. All mutations of a publication
+/// must be in one commit, so until then the broker returns none to its caller.
 pub(crate) fn holds_mutations(durability: &Durability, flow: &Flow, resources: &Resources) -> bool {
     let current = flow.fan_outs.current.as_ref();
     durability.mutations.is_some()

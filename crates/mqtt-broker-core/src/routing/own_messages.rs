@@ -34,7 +34,8 @@ pub(crate) fn publish_own(broker: &mut Broker, now: Instant, topic_name: &str, p
     route_own(broker, now, &message, None);
 }
 
-/// Does the work of [`Broker::publish_log_line`].
+/// Publishes a line of the log to the subscribers of `topic_name`. In the queue of a client that is not connected, the
+/// line expires after [`LOG_LINE_EXPIRY`] seconds.
 pub(crate) fn publish_log_line(broker: &mut Broker, now: Instant, topic_name: &str, line: String) {
     let Ok(topic_name) = TopicName::new(topic_name) else {
         return;
@@ -48,8 +49,8 @@ pub(crate) fn publish_log_line(broker: &mut Broker, now: Instant, topic_name: &s
 
 /// Delivers a message of the broker itself, in slices if it has many subscribers.
 fn route_own(broker: &mut Broker, now: Instant, message: &Arc<Message>, expires: Option<Instant>) {
-    // QoS 2, so that each subscriber receives the message with the QoS of its subscription. The packet identifier is a
-    // placeholder.
+    // The message has QoS 2, so that each subscriber receives it with the QoS of the subscription. The packet
+    // identifier is a placeholder.
     let first = mqtt_codec::PacketIdentifier::FIRST;
     let delivery = Delivery::first(QoS::ExactlyOnce, first);
     let mut routed = Routed::from_message(message, delivery, expires, now);

@@ -50,8 +50,8 @@ impl Sessions {
         client
     }
 
-    /// Does the work of [`Broker::longest_queue`](crate::Broker::longest_queue). Returns `None` if all queues are
-    /// empty.
+    /// Returns the identifier of the client with the longest queue, and the number of messages in that queue. Returns
+    /// `None` if all queues are empty.
     pub(crate) fn longest_queue(&self) -> Option<(&str, usize)> {
         let queues = self.clients.values();
         let queues = queues.map(|client| (&*client.identifier, client.queue.len()));

@@ -28,7 +28,7 @@ pub(crate) enum Dump {
     Retained(std::vec::IntoIter<Retained>),
 }
 
-/// Does the work of [`Broker::poll_dump`].
+/// Logs the next [`LINES_PER_TURN`] lines of the dump. Returns `true` if more lines are left.
 pub(crate) fn poll_dump(sessions: &Sessions, topics: &Topics, dump: &mut Option<Dump>) -> bool {
     for _ in 0..LINES_PER_TURN {
         *dump = match dump.take() {

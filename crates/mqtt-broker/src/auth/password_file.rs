@@ -150,7 +150,7 @@ impl Passwords {
         self.verify_with(user_name, password, Form::hash)
     }
 
-    /// Does the work of `verify` with the function that hashes, which a test replaces.
+    /// Verifies the password with this hash function. A test counts the work with a function of its own.
     fn verify_with(
         &self,
         user_name: &str,

@@ -235,7 +235,7 @@ impl Store {
         result
     }
 
-    /// Does the work of `commit_with`.
+    /// Writes the mutations in one transaction, and the time anchor if it is outdated or `renews_anchor` is set.
     #[expect(clippy::result_large_err)] // boxed by its only caller
     fn write(
         &mut self,
