@@ -292,7 +292,7 @@ mod tests {
         for (kind, file, expected) in [
             (
                 Kind::Error,
-                "directives.rs",
+                "listener.rs",
                 "Invalid 'mount_point' value ({value}): must not contain '+' or '#'.",
             ),
             (

@@ -1,88 +1,65 @@
-//! [`Parser`]: reads the configuration file, and the files of `include_dir`. It applies the directives line by line
-//! (`directives.rs`). After the last line it checks the rules that concern several directives. The place of each
-//! directive is recorded, so that later errors can name it (`places.rs`).
-//!
-//! Directives above the first `listener`, and those below a `port`, belong to the default listener. As in mosquitto,
-//! this listener is opened only if one of its directives requires it.
+//! [`Parser`]: reads the configuration file, and the files of `include_dir`, into a list of directives. Each has its typed
+//! value and its place, so that what is checked later can name the line.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mqtt_session::Printable;
-use mqtt_transport::{TlsServerOptions, reason};
+use mqtt_transport::reason;
 
 use crate::config::closest_name::closest_name;
-use crate::config::directives::{DIRECTIVES, Line};
+use crate::config::directives::table::{self, Directive};
 use crate::config::error::ConfigError;
-use crate::config::model::{BrokerConfig, ListenerConfig};
+use crate::config::line::Line;
 use crate::config::places::Place;
 use crate::config::unsupported::instead;
 
-impl BrokerConfig {
-    /// Reads a configuration file, and the files that it includes.
-    ///
-    /// # Errors
-    /// Returns an error if a file cannot be read, or one of its lines is invalid.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let bytes = read(path)?;
-        Parser::default().run(path, &bytes, true)
-    }
-
-    /// Parses the bytes of a configuration file. `path` is the name of the file in errors. The files of `include_dir`
-    /// are not read.
-    ///
-    /// # Errors
-    /// Returns an error if a line is invalid.
-    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, ConfigError> {
-        Parser::default().run(path, bytes, false)
-    }
+/// A directive with its line.
+#[derive(Debug)]
+pub(super) struct PlacedDirective {
+    pub(super) directive: Directive,
+    pub(super) name: &'static str,
+    /// Everything after the name, as it is in the file.
+    pub(super) value: String,
+    pub(super) place: Place,
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
+/// The directives above the first invalid line, and its error if there is one.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) directives: Vec<PlacedDirective>,
+    pub(super) error: Option<ConfigError>,
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// Returns an error if the file cannot be read.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
     std::fs::read(path).map_err(|error| ConfigError::Read(path.to_owned(), error))
 }
 
-/// The configuration that was read so far.
+/// The directives that were parsed so far.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
-    pub(super) config: BrokerConfig,
-    /// The default listener, to which `port` and `bind_address` belong.
-    pub(super) default_listener: ListenerConfig,
-    /// Set if a `port` directive was read.
-    pub(super) has_port: bool,
-    /// Set while directives belong to the last `listener`, and not to the default listener.
-    pub(super) is_below_listener: bool,
-    /// The line that is being read.
-    place: Place,
-    /// The folder, if the line that is being read is `include_dir`.
-    pub(super) include: Option<PathBuf>,
+    directives: Vec<PlacedDirective>,
     /// Set while a file of `include_dir` is being read.
     is_included: bool,
 }
 
 impl Parser {
-    /// Reads a file and returns the configuration.
-    fn run(
-        mut self,
-        path: &Path,
-        bytes: &[u8],
-        follows_includes: bool,
-    ) -> Result<BrokerConfig, ConfigError> {
-        self.file(path, bytes, follows_includes)?;
-        // The checks come before the default listener is moved, because they find directives by the index of the
-        // listener.
-        self.ignore_versions_without_certificates();
-        self.check().map_err(|(place, what)| {
-            let what = Printable(&what).to_string();
-            ConfigError::Line(place.file.to_path_buf(), place.line, what)
-        })?;
-        self.open_default_listener();
-        Ok(self.config)
+    /// Parses a file. If `follows_includes` is set, reads the files of `include_dir` where the directive stands, so that
+    /// later lines override them.
+    pub(super) fn parse(path: &Path, bytes: &[u8], follows_includes: bool) -> Parsed {
+        let mut parser = Self::default();
+        let parsed = parser.file(path, bytes, follows_includes);
+        Parsed {
+            directives: parser.directives,
+            error: parsed.err(),
+        }
     }
 
-    /// Applies the lines of a file. If `follows_includes` is set, reads the files of `include_dir` where the directive
-    /// stands, so that later lines override them.
     fn file(
         &mut self,
         path: &Path,
@@ -101,36 +78,48 @@ impl Parser {
                 return Err(error(text.to_owned()));
             }
             let line = text_of(line).map_err(error)?;
-            // Recorded before the line is applied, because its function may add a warning with this place.
-            self.place = Place {
+            let place = Place {
                 file: Arc::clone(&file),
                 line: index + 1,
             };
-            self.line(&line).map_err(error)?;
-            if let Some(folder) = self.include.take().filter(|_| follows_includes) {
+            let Some(directive) = self.line(&line, place).map_err(error)? else {
+                continue; // a comment, or an empty line
+            };
+            let folder = match &directive.directive {
+                Directive::IncludeDir(folder) if follows_includes => Some(folder.clone()),
+                _ => None,
+            };
+            self.directives.push(directive);
+            if let Some(folder) = folder {
                 let files = included(&folder).map_err(|problem| {
                     let (folder, reason) = (folder.display(), reason(&problem));
                     error(format!("Cannot read the folder '{folder}': {reason}."))
                 })?;
-                self.is_included = true;
-                for file in files {
-                    let bytes = read(&file)?;
-                    self.file(&file, &bytes, false)?;
-                }
-                self.is_included = false;
+                self.include(files)?;
             }
         }
         Ok(())
     }
 
-    /// Applies one line.
-    pub(super) fn line(&mut self, line: &str) -> Result<(), String> {
+    /// Parses the files of an `include_dir`.
+    fn include(&mut self, files: Vec<PathBuf>) -> Result<(), ConfigError> {
+        self.is_included = true;
+        for file in files {
+            let bytes = read(&file)?;
+            self.file(&file, &bytes, false)?;
+        }
+        self.is_included = false;
+        Ok(())
+    }
+
+    /// Parses one line. Returns `None` for a comment or an empty line.
+    pub(super) fn line(&self, line: &str, place: Place) -> Result<Option<PlacedDirective>, String> {
         if is_comment(line.as_bytes()) || line.trim().is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let line = Line::new(line);
         let name = line.name;
-        let Some(directive) = DIRECTIVES.iter().find(|directive| directive.name == name) else {
+        let Some(found) = table::find(name) else {
             return Err(match instead(name) {
                 Some(instead) => format!("'{name}' is not supported by this broker: {instead}"),
                 None => unknown(name),
@@ -142,123 +131,17 @@ impl Parser {
         if self.is_included && name == "include_dir" {
             return Err("'include_dir' is allowed in the main file only.".to_owned());
         }
-        if let Some(second) = second_directive(&line, directive.has_text) {
+        if let Some(second) = second_directive(&line, found.has_text) {
             return Err(format!(
                 "'{name}' and '{second}' are on the same line: write each directive on a line of its own."
             ));
         }
-        (directive.apply)(self, &line)?;
-        // After `apply`, so that the place of a `listener` directive belongs to the listener that it opens.
-        let listener = self.config.listeners.len().checked_sub(1);
-        // `bind_address` belongs to the default listener, even below a `listener`.
-        let listener = listener.filter(|_| self.is_below_listener && name != "bind_address");
-        let place = self.place.clone();
-        self.config
-            .places
-            .add(directive.name, line.rest, listener, place);
-        Ok(())
-    }
-
-    /// Returns the TLS settings of the listener to which the line belongs.
-    pub(super) fn tls(&mut self) -> &mut TlsServerOptions {
-        self.listener().tls.get_or_insert_default()
-    }
-
-    /// Returns the listener to which the line belongs.
-    pub(super) fn listener(&mut self) -> &mut ListenerConfig {
-        match self.config.listeners.last_mut() {
-            Some(listener) if self.is_below_listener => listener,
-            _ => &mut self.default_listener,
-        }
-    }
-
-    /// Adds a warning with the place of the line.
-    pub(super) fn warn(&mut self, text: &str) {
-        self.config
-            .warnings
-            .push(format!("{text} ({})", self.place));
-    }
-
-    /// Drops the TLS settings of listeners whose only directive of TLS is `tls_version`. As in mosquitto, this
-    /// directive alone does not turn TLS on.
-    fn ignore_versions_without_certificates(&mut self) {
-        let listeners = self.config.listeners.iter_mut();
-        for listener in listeners.chain([&mut self.default_listener]) {
-            listener.tls = listener.tls.take().filter(|tls| {
-                let without_version = TlsServerOptions {
-                    version: None,
-                    ..tls.clone()
-                };
-                without_version != TlsServerOptions::default()
-            });
-        }
-    }
-
-    /// Adds the default listener to the listeners, if one of its directives requires it.
-    fn open_default_listener(&mut self) {
-        let config = &mut self.config;
-        let mut listener = std::mem::take(&mut self.default_listener);
-        let is_only_one = config.listeners.is_empty();
-        let of_all = &config.listener_limits;
-        let is_limited = of_all.maximum_connections.is_some() || of_all.maximum_qos.is_some();
-        let is_asked_for = self.has_port
-            || listener.host.is_some()
-            || listener.only_ipv4.is_some()
-            || listener.websocket
-            || listener.tls.is_some()
-            || listener.identity.is_some()
-            || listener.user_name_is_identifier
-            // If the configuration has other listeners, these limits are meant for them.
-            || is_only_one && is_limited;
-        if !is_asked_for {
-            return;
-        }
-        if !self.has_port {
-            listener.port = DEFAULT_PORT;
-        }
-        if config.per_listener {
-            let own = std::mem::take(&mut listener.security);
-            listener.security = own.or(&config.security);
-        }
-        // First, wherever its directives are: stored sessions refer to a listener by its number, so the order must be
-        // fixed.
-        config.listeners.insert(0, listener);
-        config.places.put_default_listener_first();
-    }
-
-    /// Checks the rules that concern several directives, after the last line.
-    ///
-    /// # Errors
-    /// Returns the place of the directive that needs another one, and the reason.
-    fn check(&self) -> Result<(), (Place, String)> {
-        let listeners = self.config.listeners.iter().enumerate();
-        let listeners = listeners.map(|(index, listener)| (Some(index), listener));
-        for (index, listener) in listeners.chain([(None, &self.default_listener)]) {
-            let error = |names: &[&str], text: &dyn Fn(&str) -> String| {
-                let first = self.config.places.first_of(index, names);
-                let (name, place) = first.unwrap_or_else(|| ("listener", self.place.clone()));
-                (place, text(name))
-            };
-            let tls = listener.tls.as_ref();
-            let is_half = |tls: &TlsServerOptions| {
-                tls.certificate.as_os_str().is_empty() || tls.key.as_os_str().is_empty()
-            };
-            if tls.is_some_and(is_half) {
-                let needs_both = "A listener with TLS needs both 'certfile' and 'keyfile'.";
-                return Err(error(TLS_DIRECTIVES, &|name| match name {
-                    "certfile" => format!("{needs_both} 'keyfile' is missing."),
-                    "keyfile" => format!("{needs_both} 'certfile' is missing."),
-                    name => format!("{needs_both} '{name}' has no effect without them."),
-                }));
-            }
-            let asks = |tls: &TlsServerOptions| tls.ca_file.is_some() || tls.ca_path.is_some();
-            if listener.identity.is_some() && !tls.is_some_and(asks) {
-                return Err(error(IDENTITY_DIRECTIVES, &|name| {
-                    format!("'{name}' needs 'cafile' or 'capath' for the same listener.")
-                }));
-            }
-        }
-        Ok(())
+        Ok(Some(PlacedDirective {
+            directive: found.parse(&line)?,
+            name: found.name,
+            value: line.rest.to_owned(),
+            place,
+        }))
     }
 }
 
@@ -273,14 +156,14 @@ fn second_directive(line: &Line<'_>, has_text: bool) -> Option<&'static str> {
     let between = words.split_last()?.1.iter().skip(1);
     let mut between = between.filter(|word| !has_text || word.contains('_'));
     between.find_map(|word| {
-        let found = DIRECTIVES.iter().find(|directive| directive.name == *word);
+        let found = table::find(word);
         found.map(|directive| directive.name)
     })
 }
 
 /// Returns the error for a word that is no directive of mosquitto either, with a suggestion if a directive is similar.
 fn unknown(word: &str) -> String {
-    let is_known = |name: &str| DIRECTIVES.iter().any(|directive| directive.name == name);
+    let is_known = |name: &str| table::find(name).is_some();
     if let Some((name, _)) = word.split_once('=').filter(|(name, _)| is_known(name)) {
         return format!(
             "Unknown configuration variable '{name}=': write a space in the place of '='."
@@ -294,30 +177,12 @@ fn unknown(word: &str) -> String {
         None => word.to_owned(),
     };
     let error = format!("Unknown configuration variable '{shown}'.");
-    let known = DIRECTIVES.iter().map(|directive| directive.name);
+    let known = table::all().map(|directive| directive.name);
     match closest_name(word, known) {
         Some(known) => format!("{error} Did you mean '{known}'?"),
         None => error,
     }
 }
-
-/// The directives of TLS. An error names the first of them that the listener has.
-const TLS_DIRECTIVES: &[&str] = &[
-    "certfile",
-    "keyfile",
-    "cafile",
-    "capath",
-    "crlfile",
-    "require_certificate",
-    "ciphers",
-    "dhparamfile",
-];
-
-/// The directives that take the user name from the client's certificate.
-const IDENTITY_DIRECTIVES: &[&str] = &["use_identity_as_username", "use_subject_as_username"];
-
-/// The port of the default listener without a `port` directive.
-const DEFAULT_PORT: u16 = 1883;
 
 /// The byte order mark of UTF-8. Editors of Windows write it at the start of a file, and it is ignored.
 const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
@@ -326,7 +191,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
 const UTF_16_MARKS: [&[u8]; 2] = [b"\xFF\xFE", b"\xFE\xFF"];
 
 /// Returns `true` if the first character of the line, after blanks, is `#`.
-pub(crate) fn is_comment(line: &[u8]) -> bool {
+fn is_comment(line: &[u8]) -> bool {
     line.trim_ascii_start().starts_with(b"#")
 }
 

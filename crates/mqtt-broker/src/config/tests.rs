@@ -378,17 +378,14 @@ fn the_manual_lists_every_directive_with_a_valid_example() {
     let (read, rejected) = manual.split_once("\n## Rejected directives\n").unwrap();
     let examples = first_cells(read);
     for example in &examples {
-        let mut parser = parser::Parser::default();
+        let parser = parser::Parser::default();
         parser
-            .line(example)
+            .line(example, places::Place::default())
             .unwrap_or_else(|error| panic!("{example}: {error}"));
     }
     let name = |example: &&'static str| example.split(' ').next().unwrap();
     let listed = examples.iter().map(name).collect();
-    let known = directives::DIRECTIVES
-        .iter()
-        .map(|line| line.name)
-        .collect();
+    let known = directives::table::all().map(|found| found.name).collect();
     assert_same_names("directives that are read", &listed, &known);
     let listed = first_cells(rejected).into_iter().collect();
     let known = unsupported::names().collect();
