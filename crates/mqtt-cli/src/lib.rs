@@ -15,6 +15,7 @@ mod diagnostics;
 mod exit_status;
 mod failure;
 mod flags;
+mod jsonl;
 mod output;
 mod program_name;
 mod wording;

@@ -26,6 +26,7 @@ mod files;
 mod handshakes;
 mod help;
 mod identity;
+mod jsonl;
 mod leaving;
 mod legacy_certificates;
 mod libraries;

@@ -6,8 +6,8 @@ pub(super) fn instead(name: &str) -> Option<&'static str> {
     if BRIDGES.contains(&name) || name.starts_with("bridge_") {
         return Some(
             "it accepts bridges but does not create them. Define the bridge at the other broker, with 'in' and \
-             'out' swapped, or run mosquitto with a bridge to each of the two brokers (docs/differences.md, \
-             Bridges of the broker).",
+             'out' swapped, run mosquitto with a bridge to each of the two brokers, or copy the messages with \
+             'rsub --jsonl | rpub --jsonl' (docs/differences.md, Bridges of the broker).",
         );
     }
     // Options of plugins have arbitrary names after these prefixes.

@@ -50,6 +50,8 @@ pub(super) struct Published {
     pub(super) unknown: u64,
     /// Messages that the broker rejected, or that are too large for it.
     pub(super) rejected: u64,
+    /// Lines of the input that are not messages. The total does not count them.
+    pub(super) invalid: u64,
     /// Messages that were never sent.
     pub(super) not_sent: u64,
     /// Messages of QoS 0, which the broker does not acknowledge.
@@ -59,7 +61,7 @@ pub(super) struct Published {
 impl Published {
     /// Returns `true` if every message was sent and, with QoS 1 and 2, acknowledged.
     pub(super) fn is_complete(&self) -> bool {
-        self.unknown + self.rejected + self.not_sent == 0
+        self.unknown + self.rejected + self.not_sent + self.invalid == 0
     }
 
     /// Returns `true` if the broker has some messages for certain, and may lack others.
@@ -75,6 +77,7 @@ impl fmt::Display for Published {
             acknowledged,
             unknown,
             rejected,
+            invalid,
             not_sent,
             sent,
         } = *self;
@@ -89,6 +92,9 @@ impl fmt::Display for Published {
             if sent > 0 {
                 write!(f, ", {sent} sent with QoS 0")?;
             }
+        }
+        if invalid > 0 {
+            write!(f, ", {invalid} invalid")?;
         }
         if not_sent > 0 {
             write!(f, ", {not_sent} not sent")?;
@@ -186,6 +192,7 @@ impl Report {
                 "acknowledged": published.acknowledged,
                 "unknown": published.unknown,
                 "rejected": published.rejected,
+                "invalid": published.invalid,
                 "not_sent": published.not_sent,
                 "sent_with_qos_0": published.sent,
             }),

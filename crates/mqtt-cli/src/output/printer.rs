@@ -4,9 +4,11 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use mqtt_client::session::Printable;
 use mqtt_codec::{PublishRef, TopicFilter, TopicName};
 
+use crate::jsonl;
 use crate::output::format::{Format, Style, Unprintable, visible};
 use crate::output::messages::complain;
 use crate::output::watch::{self, Watch};
@@ -17,7 +19,10 @@ pub(crate) struct Printing {
     pub(crate) format: Option<Format>,
     pub(crate) style: Style,
     pub(crate) verbose: bool,
-    pub(crate) newline: bool,
+    /// Set by `--jsonl`: the form of docs/jsonl.md instead of a format.
+    pub(crate) jsonl: bool,
+    /// The byte after each message, if there is one: a newline, or NUL.
+    pub(crate) end: Option<u8>,
     pub(crate) no_retained: bool,
     pub(crate) retained_only: bool,
     pub(crate) remove_retained: bool,
@@ -161,13 +166,17 @@ impl Printer {
     fn format(&self, publish: &PublishRef<'_>, out: &mut Vec<u8>) {
         let printing = &self.printing;
         let empty = publish.payload.is_empty();
-        if let Some(format) = &printing.format {
+        // After NUL an empty record is a message, so nothing stands for an empty payload.
+        let is_exact = printing.end == Some(0);
+        if printing.jsonl {
+            jsonl::write(publish, Timestamp::now(), printing.style.terminal, out);
+        } else if let Some(format) = &printing.format {
             for unprintable in format.write(publish, printing.style, out) {
                 if !printing.quiet {
                     report(&unprintable, publish.topic_name);
                 }
             }
-        } else if empty && !(printing.verbose && printing.newline) {
+        } else if empty && !is_exact && !(printing.verbose && printing.end.is_some()) {
             // mosquitto_sub prints an empty payload as "(null)", and only with -v and without -N.
             return;
         } else {
@@ -176,12 +185,14 @@ impl Printer {
                 out.push(b' ');
             }
             // With an empty payload this line is reached only if -v is set and -N is not.
-            let payload = if empty { b"(null)" } else { publish.payload };
+            let payload = if empty && !is_exact {
+                b"(null)"
+            } else {
+                publish.payload
+            };
             visible(payload, printing.style, out);
         }
-        if printing.newline {
-            out.push(b'\n');
-        }
+        out.extend(printing.end);
     }
 }
 

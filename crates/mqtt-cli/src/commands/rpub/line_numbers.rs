@@ -30,6 +30,11 @@ impl LineNumbers {
         self.last += 1;
     }
 
+    /// Returns the number of the last line.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
     /// Records that the message of the last line was sent with this identifier.
     pub(super) fn sent(&mut self, identifier: Option<PacketIdentifier>) {
         if let (Some(in_flight), Some(identifier)) = (&mut self.in_flight, identifier) {

@@ -1,6 +1,7 @@
 //! The program `rpub`: publishes one message, once or repeatedly, or one message for each line of standard input. This
 //! file has the options and the help. `publisher.rs` has the loop.
 
+mod line_message;
 mod line_numbers;
 mod plan;
 mod progress;
@@ -23,7 +24,7 @@ use crate::flags::help::{Body, Help, Section};
 use crate::flags::options::message::message_options;
 use crate::flags::program::Program;
 use crate::flags::settings::connection::{ClientSettings, ConnectionSettings};
-use crate::flags::settings::message::{Content, MessageSettings};
+use crate::flags::settings::message::{Content, LineForm, MessageSettings, OnError};
 use crate::flags::values::topic_name;
 use crate::flags::values::{duration, number};
 use crate::output::logger;
@@ -101,7 +102,10 @@ pub(crate) fn program() -> Program<RpubSettings> {
 
 const HELP: Help = Help {
     about: "Publish MQTT messages",
-    usage: &["rpub [OPTIONS] -t TOPIC (-m MESSAGE | -f FILE | -s | -l | -n)"],
+    usage: &[
+        "rpub [OPTIONS] -t TOPIC (-m MESSAGE | -f FILE | -s | -l | -n)",
+        "rpub [OPTIONS] --jsonl",
+    ],
     subcommands: &[],
     examples: &[
         (
@@ -178,6 +182,50 @@ fn publishing_options() -> Vec<CommandOption<RpubSettings>> {
         )
         .common(),
         flag(
+            "",
+            "--jsonl",
+            "Publish each line of standard input, or of the file of -f, as the message that rsub --jsonl printed",
+            |s: &mut RpubSettings| {
+                s.message.jsonl = true;
+            },
+        )
+        .common(),
+        flag(
+            "",
+            "--with-topic",
+            "Let each line of -l begin with its topic and a blank, as rsub -v prints them",
+            |s: &mut RpubSettings| {
+                s.message.with_topic = true;
+            },
+        ),
+        flag(
+            "-0",
+            "--null",
+            "Let the lines of -l and --jsonl end with NUL instead of a newline, as those of rsub -0",
+            |s: &mut RpubSettings| {
+                s.message.nul = true;
+            },
+        ),
+        value(
+            "",
+            "--on-error",
+            "reaction",
+            "Reaction to a line that is not a message: skip the line, or stop reading; both end with a failure [default: stop]",
+            |s: &mut RpubSettings, v| {
+                s.message.on_error = match v.to_str() {
+                    Some("skip") => OnError::Skip,
+                    Some("stop") => OnError::Stop,
+                    _ => {
+                        let text = format!("Unknown value '{}' for --on-error.", shown(v));
+                        return Err(
+                            Failure::usage(text).with_hint("The value must be skip or stop.")
+                        );
+                    }
+                };
+                Ok(())
+            },
+        ),
+        flag(
             "-r",
             "--retain",
             "Retain the message for later subscribers",
@@ -232,7 +280,7 @@ impl TryFrom<RpubSettings> for PublishPlan {
         let reconnect = match content {
             // A program may write to the pipe for months, and its lines would be lost. For a single message the caller
             // can start rpub again.
-            Some(Content::Lines) => Reconnect::For(RECONNECT_FOR),
+            Some(Content::Lines(_)) => Reconnect::For(RECONNECT_FOR),
             _ => Reconnect::Never,
         };
         let mut options = connection.client_options("rpub", reconnect)?;
@@ -240,14 +288,18 @@ impl TryFrom<RpubSettings> for PublishPlan {
         options.maximum_losses = Some(MAXIMUM_LOSSES);
         let topic: Option<TopicName> = settings.message.topic_name;
         // Checked last, so that an invalid option is reported before a missing option.
-        let (Some(topic_name), Some(content)) = (topic, content) else {
+        let needs_topic = match &content {
+            Some(Content::Lines(lines)) => lines.form == LineForm::Payload,
+            _ => true,
+        };
+        let (true, Some(content)) = (topic.is_some() || !needs_topic, content) else {
             return Err(
                 Failure::usage("Both topic and message must be supplied.").with_hint(
                     "Give the topic with -t, and the message with one of -f, -l, -m, -n and -s.",
                 ),
             );
         };
-        let mut plan = Self::new(connection, options, topic_name, content);
+        let mut plan = Self::new(connection, options, topic, content);
         plan.qos = settings.message.qos;
         plan.retain = settings.retain;
         plan.repeat = settings.repeat;

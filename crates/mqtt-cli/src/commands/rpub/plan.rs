@@ -8,13 +8,14 @@ use mqtt_codec::{MessageProperties, QoS, TopicName};
 
 use crate::commands::setup::ClientPlan;
 use crate::flags::settings::connection::ConnectionSettings;
-use crate::flags::settings::message::Content;
+use crate::flags::settings::message::{Content, LineForm};
 
 /// The plan of rpub.
 #[derive(Debug)]
 pub(super) struct PublishPlan {
     pub(super) client: ClientPlan,
-    pub(super) topic_name: TopicName,
+    /// The topic, or the default topic of lines that have one of their own.
+    pub(super) topic_name: Option<TopicName>,
     pub(super) content: Content,
     pub(super) properties: Option<Box<MessageProperties>>,
     pub(super) qos: QoS,
@@ -29,11 +30,16 @@ pub(super) struct PublishPlan {
 }
 
 impl PublishPlan {
+    /// Returns `true` if each line of the input is a JSON object, which may have any QoS.
+    pub(super) fn has_json(&self) -> bool {
+        matches!(&self.content, Content::Lines(lines) if lines.form == LineForm::Json)
+    }
+
     /// Creates a plan that publishes each payload once with QoS 0.
     pub(super) fn new(
         connection: &ConnectionSettings,
         options: Options,
-        topic_name: TopicName,
+        topic_name: Option<TopicName>,
         content: Content,
     ) -> Self {
         Self {

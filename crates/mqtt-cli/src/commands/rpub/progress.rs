@@ -47,7 +47,7 @@ impl Progress {
         // Short work gets no line, because a line that appears for a moment would flicker.
         let is_long = match content {
             Content::Payload(payload) => repeat > 1 || payload.len() >= LARGE,
-            Content::Lines => !std::io::stdin().is_terminal(),
+            Content::Lines(_) => !std::io::stdin().is_terminal(),
         };
         let start = Instant::now();
         let shown = wanted && is_long && std::io::stderr().is_terminal();

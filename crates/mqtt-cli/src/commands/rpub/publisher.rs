@@ -11,6 +11,7 @@ use mqtt_client::{ClientError, EventLoop, Wakeup};
 use mqtt_codec::{Message, QoS, ReasonCode};
 
 use crate::commands::deadline;
+use crate::commands::rpub::line_message;
 use crate::commands::rpub::line_numbers::LineNumbers;
 use crate::commands::rpub::plan::PublishPlan;
 use crate::commands::rpub::progress::Progress;
@@ -20,7 +21,7 @@ use crate::commands::signals::Interrupts;
 use crate::commands::verdict::{Messages, Published, SharedVerdict};
 use crate::exit_status::{Class, Status};
 use crate::failure::Failure;
-use crate::flags::settings::message::Content;
+use crate::flags::settings::message::{Content, OnError};
 use crate::output::standard_streams::StandardInput;
 use crate::wording::system_text;
 
@@ -53,9 +54,9 @@ struct Publisher {
     progress: Progress,
     lines: Option<StdinLines>,
     /// The message of `--repeat`. All repetitions share it.
-    repeated: Option<Arc<Message>>,
+    repeated: Option<OutboundMessage>,
     /// A message for which the window had no room, or which had no connection. It is sent before all other messages.
-    held: Option<Arc<Message>>,
+    held: Option<OutboundMessage>,
     /// The number of repetitions that are left.
     left: u64,
     /// The time before which no further message is sent, because of `--repeat-delay`.
@@ -69,6 +70,8 @@ struct Publisher {
     failure: Option<Failure>,
     /// The number of messages that were read or made and that a signal kept from being sent.
     dropped: u64,
+    /// The number of lines that are not messages.
+    invalid: u64,
     line_numbers: LineNumbers,
     verdict: SharedVerdict,
 }
@@ -103,6 +106,7 @@ impl Publisher {
             interrupted: None,
             failure: None,
             dropped: 0,
+            invalid: 0,
             line_numbers: LineNumbers::new(plan.has_report),
             verdict: Arc::clone(verdict),
             plan,
@@ -300,7 +304,7 @@ impl Publisher {
         let progress = &self.progress;
         let repetitions = match self.plan.content {
             Content::Payload(_) => self.left,
-            Content::Lines => 0,
+            Content::Lines(_) => 0,
         };
         let not_sent = repetitions + u64::from(self.held.is_some()) + self.dropped;
         let unknown = self.event_loop.unfinished() as u64;
@@ -314,6 +318,7 @@ impl Publisher {
             acknowledged: progress.published.saturating_sub(others),
             unknown,
             rejected,
+            invalid: self.invalid,
             not_sent,
             sent,
         }
@@ -324,7 +329,7 @@ impl Publisher {
         let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
         verdict.server = Some(self.plan.client.diagnostics.server().to_owned());
         verdict.messages = Some(Messages::Published(published));
-        if matches!(self.plan.content, Content::Lines) {
+        if matches!(self.plan.content, Content::Lines(_)) {
             verdict.failed_lines = self.line_numbers.first_failed();
         }
     }
@@ -344,11 +349,10 @@ impl Publisher {
         self.has_more = false;
         let mut has_flushed = false;
         while self.has_room(&mut has_flushed) {
-            let Some(message) = self.held.take().or_else(|| self.next_message()) else {
+            let Some(outgoing) = self.held.take().or_else(|| self.next_message()) else {
                 break; // the loop wakes for a line, a timeout or the end of the input
             };
-            let outgoing = OutboundMessage::new(Arc::clone(&message), self.plan.qos);
-            match self.event_loop.publish(outgoing) {
+            match self.event_loop.publish(outgoing.clone()) {
                 Ok(identifier) => {
                     self.progress.published += 1;
                     self.progress.without_acknowledgement += u64::from(identifier.is_none());
@@ -357,14 +361,14 @@ impl Publisher {
                 // The window is full, or the connection is lost. The message is held, so that messages keep their
                 // order.
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {
-                    self.held = Some(message);
+                    self.held = Some(outgoing);
                     return;
                 }
                 // This line is larger than the Maximum Packet Size of the broker. The next line may be smaller.
                 Err(PublishError::Encode(error)) if self.lines.is_some() => {
                     self.progress.published += 1;
                     self.line_numbers.last_failed();
-                    self.reject(&message, &error.to_string());
+                    self.reject(&outgoing.message, &error.to_string());
                 }
                 Err(error) => {
                     // Messages that were sent before are still acknowledged.
@@ -398,12 +402,14 @@ impl Publisher {
                 return false;
             }
         }
+        // A line of JSON may have any QoS.
+        let needs_window = self.plan.qos > QoS::AtMostOnce || self.plan.has_json();
         self.event_loop.unwritten() < MAXIMUM_UNWRITTEN
-            && (self.plan.qos == QoS::AtMostOnce || self.event_loop.has_room())
+            && (!needs_window || self.event_loop.has_room())
     }
 
     /// Returns the next message, or `None` if no more is ready now.
-    fn next_message(&mut self) -> Option<Arc<Message>> {
+    fn next_message(&mut self) -> Option<OutboundMessage> {
         if self.input_ended {
             return None;
         }
@@ -413,28 +419,46 @@ impl Publisher {
                 let payload = payload.clone();
                 self.next_repetition()?;
                 // All repetitions share one message, so a large payload is in memory once.
-                let message = match self.repeated.take() {
-                    Some(message) => message,
-                    None => self.message(payload),
+                let outgoing = match self.repeated.take() {
+                    Some(outgoing) => outgoing,
+                    // The plan of a single payload has a topic.
+                    None => self.plan.message(self.plan.topic().ok()?, payload),
                 };
-                self.repeated = Some(Arc::clone(&message));
-                Some(message)
+                self.repeated = Some(outgoing.clone());
+                Some(outgoing)
             }
-            Content::Lines => {
+            Content::Lines(_) => {
                 let line = self.next_line()?;
-                Some(self.message(line))
+                let Content::Lines(lines) = &self.plan.content else {
+                    return None;
+                };
+                let on_error = lines.on_error;
+                line_message::message(lines, line, &self.plan)
+                    .map_err(|reason| self.reject_line(&reason, on_error))
+                    .ok()
             }
         }
     }
 
-    /// Returns the message with this payload.
-    fn message(&self, payload: Bytes) -> Arc<Message> {
-        let message = Message::new(self.plan.topic_name.clone(), payload);
-        Arc::new(Message {
-            retain: self.plan.retain,
-            properties: self.plan.properties.clone(),
-            ..message
-        })
+    /// Reports a line that is not a message. The lines before it are still acknowledged.
+    fn reject_line(&mut self, reason: &str, on_error: OnError) {
+        self.invalid += 1;
+        self.line_numbers.last_failed();
+        let number = self.line_numbers.last();
+        let text = format!("Line {number} of the input is not a message: {reason}.");
+        let diagnostics = &self.plan.client.diagnostics;
+        let failure = if on_error == OnError::Stop {
+            self.input_ended = true;
+            Failure::failed(text).with_hint("--on-error skip continues with the next line.")
+        } else {
+            diagnostics.warn(&text);
+            // The loop handles other events before the next line: all lines may be like this one.
+            self.has_more = true;
+            Failure::failed(text).quiet_if(true)
+        };
+        // The first failure decides the status, as that of the first line that is to be repaired.
+        self.failure
+            .get_or_insert_with(|| failure.with_class(Class::Data));
     }
 
     /// Counts one repetition. Returns `None` if the repetition must wait. With a delay it waits until the previous
@@ -459,13 +483,24 @@ impl Publisher {
         Some(())
     }
 
+    /// Starts the thread that reads the lines.
+    fn start_lines(&mut self) -> std::io::Result<StdinLines> {
+        let waker = self.event_loop.waker();
+        match &mut self.plan.content {
+            Content::Lines(lines) => match lines.file.take() {
+                Some(file) => StdinLines::start(file, lines.separator, waker),
+                None => StdinLines::start(StandardInput, lines.separator, waker),
+            },
+            Content::Payload(_) => StdinLines::start(StandardInput, b'\n', waker),
+        }
+    }
+
     /// Returns the next line of standard input, or `None` if no line is ready. The first call starts the thread that
     /// reads, and so happens only with a connection: if the broker cannot be reached, no line is read and lost.
     fn next_line(&mut self) -> Option<Bytes> {
         let result = match &mut self.lines {
             Some(lines) => Ok(lines),
-            None => StdinLines::start(StandardInput, self.event_loop.waker())
-                .map(|lines| self.lines.insert(lines)),
+            None => self.start_lines().map(|lines| self.lines.insert(lines)),
         };
         let next = match result {
             Ok(lines) => lines.next(),
@@ -494,7 +529,8 @@ impl Publisher {
 
 /// Gives a failure the class of a partial success if the broker has some of the messages.
 fn graded(failure: Failure, published: Published) -> Failure {
-    if published.is_partial() {
+    // Bad input stays bad, so another attempt does not help.
+    if published.is_partial() && failure.class() != Class::Data {
         failure.with_class(Class::Temporary)
     } else {
         failure

@@ -23,6 +23,8 @@ const BLOCKS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct StdinLines {
     blocks: Receiver<io::Result<Bytes>>,
+    /// The byte that ends a line.
+    separator: u8,
     block: Bytes,
     /// The start of a line that continues in the next block.
     partial: BytesMut,
@@ -48,6 +50,7 @@ impl StdinLines {
     /// If the system cannot start a thread.
     pub(crate) fn start(
         mut input: impl Read + Send + 'static,
+        separator: u8,
         waker: Arc<Waker>,
     ) -> io::Result<Self> {
         let (sender, blocks) = sync_channel(BLOCKS);
@@ -72,6 +75,7 @@ impl StdinLines {
         })?;
         Ok(Self {
             blocks,
+            separator,
             block: Bytes::new(),
             partial: BytesMut::new(),
             ended: false,
@@ -81,7 +85,7 @@ impl StdinLines {
     /// Returns the next line if it has arrived.
     pub(crate) fn next(&mut self) -> NextLine {
         loop {
-            if let Some(end) = memchr::memchr(b'\n', &self.block) {
+            if let Some(end) = memchr::memchr(self.separator, &self.block) {
                 // `split_to` copies nothing: the line shares the memory of the block.
                 let mut line = self.block.split_to(end + 1);
                 line.truncate(end);
@@ -150,7 +154,8 @@ mod tests {
         let mut poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         // This function keeps a waker, because dropping the last one can lose a wake-up.
-        let mut input = StdinLines::start(Pieces(pieces.to_vec()), Arc::clone(&waker)).unwrap();
+        let mut input =
+            StdinLines::start(Pieces(pieces.to_vec()), b'\n', Arc::clone(&waker)).unwrap();
         let mut lines = Vec::new();
         loop {
             match input.next() {

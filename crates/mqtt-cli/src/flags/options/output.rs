@@ -43,6 +43,23 @@ pub(crate) fn output_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>
         })
         .common(),
         flag(
+            "-0",
+            "--null",
+            "Print NUL instead of a newline after each message, for xargs -0 and rpub -0",
+            |s: &mut S| {
+                s.as_mut().nul = true;
+            },
+        ),
+        flag(
+            "",
+            "--jsonl",
+            "Print each message as one JSON object with all its fields, which rpub --jsonl publishes again",
+            |s: &mut S| {
+                s.as_mut().jsonl = true;
+            },
+        )
+        .common(),
+        flag(
             "",
             "--pretty",
             "Print the JSON of %j and %J on several lines",

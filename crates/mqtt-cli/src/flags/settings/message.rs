@@ -1,5 +1,6 @@
 //! The message that rpub and rrr publish, and the source of its payload.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,13 @@ pub(crate) struct MessageSettings {
     pub(crate) topic_name: Option<TopicName>,
     pub(crate) qos: QoS,
     pub(crate) sources: Vec<Source>,
+    /// Set by `--jsonl`.
+    pub(crate) jsonl: bool,
+    /// Set by `--with-topic`.
+    pub(crate) with_topic: bool,
+    /// Set by `-0`.
+    pub(crate) nul: bool,
+    pub(crate) on_error: OnError,
 }
 
 /// A source of a payload.
@@ -42,8 +50,36 @@ pub(crate) enum Source {
 pub(crate) enum Content {
     /// A single payload, which may be repeated.
     Payload(Bytes),
-    /// Each line of standard input, as a separate message.
-    Lines,
+    /// Each line of an input, as a message of its own.
+    Lines(Lines),
+}
+
+/// The input of `-l` and `--jsonl`.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    pub(crate) form: LineForm,
+    /// The byte that ends a line.
+    pub(crate) separator: u8,
+    /// The file to read instead of standard input.
+    pub(crate) file: Option<File>,
+    pub(crate) on_error: OnError,
+}
+
+/// The meaning of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineForm {
+    Payload,
+    /// A topic, a blank and a payload, as `rsub -v` prints them.
+    TopicAndPayload,
+    /// An object of `rsub --jsonl`.
+    Json,
+}
+
+/// The reaction to a line that is not a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnError {
+    Skip,
+    Stop,
 }
 
 impl Default for MessageSettings {
@@ -52,6 +88,10 @@ impl Default for MessageSettings {
             topic_name: None,
             qos: QoS::AtMostOnce,
             sources: Vec::new(),
+            jsonl: false,
+            with_topic: false,
+            nul: false,
+            on_error: OnError::Stop,
         }
     }
 }
@@ -62,9 +102,11 @@ impl MessageSettings {
     /// # Errors
     /// If several options name a payload, a file cannot be read, or the payload is too large for a packet.
     pub(crate) fn content(&self) -> Result<Option<Content>, Failure> {
+        if let Some(lines) = self.lines()? {
+            return Ok(Some(Content::Lines(lines)));
+        }
         let payload = match self.sources.as_slice() {
             [] => return Ok(None),
-            [Source::Lines] => return Ok(Some(Content::Lines)),
             [Source::Nothing] => Bytes::new(),
             // The size is checked here and not only by the encoder, so that the program does not connect for a message
             // that cannot be sent.
@@ -87,6 +129,39 @@ impl MessageSettings {
         Ok(Some(Content::Payload(payload)))
     }
 
+    /// Returns the input of `-l` and `--jsonl`, or `None` if there is one payload.
+    fn lines(&self) -> Result<Option<Lines>, Failure> {
+        let (form, file) = match (self.jsonl, self.sources.as_slice()) {
+            (true, [] | [Source::Lines]) => (LineForm::Json, None),
+            (true, [Source::File(path)]) => {
+                let file = File::open(path).map_err(|error| {
+                    let (path, text) = (path.display(), system_text(&error));
+                    Failure::usage(format!("Unable to read file \"{path}\": {text}."))
+                        .with_class(Class::NoInput)
+                })?;
+                (LineForm::Json, Some(file))
+            }
+            (true, _) => {
+                return Err(
+                    Failure::usage("Only one type of message can be sent at once.")
+                        .with_hint("--jsonl reads standard input, or the file of -f."),
+                );
+            }
+            (false, [Source::Lines]) if self.with_topic => (LineForm::TopicAndPayload, None),
+            (false, [Source::Lines]) => (LineForm::Payload, None),
+            (false, _) if self.with_topic || self.nul => {
+                return Err(Failure::usage("--with-topic and -0 need the option -l."));
+            }
+            (false, _) => return Ok(None),
+        };
+        Ok(Some(Lines {
+            form,
+            separator: if self.nul { 0 } else { b'\n' },
+            file,
+            on_error: self.on_error,
+        }))
+    }
+
     /// Applies `-l`, which rrr does not have.
     pub(crate) fn add_lines(&mut self) {
         self.sources.push(Source::Lines);
@@ -103,7 +178,7 @@ fn read_file(path: &Path) -> Result<Bytes, Failure> {
             .with_hint(hint.clone())
             .with_class(Class::NoInput)
     };
-    let payload = read_payload(std::fs::File::open(path).map_err(fail)?).map_err(fail)?;
+    let payload = read_payload(File::open(path).map_err(fail)?).map_err(fail)?;
     payload.ok_or_else(|| {
         Failure::usage("File must be less than 268435455 bytes.")
             .with_hint(hint.clone())

@@ -13,6 +13,9 @@ pub(crate) struct OutputSettings {
     pub(crate) format: Option<Format>,
     pub(crate) verbose: bool,
     pub(crate) no_newline: bool,
+    /// Set by `-0`.
+    pub(crate) nul: bool,
+    pub(crate) jsonl: bool,
     pub(crate) pretty: bool,
     /// Set by `-R`: retained messages are not printed, even if the broker sends them.
     pub(crate) no_retained: bool,
@@ -36,7 +39,12 @@ impl OutputSettings {
             format: self.format.clone(),
             style: self.style(),
             verbose: self.verbose,
-            newline: !self.no_newline,
+            jsonl: self.jsonl,
+            end: match (self.nul, self.no_newline) {
+                (true, _) => Some(0),
+                (false, true) => None,
+                (false, false) => Some(b'\n'),
+            },
             no_retained: self.no_retained,
             // Only rsub has options for the other rules.
             ..Printing::default()
