@@ -16,7 +16,7 @@ use crate::topics::names::SYSTEM;
 pub(crate) fn publish_statistics(broker: &mut Broker, now: Instant) {
     let traffic = traffic(&broker.connections, &broker.stats);
     let counters = &mut broker.stats.counters;
-    // In the order of the names in `rates.rs`.
+    // The counts have the order of the names in `rates.rs`.
     let counts = [
         traffic.received.packets,
         traffic.sent.packets,

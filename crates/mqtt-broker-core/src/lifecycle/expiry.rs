@@ -119,7 +119,7 @@ fn remove_client(broker: &mut Broker, now: Instant, key: ClientKey) {
             .stats
             .counters
             .count_queue(client.queue.totals(), (0, 0));
-        // Before `redistribute`, so that no message is delivered to this client again.
+        // The subscriptions are removed before `redistribute`, so that no message is delivered to this client again.
         stale_subscriptions::remove_subscriptions(
             &mut broker.topics,
             &mut broker.flow,

@@ -27,7 +27,7 @@ impl fmt::Display for Ending<'_> {
                 f.write_str(": exceeded timeout")
             }
             CloseReason::Protocol(code, ENDED_BY_BROKER) => write!(f, ": {}", Words(*code)),
-            // Not the fault of the client, so the line does not call it a protocol error.
+            // The client has not caused this end, so the line does not report a protocol error.
             CloseReason::Protocol(ReasonCode::QuotaExceeded, what) => write!(f, ": {what}"),
             CloseReason::Protocol(_, what) => write!(f, ": protocol error ({what})"),
             CloseReason::Decode(DecodeError::PacketTooLarge) => f.write_str(": oversize packet"),

@@ -39,7 +39,7 @@ pub(crate) fn handle_connect(
     id: ConnectionId,
     mut connect: Connect,
 ) -> Option<ConnectionId> {
-    // Before everything else: a deferred CONNECT is handled again from the start.
+    // This check comes first, because a deferred CONNECT is handled again from the start.
     if is_stored_session(&broker.sessions, &broker.durability, &connect)
         && wait::is_throttled(broker, id)
     {

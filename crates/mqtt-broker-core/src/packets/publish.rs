@@ -162,7 +162,8 @@ fn reject_reason(
     as_sent: &str,
     publish: &PublishRef<'_>,
 ) -> Option<RejectReason> {
-    // Before the ACL: a rule such as `topic readwrite #` must not grant the topics of the broker.
+    // The reserved topics are checked before the ACL, because a rule such as `topic readwrite #` must not grant the
+    // topics of the broker.
     let is_reserved = |topic_name| broker.sessions.is_reserved_for(publisher, topic_name);
     if is_reserved(as_sent) || is_reserved(publish.topic_name) {
         return Some(RejectReason::Reserved);

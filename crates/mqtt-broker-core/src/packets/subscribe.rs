@@ -109,8 +109,8 @@ fn answer(broker: &mut Broker, now: Instant, id: ConnectionId, key: ClientKey, t
     match task.left {
         LeftFilters::Subscribe(..) => {
             broker.connections.answer(now, id, identifier, reason_codes);
-            // After SUBACK is queued, so that the client gets SUBACK before the retained messages. Another message for
-            // the client may have started the replays earlier, which MQTT 5.0, 3.8.4 permits.
+            // SUBACK is in the output already, so the client usually gets it before the retained messages. Another
+            // message for the client may have started the replays earlier, which MQTT 5.0, 3.8.4 permits.
             sending::send_queue(broker, now, key);
         }
         LeftFilters::Unsubscribe(_) => {

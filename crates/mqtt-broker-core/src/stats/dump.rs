@@ -69,7 +69,7 @@ fn dump_subscription(
             let client = sessions.clients.get(*key);
             let subscriptions = client.map(|client| client.subscriptions.keys());
             let mut filters: Vec<_> = subscriptions.into_iter().flatten().cloned().collect();
-            // In reverse order, because `pop` takes the last one.
+            // The order is reversed, because `pop` takes the filters from the end.
             filters.sort_unstable_by(|one, other| other.cmp(one));
             Dump::Subscriptions(Some(Arc::clone(identifier)), filters)
         }

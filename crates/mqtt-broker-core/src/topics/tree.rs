@@ -135,7 +135,7 @@ impl<T> TopicTree<T> {
             };
             let (level, rest) = mqtt_codec::split_level(rest);
             let child = children.get(level);
-            // Only wildcards in the first level are hidden, so `false` from here on.
+            // Only wildcards in the first level can be hidden, so the flag is `false` for all deeper levels.
             current = child.map(|child| (child, child.levels_behind(level), rest, false));
             if let Some(child) = wildcards.and_then(|children| children.get("+")) {
                 let other = current.replace((child, child.levels_behind("+"), rest, false));

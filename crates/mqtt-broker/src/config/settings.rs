@@ -143,8 +143,8 @@ impl Settings {
             let own = std::mem::take(&mut listener.security);
             listener.security = own.or(&config.security);
         }
-        // First, wherever its directives are: stored sessions refer to a listener by its number, so the order must be
-        // fixed.
+        // The default listener is always the first one, wherever its directives are. Stored sessions refer to a
+        // listener by its number, so the order must be fixed.
         config.listeners.insert(0, listener);
         config.places.put_default_listener_first();
     }

@@ -46,7 +46,7 @@ impl Acceptor {
     ) -> Result<Self, ServerError> {
         let mut listeners = Vec::new();
         if config.listeners.is_empty() {
-            // As mosquitto 2 does: without a configuration, no other machine can connect.
+            // Without a listener in the configuration, no other machine can connect. mosquitto 2 does the same.
             for port in default_ports {
                 let hosts = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
                 let opened = listen(&hosts, *port)?;
@@ -133,7 +133,7 @@ impl Acceptor {
         registry: &Registry,
         now: Instant,
     ) {
-        // All listeners, because the poll does not report again which of them have waiting connections.
+        // The poll does not report again which listeners have waiting connections, so all listeners are tried.
         if self.retry_at.is_some_and(|retry_at| retry_at <= now) {
             self.retry_at = None;
             for index in 0..self.listeners.len() {

@@ -228,7 +228,8 @@ impl CommitQueue {
         if has_to_wait || self.waiting.is_empty() && !is_wanted {
             return Ok(false);
         }
-        // Without a store, the disk was full. The mutations have waited since, so they are synced immediately.
+        // The store is missing only after the disk was full. The mutations have waited since then, so they are synced
+        // immediately.
         let is_requested = std::mem::take(&mut self.is_sync_requested);
         self.is_saving |= is_requested;
         let is_sync = self.store.is_none() || self.is_too_much() || is_requested;

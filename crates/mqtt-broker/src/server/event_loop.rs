@@ -106,8 +106,8 @@ impl Server {
         listener_policy::announce(listeners, &auth);
         listener_policy::warn_of_exposed_files(&self.config, listeners);
         self.passwords.replace(&mut self.broker, auth);
-        // After the policies are set: wills that are due are published when the store is restored, with their
-        // permissions.
+        // The store is opened after the policies are set. Opening publishes the wills that are due, and their
+        // publication needs the permissions of their clients.
         if let Some(path) = self.config.store() {
             self.commits
                 .open(&mut self.broker, &path, self.config.sync)?;
@@ -130,9 +130,10 @@ impl Server {
     /// Runs one turn: waits, reads, handles and writes. Returns `true` if the server must stop.
     fn turn(&mut self, events: &mut Events) -> Result<bool, ServerError> {
         self.wait(events)?;
-        // One time for the whole turn, so that all its decisions agree.
+        // The whole turn uses this time, so that all its decisions agree.
         let now = Instant::now();
-        // Before anything is accepted or read, because the result decides what the broker accepts.
+        // The memory is measured before anything is accepted or read, because the result decides what the broker
+        // accepts.
         self.memory.measure(&mut self.broker);
         let registry = self.poll.registry();
         self.acceptor
@@ -153,13 +154,13 @@ impl Server {
         self.reports.continue_dump(&mut self.broker);
         self.passwords
             .exchange(&mut self.broker, &mut self.sockets, now);
-        // After `serve`, so that a packet that arrived in time is handled before the keep alive of its connection
-        // expires.
+        // Deadlines are handled after `serve`, so that a packet that arrived in time is handled before the keep alive
+        // of its connection expires.
         self.handle_timeout(now);
         self.reports.publish_statistics(&mut self.broker, now);
         self.reports.supervision.report_alive(now);
         self.reports.publish_log_lines(&mut self.broker, now);
-        // Last, so that the commit and the output contain everything of this turn.
+        // Writing comes last, so that the commit and the output contain everything of this turn.
         self.write(now)?;
         self.sockets.end_lingering(&mut self.broker, now);
         // A closed socket has freed a descriptor, so the pause ends. Otherwise the server would accept one connection
@@ -192,7 +193,8 @@ impl Server {
             let first = deadlines.into_iter().flatten().min();
             first.map(|first| first.saturating_duration_since(Instant::now()))
         };
-        // A signal interrupts the wait. Its handler has written to a pipe, which the next turn finds readable.
+        // A signal interrupts the wait. The signal handler has written to a pipe, and the poll of the next turn reports
+        // the pipe as readable.
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error.into()),
             _ => Ok(()),

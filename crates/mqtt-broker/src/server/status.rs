@@ -32,13 +32,14 @@ impl StatusSocket {
     /// # Errors
     /// Returns an error if the path cannot be used, for example because another broker answers at it.
     pub(super) fn bind(path: &Path, registry: &Registry, token: Token) -> io::Result<Self> {
-        // After a crash the path still exists and would make the bind fail. If nobody answers at it, it is removed.
+        // After a crash the path still exists and would make the bind fail. The path is removed if no broker accepts
+        // connections there.
         let is_socket = std::fs::metadata(path).is_ok_and(|data| data.file_type().is_socket());
         if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
             std::fs::remove_file(path)?;
         }
         let mut listener = UnixListener::bind(path)?;
-        // The status has client identifiers, which other users of the machine must not see.
+        // The status contains client identifiers, which other users of the machine must not see.
         let mine = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(path, mine)?;
         registry.register(&mut listener, token, Interest::READABLE)?;

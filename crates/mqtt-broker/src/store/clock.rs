@@ -167,7 +167,7 @@ impl Anchor {
             return elapsed;
         }
         let before = Duration::from_nanos(self.wall);
-        // If the present is before the year of the program, the subtraction gives zero too.
+        // If the current wall clock is before `EARLIEST`, the subtraction saturates to zero.
         match before < EARLIEST {
             true => Duration::ZERO,
             false => clock.since_1970().saturating_sub(before),
@@ -291,7 +291,7 @@ mod tests {
             let elapsed = anchor(before).elapsed(clock(now, wall, after));
             assert_eq!(elapsed, passed, "{before:?} {wall:?} {after:?}");
         }
-        // A wall clock before the year of the program is wrong, whether the anchor or the present has it.
+        // A wall clock before `EARLIEST` is wrong, whether it is the clock of the anchor or the current one.
         let wrong = Clock {
             wall: SystemTime::UNIX_EPOCH + HOUR,
             ..clock(now, HOUR, None)

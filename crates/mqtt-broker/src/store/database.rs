@@ -156,7 +156,8 @@ impl Store {
             if !is_there {
                 meta.insert(key, &FORMAT[..]).map_err(access)?;
             }
-            // In the same run the timeline continues. Otherwise the anchor tells how much time has passed.
+            // If the file is opened again in the same run, the timeline continues. After a restart, the elapsed time is
+            // computed from the anchor.
             let time = meta.get(TIME).map_err(access)?;
             let before = time.map(|time| Anchor::decode(time.value())).transpose()?;
             let after = before.map(|anchor| anchor.timeline(clock));

@@ -100,7 +100,7 @@ impl Writer {
         self.bytes.extend(message.to_be_bytes());
         self.time(outgoing.expires());
         self.text(outgoing.share().map(|share| &**share));
-        // QoS in the lower two bits, RETAIN in the third.
+        // The lower two bits are the QoS, and the third bit is RETAIN.
         let flags = outgoing.qos as u8 | u8::from(outgoing.retain) << 2;
         self.bytes.push(flags);
         for identifier in outgoing.subscription_identifiers() {

@@ -26,7 +26,7 @@ type Messages = BTreeMap<u64, Arc<Message>>;
 /// Returns an error if the store cannot be read, or is corrupt.
 pub(super) fn load(transaction: &ReadTransaction, times: Times) -> Result<Snapshot, StoreError> {
     let mut saved = Snapshot::default();
-    // Before the clients, whose deliveries refer to these messages.
+    // The messages are read before the clients, because the deliveries of the clients refer to them.
     let messages = messages(transaction, times)?;
     each(transaction, CLIENTS, None, |identifier, value| {
         let identifier = text(
@@ -150,7 +150,7 @@ fn each(
     mut show: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let table = transaction.open_table(table).map_err(access)?;
-    // A range, so that the entries of other clients are not read.
+    // Only this range is read, and not the entries of other clients.
     let range = client.map(range);
     let entries = match &range {
         Some(range) => table.range(&*range.start..&*range.end),

@@ -268,7 +268,8 @@ impl<'a> Tables<'a> {
         };
         let key = delivery_key(&mut self.key, client, number, MESSAGE);
         *bytes += size(key, &value);
-        // Before the older delivery is released: if both refer to the same message, its count must not reach zero.
+        // The new reference is counted before the older delivery is released. If both refer to the same message, its
+        // count must not reach zero in between.
         if let Some(reference) = reference {
             shared.refer(reference);
         }

@@ -24,7 +24,8 @@ impl Sockets {
             return; // the socket was closed after it was queued
         };
         socket.is_queued = false;
-        // A buffer of the socket has bytes that must be handled first. Otherwise all sockets share one buffer.
+        // If the socket has a buffer, the bytes in that buffer must be handled first. All other sockets share one
+        // buffer.
         let own = socket.buffer.take().or_else(|| self.spare_buffer.take());
         let mut buffer = own.unwrap_or_default();
         let status = match socket.progress {
