@@ -4,14 +4,17 @@
 //! A PUBLISH is a duplicate if its packet identifier is in use. The DUP flag is ignored: a sender may set it on a
 //! message that the receiver has never received [MQTT-4.3.3-10].
 
+use std::collections::VecDeque;
+
 use mqtt_codec::{Delivery, PacketIdentifier};
 
 /// The receiver's half of QoS 1 and 2.
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
     /// Unfinished exchanges, sorted by packet identifier. Senders assign identifiers in ascending order, so nearly all
-    /// exchanges are appended at the end, and a sorted vector is smaller than a map.
-    exchanges: Vec<InboundExchange>,
+    /// exchanges are appended at the end, and a sorted queue is smaller than a map. They also end in this order: removing
+    /// the first entry of a vector would move all others, which are up to 65,535.
+    exchanges: VecDeque<InboundExchange>,
     /// Number of exchanges in flight on this connection, which the Receive Maximum limits. An identifier that is held
     /// from an earlier connection does not count, because the sender may have lost the session state of that
     /// connection.
@@ -83,7 +86,7 @@ impl Receiver {
         let mut exchanges: Vec<_> = held.into_iter().map(InboundExchange::held).collect();
         exchanges.sort_unstable_by_key(|exchange| exchange.packet_identifier);
         Self {
-            exchanges,
+            exchanges: exchanges.into(),
             in_flight: 0,
         }
     }
@@ -217,7 +220,8 @@ impl Receiver {
     }
 
     fn remove(&mut self, index: usize) {
-        if self.exchanges.remove(index).is_in_flight {
+        let removed = self.exchanges.remove(index);
+        if removed.is_some_and(|exchange| exchange.is_in_flight) {
             self.in_flight -= 1;
         }
     }
