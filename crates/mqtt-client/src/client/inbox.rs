@@ -59,17 +59,17 @@ impl Room {
     }
 }
 
-/// Result of waiting for a message.
+/// Message from the queue.
 #[derive(Debug)]
-pub(super) enum Received {
-    Message {
-        message: Box<InboundMessage>,
-        /// Set if the thread of the client must be woken, because the queue has room again.
-        ends_pause: bool,
-    },
-    TimedOut,
-    Ended,
+pub(super) struct Received {
+    pub(super) message: InboundMessage,
+    /// Set if the thread of the client must be woken, because the queue has room again.
+    pub(super) ends_pause: bool,
 }
+
+/// The client has ended, and all messages have been read.
+#[derive(Debug)]
+pub(super) struct Ended;
 
 impl Inbox {
     pub(super) fn new(maximum_messages: usize, maximum_bytes: usize) -> Self {
@@ -154,8 +154,8 @@ impl Inbox {
         self.arrived.notify_all();
     }
 
-    /// Waits for the next message until the deadline, or until the client ends.
-    pub(super) fn receive(&self, deadline: Option<Instant>) -> Received {
+    /// Waits for the next message until the deadline, or until the client ends. Returns `None` at the deadline.
+    pub(super) fn receive(&self, deadline: Option<Instant>) -> Result<Option<Received>, Ended> {
         let mut state = lock(&self.state);
         loop {
             if let Some(message) = state.messages.pop_front() {
@@ -165,14 +165,13 @@ impl Inbox {
                 let has_room = state.messages.len() <= self.maximum_messages / 2
                     && state.bytes <= self.maximum_bytes / 2;
                 let ends_pause = has_room && std::mem::take(&mut state.is_paused);
-                let message = Box::new(message);
-                return Received::Message {
+                return Ok(Some(Received {
                     message,
                     ends_pause,
-                };
+                }));
             }
             if state.has_ended {
-                return Received::Ended;
+                return Err(Ended);
             }
             state.waiting += 1;
             state = match deadline {
@@ -184,7 +183,7 @@ impl Inbox {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         state.waiting -= 1;
-                        return Received::TimedOut;
+                        return Ok(None);
                     }
                     match self.arrived.wait_timeout(state, left) {
                         Ok((state, _)) => state,

@@ -7,8 +7,7 @@ use mqtt_codec::ReasonCode;
 
 use super::error::ConnectError;
 use super::inbound::{Handle, InboundMessage};
-use super::inbox::Received;
-use super::outbox::Request;
+use super::inbox::{Ended, Received};
 use super::shared::Shared;
 use super::waiting::deadline_after;
 
@@ -86,19 +85,17 @@ impl Messages {
     ) -> Result<Option<InboundMessage>, ConnectError> {
         // The application has handled the last message when it requests the next one.
         self.acknowledge_last();
-        let message = match self.shared.inbox.receive(deadline) {
-            Received::Message {
-                message,
-                ends_pause,
-            } => {
-                if ends_pause {
-                    self.shared.outbox.wake_thread();
-                }
-                *message
-            }
-            Received::TimedOut => return Ok(None),
-            Received::Ended => return Err(self.shared.end_reason()),
+        let received = self.shared.inbox.receive(deadline);
+        let Some(received) = received.map_err(|Ended| self.shared.end_reason())? else {
+            return Ok(None);
         };
+        let Received {
+            message,
+            ends_pause,
+        } = received;
+        if ends_pause {
+            self.shared.outbox.wake_thread();
+        }
         if !self.is_manual {
             self.last = message.handle;
             if message.qos == mqtt_codec::QoS::ExactlyOnce {
@@ -127,8 +124,5 @@ impl Drop for Messages {
 
 /// Makes the thread of the client acknowledge a message.
 pub(super) fn acknowledge(shared: &Shared, handle: Handle, reason_code: ReasonCode) {
-    // A client that has ended cannot acknowledge. The server will deliver the message again, so the error is ignored.
-    let _ = shared
-        .outbox
-        .request(Request::Acknowledge(handle, reason_code));
+    shared.outbox.acknowledge(handle, reason_code);
 }

@@ -51,17 +51,15 @@ pub(super) enum Request {
         properties: UnsubscribeProperties,
         slot: SubscribeSlot,
     },
-    Acknowledge(Handle, ReasonCode),
 }
 
 impl Request {
-    /// Returns `true` if a caller still waits for the result, or if the request has no result.
+    /// Returns `true` if a caller still waits for the result.
     pub(super) fn is_wanted(&self) -> bool {
         match self {
             Self::Subscribe { slot, .. } | Self::Unsubscribe { slot, .. } => {
                 Arc::strong_count(slot) > 1
             }
-            Self::Acknowledge(..) => true,
         }
     }
 }
@@ -82,6 +80,8 @@ struct State {
     /// Sum of the sizes of `publications` in bytes.
     bytes: usize,
     requests: VecDeque<Request>,
+    /// Acknowledgements of received messages. They have a queue of their own, because there is one for each message.
+    acknowledgements: Vec<(Handle, ReasonCode)>,
     /// Number of callers that wait for room.
     waiting: usize,
     /// Set while the thread waits and accepts messages, so that a new message must wake it.
@@ -150,11 +150,7 @@ impl Outbox {
     /// Adds a request.
     pub(super) fn request(&self, request: Request) -> Result<(), ConnectError> {
         let mut state = lock(&self.state);
-        match (&request, &state.end) {
-            // While the client is closing, the application may still acknowledge messages that it has received.
-            (Request::Acknowledge(..), None) => {}
-            _ => state.check_open()?,
-        }
+        state.check_open()?;
         // While the connection is lost, callers may time out and repeat their requests. Without the removal the queue
         // would grow.
         state.requests.retain(Request::is_wanted);
@@ -162,6 +158,17 @@ impl Outbox {
         let wakes = std::mem::take(&mut state.wakes_for_requests);
         self.wake(state, wakes);
         Ok(())
+    }
+
+    /// Adds the acknowledgement of a message. While the client is closing, the application may still acknowledge messages
+    /// that it has received. A client that has ended ignores the call, and the server will deliver the message again.
+    pub(super) fn acknowledge(&self, handle: Handle, reason_code: ReasonCode) {
+        let mut state = lock(&self.state);
+        if state.end.is_none() {
+            state.acknowledgements.push((handle, reason_code));
+            let wakes = std::mem::take(&mut state.wakes_for_requests);
+            self.wake(state, wakes);
+        }
     }
 
     /// Wakes the thread of the client after a change outside this queue.
@@ -216,9 +223,15 @@ impl Outbox {
         }
     }
 
-    pub(super) fn take_requests(&self, requests: &mut VecDeque<Request>) {
+    /// Moves all requests to the end of `requests`, and exchanges the acknowledgements for the empty `acknowledgements`.
+    pub(super) fn take_requests(
+        &self,
+        requests: &mut VecDeque<Request>,
+        acknowledgements: &mut Vec<(Handle, ReasonCode)>,
+    ) {
         let mut state = lock(&self.state);
         requests.append(&mut state.requests);
+        std::mem::swap(&mut state.acknowledgements, acknowledgements);
     }
 
     /// Returns the deadline for the end of the client, or `None` while the client accepts requests.
@@ -232,6 +245,7 @@ impl Outbox {
         let mut state = lock(&self.state);
         // The check and the flags are under one lock, so that no caller can add work between them.
         let has_work = !state.requests.is_empty()
+            || !state.acknowledgements.is_empty()
             || takes_publications && !state.publications.is_empty()
             || state.closing.is_some() != known_closing;
         state.wakes_for_publications = takes_publications && !has_work;

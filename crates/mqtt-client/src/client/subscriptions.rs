@@ -59,7 +59,6 @@ impl Subscriptions {
                 let result = connection.unsubscribe(now, topic_filters.clone(), properties.clone());
                 (result, slot)
             }
-            Request::Acknowledge(..) => return Ok(()),
         };
         match result {
             Ok(packet_identifier) => {
@@ -189,7 +188,6 @@ const MAXIMUM_FILTERS: usize = 100;
 pub(super) fn fail(request: Request, error: &SubscribeError) {
     let slot: SubscribeSlot = match request {
         Request::Subscribe { slot, .. } | Request::Unsubscribe { slot, .. } => slot,
-        Request::Acknowledge(..) => return,
     };
     slot.complete(Err(error.clone()));
 }

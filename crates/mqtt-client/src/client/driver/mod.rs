@@ -18,6 +18,7 @@ use mqtt_session::PublishError as SendError;
 use self::handler::Handler;
 use super::error::{ConnectError, PublishError, SubscribeError};
 use super::event_queue::ClientEvent;
+use super::inbound::Handle;
 use super::outbox::{Publication, Request, take_at_most_once};
 use super::shared::{Ending, Shared};
 use super::subscriptions;
@@ -43,6 +44,8 @@ pub(super) struct Driver {
     publications: VecDeque<Publication>,
     /// Requests that wait for a connection.
     requests: VecDeque<Request>,
+    /// Acknowledgements of the application. Empty between turns; the field keeps the memory.
+    acknowledgements: Vec<(Handle, ReasonCode)>,
     shared: Arc<Shared>,
 }
 
@@ -53,6 +56,7 @@ impl Driver {
             handler: Handler::new(Arc::clone(&shared)),
             publications: VecDeque::new(),
             requests: VecDeque::new(),
+            acknowledgements: Vec::new(),
             shared,
         }
     }
@@ -136,16 +140,21 @@ impl Driver {
 
     /// Sends the requests of callers. Requests that need a connection wait for one.
     fn send_requests(&mut self) {
-        self.shared.outbox.take_requests(&mut self.requests);
+        let outbox = &self.shared.outbox;
+        outbox.take_requests(&mut self.requests, &mut self.acknowledgements);
         let is_connected = self.event_loop.is_connected();
+        for (handle, reason_code) in self.acknowledgements.drain(..) {
+            let connection = self.event_loop.connection().filter(|_| is_connected);
+            let inbound = &mut self.handler.inbound;
+            inbound.acknowledge(connection, handle, reason_code);
+        }
+        if self.requests.is_empty() {
+            return;
+        }
         let mut waiting = VecDeque::new();
         while let Some(request) = self.requests.pop_front() {
             let connection = self.event_loop.connection().filter(|_| is_connected);
             match request {
-                Request::Acknowledge(handle, reason_code) => {
-                    let inbound = &mut self.handler.inbound;
-                    inbound.acknowledge(connection, handle, reason_code);
-                }
                 // The caller has timed out.
                 request if !request.is_wanted() => {}
                 request => {
