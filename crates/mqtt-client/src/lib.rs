@@ -72,11 +72,31 @@
 //! With [`SessionRetention`] the server keeps subscriptions and messages while the client is not connected. A worker
 //! that must not lose a job needs [`Messages::with_manual_acknowledgement`] in addition.
 //!
+//! # Asynchronous programs
+//!
+//! With the feature `async`, [`ClientBuilder`] has `connect_async`, and `AsyncClient` is the same client with futures. They
+//! run in tokio, smol and every other runtime, because they need none: the thread of the library drives the connection and
+//! wakes them.
+//!
+//! ```
+//! # #[cfg(feature = "async")]
+//! # async fn example(url: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! use mqtt_client::{Client, QoS};
+//!
+//! let client = Client::builder().url(url)?.connect_async().await?;
+//! client.subscribe("kitchen/#", QoS::AtLeastOnce).await?;
+//! client.publish_and_wait("kitchen/temperature", "21.5", QoS::AtLeastOnce).await?;
+//! let message = client.messages().receive().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Cargo features
 //!
 //! | Feature | |
 //! | --- | --- |
 //! | `tls` (default) | TLS, with the certificate authorities of the system |
+//! | `async` | futures and streams for any runtime: `AsyncClient` |
 //! | `websocket` | WebSocket: the schemes `ws` and `wss` |
 //! | `proxy` | HTTP and SOCKS5 proxies |
 //! | `srv` | service records of DNS: [`Server::Service`] |
@@ -115,6 +135,8 @@ mod servers;
 
 pub use self::core::ClientCore;
 pub use backoff::Backoff;
+#[cfg(feature = "async")]
+pub use client::{AsyncClient, EventStream, MessageStream};
 pub use client::{
     Client, ClientBuilder, ClientEvent, ConnectError, DisconnectError, Events, InboundMessage,
     Messages, PublishError, PublishToken, SessionRetention, Statistics, SubscribeError,

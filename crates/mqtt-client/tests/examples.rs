@@ -19,6 +19,8 @@ fn examples_run_to_their_end() {
         ("request_response", "b\"HELLO\""),
         ("worker", "all workers have ended"),
         ("custom_loop", "has acknowledged the message"),
+        #[cfg(feature = "async")]
+        ("asynchronous", "received 3 messages"),
         ("bench", "messages in a second"),
     ] {
         let output = Command::new(example(name)).output().unwrap();

@@ -5,6 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Instant;
 
 use super::waiting::lock;
+#[cfg(feature = "async")]
+use super::wakers::Completed;
+use super::wakers::Wakers;
 
 /// Result of one request.
 #[derive(Debug)]
@@ -30,6 +33,13 @@ impl<T> Slot<T> {
     }
 }
 
+#[cfg(feature = "async")]
+impl<T: std::fmt::Debug + Send + Sync> Completed for Slot<T> {
+    fn is_complete(&self) -> bool {
+        self.result.get().is_some()
+    }
+}
+
 /// Wakes the callers that wait for results. All slots of a client share one instance, so that a slot is small.
 #[derive(Debug, Default)]
 pub(super) struct Completions {
@@ -37,6 +47,8 @@ pub(super) struct Completions {
     changed: Condvar,
     /// Number of callers that wait.
     waiting: AtomicUsize,
+    /// Futures that wait.
+    pub(super) wakers: Wakers,
 }
 
 impl Completions {
@@ -76,5 +88,6 @@ impl Completions {
             let _guard = lock(&self.lock);
             self.changed.notify_all();
         }
+        self.wakers.wake();
     }
 }

@@ -8,6 +8,7 @@ use mqtt_codec::{Connack, ReasonCode, TopicFilter};
 
 use super::error::ConnectError;
 use super::waiting::lock;
+use super::wakers::Wakers;
 
 /// Event of a client's connection.
 #[derive(Debug, Clone)]
@@ -49,6 +50,7 @@ const MAXIMUM_EVENTS: usize = 256;
 pub(super) struct EventQueue {
     state: Mutex<State>,
     arrived: Condvar,
+    pub(super) wakers: Wakers,
 }
 
 #[derive(Debug, Default)]
@@ -68,11 +70,19 @@ impl EventQueue {
         }
         state.events.push_back(event);
         self.arrived.notify_one();
+        drop(state);
+        self.wakers.wake();
     }
 
     pub(super) fn end(&self) {
         lock(&self.state).has_ended = true;
         self.arrived.notify_all();
+        self.wakers.wake();
+    }
+
+    #[cfg(feature = "async")]
+    pub(super) fn has_ended(&self) -> bool {
+        lock(&self.state).has_ended
     }
 
     pub(super) fn receive(&self, deadline: Option<Instant>) -> Option<ClientEvent> {

@@ -51,6 +51,8 @@ struct ClientHandle {
     shared: Arc<Shared>,
     version: ProtocolVersion,
     limits: Limits,
+    /// Set if the drop waits for acknowledgements. Asynchronous programs must not block.
+    waits_when_dropped: bool,
 }
 
 impl Client {
@@ -62,7 +64,25 @@ impl Client {
         Self::connect_with(options, Limits::default())
     }
 
-    pub(super) fn connect_with(mut options: Options, limits: Limits) -> Result<Self, ConnectError> {
+    pub(super) fn connect_with(options: Options, limits: Limits) -> Result<Self, ConnectError> {
+        // A shorter wait could end before the attempts do, and would lose the reason of their failure.
+        let timeout = (options.connect_timeout + options.limits.handshake_timeout)
+            .max(options.wait_for_server)
+            .saturating_add(Duration::from_secs(1));
+        // `client` exists before this wait, so that a failure drops it and thereby ends the thread.
+        let client = Self::start(options, limits, true)?;
+        client
+            .shared()
+            .wait_until_reached(deadline_after(timeout))?;
+        Ok(client)
+    }
+
+    /// Starts the thread, which connects.
+    pub(super) fn start(
+        mut options: Options,
+        limits: Limits,
+        waits_when_dropped: bool,
+    ) -> Result<Self, ConnectError> {
         let version = options.connect.protocol_version;
         let own = &mut options.limits.receive_maximum;
         // Messages of QoS 1 and 2 must not fill the queue, because a client with a full queue reads no
@@ -72,10 +92,6 @@ impl Client {
                 own.get().min(limits.unread_messages)
             })
             .max(1);
-        // A shorter wait could end before the attempts do, and would lose the reason of their failure.
-        let timeout = (options.connect_timeout + options.limits.handshake_timeout)
-            .max(options.wait_for_server)
-            .saturating_add(Duration::from_secs(1));
         let has_session = !options.connect.clean_start;
         // An earlier run of this program may have left packet identifiers in the session at the server.
         let event_loop = EventLoop::new(options, has_session.then(Session::without_state))
@@ -91,18 +107,14 @@ impl Client {
         let thread = thread::Builder::new().name("mqtt-client".into());
         let spawned = thread.spawn(move || driver.run());
         spawned.map_err(|error| ConnectError::System(Arc::new(error)))?;
-        let client = Self {
+        Ok(Self {
             handle: Arc::new(ClientHandle {
                 shared,
                 version,
                 limits,
+                waits_when_dropped,
             }),
-        };
-        // `client` exists before this wait, so that a failure drops it and thereby ends the thread.
-        client
-            .shared()
-            .wait_until_reached(deadline_after(timeout))?;
-        Ok(client)
+        })
     }
 
     /// Publishes a message. Returns when the message is in the outgoing queue. The queue is bounded: while it is full,
@@ -121,10 +133,17 @@ impl Client {
         payload: impl Into<Bytes>,
         qos: QoS,
     ) -> Result<PublishToken, PublishError> {
+        self.publish_message(Self::message(topic_name, payload)?, qos)
+    }
+
+    pub(super) fn message(
+        topic_name: &str,
+        payload: impl Into<Bytes>,
+    ) -> Result<Message, PublishError> {
         let topic = TopicName::new(topic_name).map_err(|_| PublishError::InvalidTopic {
             topic_name: topic_name.to_owned(),
         })?;
-        self.publish_message(Message::new(topic, payload), qos)
+        Ok(Message::new(topic, payload))
     }
 
     /// Publishes a message that may have properties or be retained; see [`Self::publish`].
@@ -176,6 +195,17 @@ impl Client {
         qos: QoS,
         deadline: Option<Instant>,
     ) -> Result<PublishToken, PublishError> {
+        let (publication, token) = self.publication(message, qos)?;
+        self.shared().outbox.publish(publication, deadline)?;
+        Ok(token)
+    }
+
+    /// Returns a message for the outgoing queue, and its token.
+    pub(super) fn publication(
+        &self,
+        message: Message,
+        qos: QoS,
+    ) -> Result<(Publication, PublishToken), PublishError> {
         let topic_name = message.topic_name.clone();
         // MQTT 3.1 and 3.1.1 cannot transmit properties. The caller gets an error instead of a message without them.
         if message.properties.is_some() && self.handle.version != ProtocolVersion::V5_0 {
@@ -189,12 +219,8 @@ impl Client {
             outgoing: OutboundMessage::new(Arc::new(message), qos),
             slot: Arc::clone(&slot),
         };
-        self.shared().outbox.publish(publication, deadline)?;
-        Ok(PublishToken::new(
-            Arc::clone(self.shared()),
-            topic_name,
-            slot,
-        ))
+        let token = PublishToken::new(Arc::clone(self.shared()), topic_name, slot);
+        Ok((publication, token))
     }
 
     /// Subscribes to a topic filter, and returns the QoS that the server has granted. If the server loses the session,
@@ -204,15 +230,22 @@ impl Client {
     /// Returns an error if the topic filter is invalid, if the server rejects it or does not answer in time, or if the
     /// client has ended.
     pub fn subscribe(&self, topic_filter: &str, qos: QoS) -> Result<QoS, SubscribeError> {
-        let subscription = Subscription {
-            topic_filter: valid_filter(topic_filter)?,
-            options: SubscriptionOptions::new(qos),
-        };
+        let subscription = Self::subscription(topic_filter, qos)?;
         let granted = self.subscribe_all(vec![subscription], SubscribeProperties::default())?;
         granted
             .into_iter()
             .next()
             .unwrap_or(Err(SubscribeError::Empty))
+    }
+
+    pub(super) fn subscription(
+        topic_filter: &str,
+        qos: QoS,
+    ) -> Result<Subscription, SubscribeError> {
+        Ok(Subscription {
+            topic_filter: valid_filter(topic_filter)?,
+            options: SubscriptionOptions::new(qos),
+        })
     }
 
     /// Subscribes to several topic filters with options in one request. Returns for each topic filter the QoS that the
@@ -226,6 +259,18 @@ impl Client {
         subscriptions: Vec<Subscription>,
         properties: SubscribeProperties,
     ) -> Result<Vec<Result<QoS, SubscribeError>>, SubscribeError> {
+        let (request, slot, filters) = self.subscribe_request(subscriptions, properties)?;
+        let first = filters.first().map_or("", String::as_str);
+        let reason_codes = self.request(request, &slot, first)?;
+        Ok(Self::granted(filters, reason_codes))
+    }
+
+    /// Returns a SUBSCRIBE request, the slot for its result, and its topic filters.
+    pub(super) fn subscribe_request(
+        &self,
+        subscriptions: Vec<Subscription>,
+        properties: SubscribeProperties,
+    ) -> Result<(Request, SubscribeSlot, Vec<String>), SubscribeError> {
         let has_options = |subscription: &Subscription| {
             subscription.options != SubscriptionOptions::new(subscription.options.qos)
         };
@@ -241,13 +286,23 @@ impl Client {
         }
         let filters = subscriptions.iter().map(|one| one.topic_filter.to_string());
         let filters: Vec<_> = filters.collect();
+        if filters.is_empty() {
+            return Err(SubscribeError::Empty);
+        }
         let slot = Slot::new();
         let request = Request::Subscribe {
             subscriptions,
             properties,
             slot: Arc::clone(&slot),
         };
-        let reason_codes = self.request(request, &slot, &filters)?;
+        Ok((request, slot, filters))
+    }
+
+    /// Returns the result of each topic filter of a SUBSCRIBE request.
+    pub(super) fn granted(
+        filters: Vec<String>,
+        reason_codes: Vec<ReasonCode>,
+    ) -> Vec<Result<QoS, SubscribeError>> {
         let granted = filters.into_iter().zip(reason_codes);
         let result = |(topic_filter, reason_code): (String, ReasonCode)| {
             QoS::from_value(reason_code.value()).ok_or(SubscribeError::Refused {
@@ -255,7 +310,7 @@ impl Client {
                 reason_code,
             })
         };
-        Ok(granted.map(result).collect())
+        granted.map(result).collect()
     }
 
     /// Removes a subscription. Waits until the server has answered.
@@ -263,17 +318,31 @@ impl Client {
     /// # Errors
     /// Returns the errors of [`Self::subscribe`].
     pub fn unsubscribe(&self, topic_filter: &str) -> Result<(), SubscribeError> {
+        let (request, slot) = Self::unsubscribe_request(topic_filter)?;
+        let reason_codes = self.request(request, &slot, topic_filter)?;
+        Self::unsubscribed(topic_filter, &reason_codes)
+    }
+
+    pub(super) fn unsubscribe_request(
+        topic_filter: &str,
+    ) -> Result<(Request, SubscribeSlot), SubscribeError> {
         let slot = Slot::new();
         let request = Request::Unsubscribe {
             topic_filters: vec![valid_filter(topic_filter)?],
             properties: UnsubscribeProperties::default(),
             slot: Arc::clone(&slot),
         };
-        let topic_filter = topic_filter.to_owned();
-        let reason_codes = self.request(request, &slot, std::slice::from_ref(&topic_filter))?;
+        Ok((request, slot))
+    }
+
+    /// Returns the result of an UNSUBSCRIBE request.
+    pub(super) fn unsubscribed(
+        topic_filter: &str,
+        reason_codes: &[ReasonCode],
+    ) -> Result<(), SubscribeError> {
         match reason_codes.first() {
             Some(&reason_code) if reason_code.is_error() => Err(SubscribeError::Refused {
-                topic_filter,
+                topic_filter: topic_filter.to_owned(),
                 reason_code,
             }),
             _ => Ok(()),
@@ -285,11 +354,8 @@ impl Client {
         &self,
         request: Request,
         slot: &SubscribeSlot,
-        topic_filters: &[String],
+        first_filter: &str,
     ) -> Result<Vec<ReasonCode>, SubscribeError> {
-        let Some(first) = topic_filters.first() else {
-            return Err(SubscribeError::Empty);
-        };
         let deadline = deadline_after(self.handle.limits.request_timeout);
         let shared = self.shared();
         shared
@@ -299,7 +365,7 @@ impl Client {
         match shared.completions.wait(slot, deadline) {
             Some(result) => result.clone(),
             None => Err(SubscribeError::TimedOut {
-                topic_filter: first.clone(),
+                topic_filter: first_filter.to_owned(),
             }),
         }
     }
@@ -355,11 +421,22 @@ impl Client {
         shared.outbox.close(deadline);
         // The timeout above is for the acknowledgements. Writing DISCONNECT may take five seconds more.
         let ending = shared.wait_until_ended(deadline + Duration::from_secs(5));
-        let Some(Ending { reason, unfinished }) = ending else {
+        let Some(ending) = ending else {
             // The thread has not ended, so the number of unfinished messages is not known.
             let unfinished = 0;
             return Err(DisconnectError::TimedOut { unfinished });
         };
+        self.disconnected(ending, was_ended)
+    }
+
+    /// Returns the result of [`Self::disconnect`].
+    pub(super) fn disconnected(
+        &self,
+        ending: Ending,
+        was_ended: bool,
+    ) -> Result<(), DisconnectError> {
+        let Ending { reason, unfinished } = ending;
+        let shared = self.shared();
         if let Some((count, first)) = lock(&shared.failures.unreported).take() {
             // Unacknowledged messages are reported below in preference to failures of earlier messages.
             if unfinished == 0 {
@@ -374,7 +451,7 @@ impl Client {
         }
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
     }
 }
@@ -389,7 +466,7 @@ impl Drop for ClientHandle {
         };
         let deadline = Instant::now() + timeout;
         self.shared.outbox.close(deadline);
-        if !timeout.is_zero() {
+        if !timeout.is_zero() && self.waits_when_dropped {
             // After the deadline the thread still needs time to write DISCONNECT.
             let _ = self.shared.wait_until_ended(deadline + DROP_TIMEOUT);
         }

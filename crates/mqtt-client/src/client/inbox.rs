@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::inbound::InboundMessage;
 use super::waiting::lock;
+use super::wakers::Wakers;
 
 /// Time for which a full queue waits for its first reader. The messages of a resumed session, and retained messages, come
 /// before the application has had time to create a reader. An application that never reads must not stop the client
@@ -17,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Inbox {
     state: Mutex<State>,
     arrived: Condvar,
+    pub(super) wakers: Wakers,
     maximum_messages: usize,
     maximum_bytes: usize,
 }
@@ -76,6 +78,7 @@ impl Inbox {
         Self {
             state: Mutex::default(),
             arrived: Condvar::new(),
+            wakers: Wakers::default(),
             maximum_messages,
             maximum_bytes,
         }
@@ -118,7 +121,10 @@ impl Inbox {
         if state.is_paused && !state.is_settled && state.waits_until.is_none() {
             state.waits_until = Some(Instant::now() + PATIENCE);
         }
-        state.is_paused
+        let is_paused = state.is_paused;
+        drop(state);
+        self.wakers.wake();
+        is_paused
     }
 
     /// Returns the time at which the full queue stops waiting for its first reader.
@@ -152,6 +158,7 @@ impl Inbox {
     pub(super) fn end(&self) {
         lock(&self.state).has_ended = true;
         self.arrived.notify_all();
+        self.wakers.wake();
     }
 
     /// Waits for the next message until the deadline, or until the client ends. Returns `None` at the deadline.

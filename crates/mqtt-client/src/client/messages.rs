@@ -55,6 +55,16 @@ impl Messages {
         self
     }
 
+    #[cfg(feature = "async")]
+    pub(super) fn set_manual(&mut self) {
+        self.is_manual = true;
+    }
+
+    #[cfg(feature = "async")]
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Waits for the next message for at most `timeout`. Returns `None` if no message arrives.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! Client for applications: any thread can publish, subscribe and receive. The files here add a thread, bounded queues
 //! and results to the event loop of the crate. They contain no rules of MQTT.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod builder;
 mod completion;
 mod driver;
@@ -20,7 +22,11 @@ mod statistics;
 mod subscriptions;
 mod token;
 mod waiting;
+#[cfg_attr(not(feature = "async"), path = "no_wakers.rs")]
+mod wakers;
 
+#[cfg(feature = "async")]
+pub use asynchronous::{AsyncClient, EventStream, MessageStream};
 pub use builder::{ClientBuilder, SessionRetention};
 pub use error::{ConnectError, DisconnectError, PublishError, SubscribeError};
 pub use event_queue::ClientEvent;

@@ -15,6 +15,7 @@ use super::completion::Slot;
 use super::error::{ConnectError, PublishError, SubscribeError};
 use super::inbound::Handle;
 use super::waiting::lock;
+use super::wakers::Wakers;
 
 pub(super) type PublishSlot = Arc<Slot<Result<(), PublishError>>>;
 pub(super) type SubscribeSlot = Arc<Slot<Result<Vec<ReasonCode>, SubscribeError>>>;
@@ -69,6 +70,7 @@ impl Request {
 pub(super) struct Outbox {
     state: Mutex<State>,
     has_room: Condvar,
+    pub(super) wakers: Wakers,
     waker: Arc<Waker>,
     maximum_messages: usize,
     maximum_bytes: usize,
@@ -100,6 +102,7 @@ impl Outbox {
         Self {
             state: Mutex::default(),
             has_room: Condvar::new(),
+            wakers: Wakers::default(),
             waker,
             maximum_messages,
             maximum_bytes,
@@ -113,17 +116,7 @@ impl Outbox {
         deadline: Option<Instant>,
     ) -> Result<(), PublishError> {
         let mut state = lock(&self.state);
-        loop {
-            // The check is repeated after each wait, because the connection may be lost or the client may have ended in
-            // the meantime.
-            state.check_publication(&publication)?;
-            // A message above the limit of bytes is accepted into an empty queue. Otherwise its caller could never
-            // succeed.
-            let is_empty = state.publications.is_empty();
-            let has_bytes = state.bytes + publication.size() <= self.maximum_bytes || is_empty;
-            if state.publications.len() < self.maximum_messages && has_bytes {
-                break;
-            }
+        while !state.has_room_for(&publication, self)? {
             let now = Instant::now();
             let Some(left) = deadline
                 .map(|deadline| deadline.saturating_duration_since(now))
@@ -139,12 +132,31 @@ impl Outbox {
             };
             state.waiting -= 1;
         }
+        self.add(state, publication);
+        Ok(())
+    }
+
+    /// Adds the message if the queue has room, and takes it out of `publication`. Returns `None` if the queue is full.
+    #[cfg(feature = "async")]
+    pub(super) fn poll_publish(
+        &self,
+        publication: &mut Option<Publication>,
+    ) -> Option<Result<(), PublishError>> {
+        let state = lock(&self.state);
+        match state.has_room_for(publication.as_ref()?, self) {
+            Ok(true) => self.add(state, publication.take()?),
+            Ok(false) => return None,
+            Err(error) => return Some(Err(error)),
+        }
+        Some(Ok(()))
+    }
+
+    fn add(&self, mut state: MutexGuard<'_, State>, publication: Publication) {
         state.bytes += publication.size();
         state.publications.push_back(publication);
         // One wake-up is enough until the thread waits again. This saves a system call for most messages.
         let wakes = std::mem::take(&mut state.wakes_for_publications);
         self.wake(state, wakes);
-        Ok(())
     }
 
     /// Adds a request.
@@ -221,6 +233,8 @@ impl Outbox {
         if state.waiting > 0 && count > 0 {
             self.has_room.notify_all();
         }
+        drop(state);
+        self.wakers.wake();
     }
 
     /// Moves all requests to the end of `requests`, and exchanges the acknowledgements for the empty `acknowledgements`.
@@ -274,10 +288,13 @@ impl Outbox {
         state.is_connected = false;
         self.has_room.notify_all();
         state.bytes = 0;
-        (
+        let rest = (
             std::mem::take(&mut state.publications),
             std::mem::take(&mut state.requests),
-        )
+        );
+        drop(state);
+        self.wakers.wake();
+        rest
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -297,6 +314,19 @@ impl State {
             None if self.closing.is_some() => Err(ConnectError::Closed),
             None => Ok(()),
         }
+    }
+
+    /// Returns `true` if the queue has room for a message, and an error if the client does not accept it.
+    fn has_room_for(
+        &self,
+        publication: &Publication,
+        outbox: &Outbox,
+    ) -> Result<bool, PublishError> {
+        self.check_publication(publication)?;
+        // A message above the limit of bytes is accepted into an empty queue. Otherwise its caller could never succeed.
+        let is_empty = self.publications.is_empty();
+        let has_bytes = self.bytes + publication.size() <= outbox.maximum_bytes || is_empty;
+        Ok(self.publications.len() < outbox.maximum_messages && has_bytes)
     }
 
     fn check_publication(&self, publication: &Publication) -> Result<(), PublishError> {

@@ -10,6 +10,7 @@ use super::failures::Failures;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::waiting::lock;
+use super::wakers::Wakers;
 
 /// State that callers and the thread of a client share.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Shared {
     pub(super) failures: Failures,
     status: Mutex<Status>,
     status_changed: Condvar,
+    pub(super) status_wakers: Wakers,
 }
 
 /// State of the client for which callers wait.
@@ -50,6 +52,7 @@ impl Shared {
             failures: Failures::default(),
             status: Mutex::default(),
             status_changed: Condvar::new(),
+            status_wakers: Wakers::default(),
         }
     }
 
@@ -57,6 +60,7 @@ impl Shared {
     pub(super) fn set_reached(&self) {
         lock(&self.status).was_reached = true;
         self.status_changed.notify_all();
+        self.status_wakers.wake();
     }
 
     pub(super) fn set_last_error(&self, error: &ConnectError) {
@@ -72,6 +76,7 @@ impl Shared {
         self.events.end();
         self.completions.notify();
         self.status_changed.notify_all();
+        self.status_wakers.wake();
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -82,6 +87,22 @@ impl Shared {
         let status = lock(&self.status);
         let ending = status.ending.as_ref();
         ending.map_or(ConnectError::Closed, |ending| ending.reason.clone())
+    }
+
+    /// Returns the result of the first connection, or `None` while there is none.
+    #[cfg(feature = "async")]
+    pub(super) fn reached(&self) -> Option<Result<(), ConnectError>> {
+        let status = lock(&self.status);
+        match &status.ending {
+            _ if status.was_reached => Some(Ok(())),
+            Some(ending) => Some(Err(ending.reason.clone())),
+            None => None,
+        }
+    }
+
+    #[cfg(feature = "async")]
+    pub(super) fn ending(&self) -> Option<Ending> {
+        lock(&self.status).ending.clone()
     }
 
     /// Waits until the server has accepted the first connection. Returns the last error at the deadline.

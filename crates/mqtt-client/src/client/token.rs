@@ -14,9 +14,9 @@ use super::waiting::deadline_after;
 /// [`Client::publish`](crate::Client::publish).
 #[derive(Debug, Clone)]
 pub struct PublishToken {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     topic_name: TopicName,
-    slot: PublishSlot,
+    pub(super) slot: PublishSlot,
 }
 
 impl PublishToken {

@@ -23,6 +23,8 @@ use mqtt_transport::WebSocketRequest;
 
 use self::transport::TransportChoice;
 use self::url::Url;
+#[cfg(feature = "async")]
+use super::asynchronous::AsyncClient;
 use super::error::ConnectError;
 use super::handle::Client;
 use super::limits::Limits;
@@ -338,7 +340,22 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// Returns an error if an option is invalid, if the server cannot be reached, or if the server rejects the client.
-    pub fn connect(mut self) -> Result<Client, ConnectError> {
+    pub fn connect(self) -> Result<Client, ConnectError> {
+        let (options, limits) = self.into_options()?;
+        Client::connect_with(options, limits)
+    }
+
+    /// Connects like [`Self::connect`], for an asynchronous program. Reads the files of TLS options before the first wait.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::connect`].
+    #[cfg(feature = "async")]
+    pub async fn connect_async(self) -> Result<AsyncClient, ConnectError> {
+        let (options, limits) = self.into_options()?;
+        AsyncClient::connect(Client::start(options, limits, false)?).await
+    }
+
+    fn into_options(mut self) -> Result<(Options, Limits), ConnectError> {
         if self.options.servers.is_empty() {
             let text = "no URL and no host was given";
             return Err(ConnectError::invalid_option("server", text));
@@ -349,7 +366,7 @@ impl ClientBuilder {
         connect::set_will_delay(connect, self.will_delay)?;
         let transport = std::mem::take(&mut self.options.transport);
         self.options.transport = self.transport.layers(transport, &self.options.servers)?;
-        Client::connect_with(self.options, self.limits)
+        Ok((self.options, self.limits))
     }
 }
 
