@@ -18,8 +18,8 @@ pub(crate) struct Throttle {
     taken: Backlog,
     /// The part of `taken` that the commit in progress makes durable.
     committing: Backlog,
-    /// The payload bytes of the first `counted` mutations that were not taken yet. Each mutation is counted once, so
-    /// that a look at the backlog before each packet stays cheap.
+    /// The payload bytes of the first `counted` mutations that were not taken yet. Each mutation is counted only once,
+    /// because the backlog is computed before each packet.
     own_bytes: usize,
     /// The number of mutations that `own_bytes` includes.
     counted: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Throttle {
     pub(crate) throttled_publishers: Vec<(Instant, ConnectionId, ClientKey)>,
 }
 
-/// The degree to which the store is behind: the backlog, compared with the soft and the hard limit.
+/// The backlog, compared with the soft and the hard limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pressure {
     /// The backlog is below both limits: no connection waits.
@@ -102,7 +102,7 @@ impl Throttle {
         }
     }
 
-    /// Compares the backlog with the soft and the hard limit. A broker without a store has no pressure.
+    /// Compares the backlog with the soft and the hard limit. Without a store, the result is always [`Pressure::None`].
     pub(crate) fn pressure(&mut self, durability: &Durability, resources: &Resources) -> Pressure {
         if durability.mutations.is_none() {
             return Pressure::None;
@@ -126,7 +126,8 @@ impl Throttle {
         }
     }
 
-    /// Resumes all connections that wait for a commit. Before its next packet, `must_wait` checks each of them again.
+    /// Resumes all connections that wait for a commit. `must_wait` checks each of these connections again before its
+    /// next packet.
     pub(crate) fn resume_after_commit(&mut self, connections: &mut Connections) {
         for id in std::mem::take(&mut self.awaiting_commit) {
             if let Some(connection) = connections.get_mut(id) {

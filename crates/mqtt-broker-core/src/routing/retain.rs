@@ -43,8 +43,8 @@ pub(crate) fn drop_without_memory(
 }
 
 /// Stores the message as the retained message of its topic, or removes the retained message if the payload is empty
-/// [MQTT-3.3.1-6]. If the broker has no room for the message, it also removes the older retained message, because that
-/// one would be stale ([MQTT-3.3.1-7] of 3.1.1).
+/// [MQTT-3.3.1-6]. If the broker has no room for the message, the older retained message is removed too, because it
+/// would be outdated ([MQTT-3.3.1-7] of 3.1.1).
 pub(crate) fn retain(
     broker: &mut Broker,
     now: Instant,
@@ -91,7 +91,7 @@ pub(crate) fn retain(
         source,
         version: 0,
     };
-    // Without a message that expires, no timer runs.
+    // The timer runs only while a retained message can expire.
     if retained.expires.is_some() {
         await_sweep(&mut broker.topics, &mut broker.flow, &broker.resources, now);
     }

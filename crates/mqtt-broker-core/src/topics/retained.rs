@@ -110,7 +110,7 @@ impl RetainedMessages {
             self.count -= 1;
             self.bytes -= footprint_of_retained(&removed.message.publish(NO_DELIVERY));
         }
-        // Otherwise the sweep would remove a later message of this topic at the wrong time.
+        // If the entry stayed, the sweep would remove a later message of this topic at the wrong time.
         if let Some(expires) = removed.expires {
             self.expiries.remove(&(expires, key));
         }
@@ -157,7 +157,7 @@ impl RetainedMessages {
             };
             let mut seek = None;
             for (key, retained) in self.map.range::<dyn Levels, _>((bound, Bound::Unbounded)) {
-                // Also counted for topics that do not match, because a filter such as `+/x` may look at many of them.
+                // Topics that do not match take a step too, because a filter such as `+/x` may look at many of them.
                 *steps = steps.saturating_sub(1);
                 match order::seek(topic_filter, &key.0) {
                     Seek::Match => return Found::Match(retained),

@@ -31,8 +31,8 @@ pub(crate) struct Subscriber {
 #[derive(Debug, Default)]
 pub(crate) struct Subscribers {
     plain: SmallMap<ClientKey, SubscriptionState>,
-    /// The shared subscriptions, by the whole filter with `$share` and the share name. Boxed, because most filters have
-    /// none.
+    /// The shared subscriptions, by the whole filter with `$share` and the share name. The map is boxed, because most
+    /// filters have no shared subscription.
     shares: Option<Box<SmallMap<TopicFilter, Share>>>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) enum Share {
     Several(Box<Members>),
 }
 
-/// The members of a shared subscription that has, or had, more than one.
+/// The members of a shared subscription that has, or had, more than one member.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     members: SmallMap<ClientKey, SubscriptionState>,
@@ -95,7 +95,7 @@ impl Subscribers {
                     shares.remove(&**topic_filter);
                 }
             }
-            // Frees the box, so that the filter costs as little as before.
+            // Without the box, the filter takes as little memory as before its first shared subscription.
             if shares.is_empty() {
                 self.shares = None;
             }
@@ -170,7 +170,7 @@ impl Share {
 
 impl Members {
     fn choose(&self, state_of: impl Fn(&Subscriber) -> MemberState) -> Option<Subscriber> {
-        // The first connected member is chosen. If none is connected, it is the first one that is away.
+        // The first member that is `Present` is chosen. If no member is, the first member that is `Away` is chosen.
         let mut best = (MemberState::Unable, None);
         for (client, state) in self.members.iter_after(self.last.get().as_ref()) {
             let member = Subscriber {

@@ -1,4 +1,4 @@
-//! [`Line`]: a line of a configuration file, and the values that its words may have.
+//! [`Line`]: a line of a configuration file, with methods that parse its words as values of different types.
 
 use std::time::Duration;
 

@@ -1,5 +1,8 @@
-//! Reads a configuration in three steps: the parser returns the typed directives with their lines (`parser.rs`), they are
-//! applied one after the other (`directives/`), and the rules that concern several of them are checked (`settings.rs`).
+//! Reads a configuration in three steps:
+//!
+//! 1. The parser returns a list of directives with their values and lines (`parser.rs`).
+//! 2. The directives are applied one after the other (`directives/`).
+//! 3. The rules that concern several directives are checked (`settings.rs`).
 
 use std::path::Path;
 
@@ -31,8 +34,8 @@ impl BrokerConfig {
     }
 }
 
-/// Applies the directives in the order of their lines. The directives above a line that is invalid are applied too, so
-/// that the first error of the file is returned.
+/// Applies the directives in the order of their lines. If a line is invalid, the directives above this line are applied
+/// too, because one of them may have an error that comes earlier in the file.
 fn apply(parsed: Parsed) -> Result<BrokerConfig, ConfigError> {
     let mut settings = Settings::default();
     for placed in parsed.directives {

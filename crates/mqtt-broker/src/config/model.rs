@@ -1,4 +1,4 @@
-//! [`BrokerConfig`]: the settings that the lines of a configuration file add up to.
+//! [`BrokerConfig`]: the settings that result from all lines of a configuration.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! [`Parser`]: reads the configuration file, and the files of `include_dir`, into a list of directives. Each has its typed
-//! value and its place, so that what is checked later can name the line.
+//! [`Parser`]: reads the configuration file, and the files of `include_dir`, into a list of directives. Each directive
+//! has its place, so that the error of a later check can name the line.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::config::unsupported::instead;
 pub(super) struct PlacedDirective {
     pub(super) directive: Directive,
     pub(super) name: &'static str,
-    /// Everything after the name, as it is in the file.
+    /// The unchanged text after the name.
     pub(super) value: String,
     pub(super) place: Place,
 }
@@ -49,8 +49,8 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    /// Parses a file. If `follows_includes` is set, reads the files of `include_dir` where the directive stands, so that
-    /// later lines override them.
+    /// Parses a file. If `follows_includes` is set, the files of an `include_dir` directive are parsed before the next
+    /// line of the file, so that later lines override them.
     pub(super) fn parse(path: &Path, bytes: &[u8], follows_includes: bool) -> Parsed {
         let mut parser = Self::default();
         let parsed = parser.file(path, bytes, follows_includes);
@@ -151,8 +151,7 @@ fn second_directive(line: &Line<'_>, has_text: bool) -> Option<&'static str> {
     let words = line.rest.split_whitespace();
     let words = words.take_while(|word| !word.starts_with('#'));
     let words: Vec<_> = words.collect();
-    // The first word is the value of the directive. The last word would be a directive without a value, so it is not
-    // one.
+    // The first word is the value of the directive. The last word cannot be a directive, because it has no value.
     let between = words.split_last()?.1.iter().skip(1);
     let mut between = between.filter(|word| !has_text || word.contains('_'));
     between.find_map(|word| {

@@ -1,5 +1,5 @@
-//! [`Settings`]: the configuration while directives are applied to it, and the rules that concern several directives,
-//! which are checked after the last one.
+//! [`Settings`]: the configuration while directives are applied to it. Rules that concern several directives are
+//! checked after the last directive.
 //!
 //! Directives above the first `listener`, and those below a `port`, belong to the default listener. As in mosquitto,
 //! this listener is opened only if one of its directives requires it.
@@ -131,7 +131,7 @@ impl Settings {
             || listener.tls.is_some()
             || listener.identity.is_some()
             || listener.user_name_is_identifier
-            // If the configuration has other listeners, these limits are meant for them.
+            // If the configuration has other listeners, these limits apply to them and need no default listener.
             || is_only_one && is_limited;
         if !is_asked_for {
             return;
@@ -174,6 +174,7 @@ impl Settings {
                     name => format!("{needs_both} '{name}' has no effect without them."),
                 }));
             }
+            // Without authorities the server cannot verify a certificate, and so cannot take a user name from it.
             let asks = |tls: &TlsServerOptions| tls.ca_file.is_some() || tls.ca_path.is_some();
             if listener.identity.is_some() && !tls.is_some_and(asks) {
                 return Err(error(IDENTITY_DIRECTIVES, &|name| {
@@ -185,7 +186,8 @@ impl Settings {
     }
 }
 
-/// The directives of TLS. An error names the first of them that the listener has.
+/// The directives that turn TLS on. An error names the first of them that the listener has. `tls_version` is not in
+/// this list, because it does not turn TLS on.
 const TLS_DIRECTIVES: &[&str] = &[
     "certfile",
     "keyfile",

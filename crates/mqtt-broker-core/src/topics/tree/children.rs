@@ -26,8 +26,8 @@ pub(super) struct Children<T> {
 enum Nodes<T> {
     /// At most `MAXIMUM_NODES` nodes.
     Few(Vec<Node<T>>),
-    /// At least two vectors, none of which is empty. The levels of each vector are below those of the next one. Boxed,
-    /// so that the enum is not larger than a vector.
+    /// At least two vectors, none of which is empty. The levels of each vector sort before those of the next vector.
+    /// The outer vector is boxed, so that the enum is not larger than a vector.
     #[allow(clippy::box_collection)]
     Many(Box<Vec<Vec<Node<T>>>>),
 }
@@ -137,7 +137,7 @@ impl<T> Children<T> {
 }
 
 impl<T> Nodes<T> {
-    /// Returns the vector that has the node of this level, or into which the node must be inserted.
+    /// Returns the vector that contains the node of this level, or into which the node must be inserted.
     fn vector_mut(&mut self, level: &str) -> Option<&mut Vec<Node<T>>> {
         match self {
             Self::Few(few) => Some(few),
@@ -151,7 +151,7 @@ impl<T> Nodes<T> {
     /// Splits the vector of this level into two halves.
     fn split(&mut self, level: &str) {
         let halve = |nodes: &mut Vec<Node<T>>| {
-            // The lower half gives back the capacity that it does not need.
+            // `split_off` leaves the whole capacity to the lower half, which needs only a part of it.
             let upper = nodes.split_off(nodes.len() / 2);
             nodes.shrink_to_fit();
             upper
@@ -171,7 +171,7 @@ impl<T> Nodes<T> {
     }
 }
 
-/// Removes the node of this level, and gives memory back if most of the vector is unused.
+/// Removes the node of this level, and frees memory if less than a quarter of the vector is in use.
 fn remove<T>(nodes: &mut Vec<Node<T>>, level: &str) {
     if let Ok(index) = position(nodes, level) {
         nodes.remove(index);
@@ -181,13 +181,13 @@ fn remove<T>(nodes: &mut Vec<Node<T>>, level: &str) {
     }
 }
 
-/// Returns the index of the vector that has the node of this level, or into which the node must be inserted.
+/// Returns the index of the vector that contains the node of this level, or into which the node must be inserted.
 fn vector_of<T>(vectors: &[Vec<Node<T>>], level: &str) -> usize {
     let is_before = |nodes: &Vec<Node<T>>| {
         let first = nodes.first();
         first.is_some_and(|first| compare_first_level(&first.levels, level) != Ordering::Greater)
     };
-    // A level before the first node of all vectors belongs into the first vector.
+    // A level that sorts before all nodes belongs into the first vector.
     vectors.partition_point(is_before).saturating_sub(1)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::config::line::Line;
 
-/// A directive that rbroker supports, as a value of type `T`.
+/// An entry of a table of directives. The value of the directive is parsed into the type `T`.
 pub(crate) struct Definition<T: 'static> {
     pub(crate) name: &'static str,
     /// Parses the value.
@@ -11,7 +11,7 @@ pub(crate) struct Definition<T: 'static> {
     pub(crate) has_text: bool,
 }
 
-/// Returns a directive whose value is one word.
+/// Returns the entry of a directive whose value is one word.
 pub(crate) const fn word<T>(
     name: &'static str,
     parse: fn(&Line<'_>) -> Result<T, String>,
@@ -23,7 +23,7 @@ pub(crate) const fn word<T>(
     }
 }
 
-/// Returns a directive whose value may have spaces.
+/// Returns the entry of a directive whose value may have spaces.
 pub(crate) const fn text<T>(
     name: &'static str,
     parse: fn(&Line<'_>) -> Result<T, String>,

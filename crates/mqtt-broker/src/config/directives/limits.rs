@@ -1,4 +1,4 @@
-//! The directives of limits, and of what is done with messages.
+//! The directives that set limits of the whole broker, and those about the handling of messages.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use mqtt_broker_core::Limits;
 use super::definition::{Definition, word};
 use crate::config::line::Line;
 
-/// A directive of limits of the whole broker.
+/// A directive that concerns the whole broker.
 #[derive(Debug)]
 pub(crate) enum LimitDirective {
     MaximumConnections(Option<usize>),

@@ -77,7 +77,7 @@ pub(crate) const LISTENERS: &[Definition<D>] = &[
         l.limit_or_minus_one().map(D::MaximumConnections)
     }),
     word("max_qos", maximum_qos),
-    // The name in older versions of mosquitto.
+    // Older versions of mosquitto have this name for `max_qos`.
     word("maximum_qos", maximum_qos),
     word("max_topic_alias", |l| {
         l.number_16(0).map(D::TopicAliasMaximum)

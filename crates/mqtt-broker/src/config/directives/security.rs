@@ -42,10 +42,12 @@ impl SecurityDirective {
     /// Applies the directive to the settings of the listener to which it belongs, or of all listeners.
     ///
     /// # Errors
-    /// Returns the reason if `per_listener_settings` stands below other directives of security.
+    /// Returns the reason if `per_listener_settings true` comes after other directives about security.
     pub(crate) fn apply(self, settings: &mut Settings) -> Result<(), String> {
         match self {
             Self::PerListener(per_listener) => {
+                // The directives above were added to the settings of all listeners, but would now belong to one
+                // listener.
                 if settings.config.security != SecurityConfig::default() && per_listener {
                     return Err(
                         "'per_listener_settings' must stand above all directives about security."

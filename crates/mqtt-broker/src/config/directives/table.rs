@@ -1,4 +1,5 @@
-//! [`Directive`]: a directive with its value, of any subject, and the search by name.
+//! [`Directive`]: a directive of any subject with its value. [`find`] searches the tables of all subjects for the name
+//! of a directive.
 
 use std::path::PathBuf;
 
@@ -22,7 +23,7 @@ pub(crate) enum Directive {
     Limit(LimitDirective),
     Process(ProcessDirective),
     Log(LogDirective),
-    /// The folder with more files, which the parser reads.
+    /// `include_dir`: the folder with more configuration files. The parser has read these files already.
     IncludeDir(PathBuf),
     /// A directive whose value is checked and has no effect.
     Ignored,
@@ -34,7 +35,7 @@ impl Directive {
     /// Applies the directive to the settings.
     ///
     /// # Errors
-    /// Returns the reason if the directive must not stand at this place.
+    /// Returns the reason if the directive is not allowed at this place.
     pub(crate) fn apply(self, settings: &mut Settings, place: &Place) -> Result<(), String> {
         match self {
             Self::Listener(directive) => directive.apply(settings),
@@ -52,7 +53,7 @@ impl Directive {
     }
 }
 
-/// A name that was found, and the way to parse its value.
+/// A directive that rbroker supports, without a value.
 pub(crate) struct Found {
     pub(crate) name: &'static str,
     /// Set if the value is everything after the name.
