@@ -1,4 +1,6 @@
-//! Compilers from Debian's packages, unpacked below `target`. Nothing is installed on the system.
+//! Compilers from Debian's packages, for builds that the toolchain of rustup cannot do: with the oldest supported
+//! version of Rust, and for platforms without a prebuilt standard library. The packages are unpacked below `target`,
+//! and nothing is installed on the system.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,14 +10,14 @@ use anyhow::{Context, Result, bail};
 
 use crate::setup;
 
-/// Folders with shared libraries, below the folder where the packages are unpacked.
+/// Folders with shared libraries, relative to the folder into which the packages are unpacked.
 const LIBRARY_FOLDERS: [&str; 3] = [
     "usr/lib",
     "usr/lib/x86_64-linux-gnu",
     "lib/x86_64-linux-gnu",
 ];
 
-/// Returns Debian's cargo in `root`, with its environment.
+/// Returns a command that runs Debian's cargo in `root`, with its environment.
 pub(crate) fn cargo(root: &Path) -> Result<Command> {
     let mut command = Command::new(root.join("usr/bin/cargo"));
     command.current_dir(crate::root());
@@ -23,7 +25,7 @@ pub(crate) fn cargo(root: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// Lets a command use the compiler in `root`, and finds programs in `root` and the folders first.
+/// Makes a command use the compiler in `root`. The command searches programs in `root` and `folders` before `PATH`.
 pub(crate) fn set_environment(
     command: &mut Command,
     root: &Path,
@@ -34,7 +36,7 @@ pub(crate) fn set_environment(
     path.extend_from_slice(folders);
     path.extend(std::env::split_paths(&rest));
     let libraries: Vec<PathBuf> = LIBRARY_FOLDERS.iter().map(|name| root.join(name)).collect();
-    // The task itself runs below cargo, whose variables name the newer compiler.
+    // This task runs below the cargo of rustup, whose variables select the compiler of rustup.
     for name in [
         "CARGO",
         "RUSTDOC",
@@ -51,7 +53,7 @@ pub(crate) fn set_environment(
     Ok(())
 }
 
-/// Unpacks packages of Debian's into `root`, unless its cargo is there already.
+/// Unpacks Debian packages into `root`, unless `root` has a cargo already.
 pub(crate) fn unpack(packages: &[String], root: &Path) -> Result<()> {
     if root.join("usr/bin/cargo").is_file() {
         return Ok(());
@@ -63,7 +65,7 @@ pub(crate) fn unpack(packages: &[String], root: &Path) -> Result<()> {
     let folder = root.with_file_name("packages");
     std::fs::create_dir_all(&folder).context("cannot create the folder for the packages")?;
     if !download(packages, &folder) {
-        // Lists of packages are often missing or old in containers.
+        // In containers the lists of packages are often missing or outdated.
         setup::succeeds(Command::new("apt-get").args(["update", "--quiet"]));
         if !download(packages, &folder) {
             bail!("cannot download {packages:?}: run this on Debian 12");
@@ -80,7 +82,7 @@ pub(crate) fn unpack(packages: &[String], root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns `true` if all packages are in `folder` now.
+/// Downloads packages into `folder`. Returns `true` if all downloads succeeded.
 fn download(packages: &[String], folder: &Path) -> bool {
     let mut command = Command::new("apt-get");
     command

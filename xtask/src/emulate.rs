@@ -1,5 +1,5 @@
-//! `cargo xtask emulate`: the tests of whole programs with the programs of another platform, under qemu or wine. They run
-//! against each other, against the programs of this machine and against mosquitto.
+//! `cargo xtask emulate`: runs the program tests with programs of another platform, under qemu or wine. These programs
+//! communicate with each other, with the programs of this machine, and with mosquitto.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::dist::{self, build, contents};
 use crate::test::Counts;
 use crate::{cargo, run as run_command, setup, target};
 
-/// The modules of tests that say something about a platform. Tests of memory, time and the system around the programs
-/// would measure the emulator.
+/// The test modules whose result may depend on the platform. Tests of memory, time and the operating system are left
+/// out, because they would measure the emulator.
 const MODULES: [&str; 20] = [
-    // Each version and QoS, and requests.
+    // Messages of each version and QoS, and requests.
     "exchange::",
     "responses::",
     "wills::",
@@ -30,7 +30,7 @@ const MODULES: [&str; 20] = [
     "streams::",
     "trace_output::",
     "watching::",
-    // The store, across kill -9 too.
+    // The store, also after `kill -9`.
     "persistence::",
     "crash::",
     "lost_state::",
@@ -42,13 +42,13 @@ const MODULES: [&str; 20] = [
     "platforms::",
 ];
 
-/// The tests that also run with one end from this machine and the other one from the platform.
+/// The test modules that are also run with programs of both platforms: the broker of one, and the clients of the other.
 const MIXED: [&str; 1] = ["exchange::"];
 
-/// A folder of programs, and the tests that run with them.
+/// A run of tests with the programs of one folder.
 struct Run {
     name: &'static str,
-    /// The programs of the platform; the others are those of this machine.
+    /// The emulated programs. All other programs are those of this machine.
     emulated: &'static [&'static str],
     tests: Vec<String>,
 }
@@ -123,7 +123,7 @@ fn parse(options: &[&str]) -> Result<(Target, &'static str, Vec<String>)> {
     Ok((Target::find(name)?, profile, tests))
 }
 
-/// Installs the emulator, and the C library of a platform whose programs are linked with it.
+/// Installs the emulator. If the programs are linked dynamically, installs the C library of their platform, too.
 fn install(platform: &Target) {
     let Some(emulator) = platform.emulator.first() else {
         return;
@@ -147,7 +147,8 @@ fn install(platform: &Target) {
     }
 }
 
-/// Fills a folder with a script for each emulated program and a link for each program of this machine.
+/// Fills a folder with one script for each program. The script starts the program, under emulation if it is in
+/// `emulated`.
 fn write_programs(
     folder: &Path,
     emulated: &[&str],
@@ -176,7 +177,8 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("{} has no absolute path", path.display()))
 }
 
-/// Writes a script that becomes this command, so that signals and the process number are those of the program.
+/// Writes a script that executes a command. `exec` replaces the shell, so that the program has the process id of the
+/// script and receives its signals.
 fn write_script(file: &Path, command: &str) -> Result<()> {
     std::fs::write(file, format!("#!/bin/sh\nexec {command} \"$@\"\n"))?;
     #[cfg(unix)]
@@ -187,10 +189,10 @@ fn write_script(file: &Path, command: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs tests with the programs in the folder.
+/// Runs tests with the programs in the folder, and counts the results.
 fn test(folder: &Path, tests: &[String]) -> Result<Counts> {
     let mut command = cargo("test --locked --no-fail-fast --package tests --test programs --");
-    // Emulated programs are slow; more of them at a time would miss the deadlines of the tests.
+    // Emulated programs are slow. With more threads, the programs would exceed the time limits of the tests.
     command
         .args(["--include-ignored", "--test-threads", "2"])
         .args(tests)

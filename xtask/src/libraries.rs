@@ -1,5 +1,6 @@
-//! `cargo xtask libraries`: mqtt-client beside rumqttc, for the README of mqtt-client. The same six programs in both
-//! (`comparison/`), their lines of code, the crates and the time of their build, and the time and CPU time of a load.
+//! `cargo xtask libraries`: compares mqtt-client with rumqttc for the README of mqtt-client. `comparison/` has the same
+//! six programs for both libraries. The task compares their lines of code, the number of crates, the build time, and
+//! the time and CPU time under load.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,10 +12,11 @@ use anyhow::{Context, Result, bail};
 use crate::bench::replace;
 use crate::{cargo, root, run, setup, target};
 
-/// The libraries by their folders in `comparison/`: ours first.
+/// The libraries, which are also the names of their folders in `comparison/`. The first is the library of this
+/// repository.
 const LIBRARIES: [&str; 2] = ["mqtt-client", "rumqttc"];
 
-/// The programs that both libraries have, and the task of each.
+/// The programs, and the task of each.
 const PROGRAMS: [(&str, &str); 6] = [
     ("publish", "publish three messages"),
     ("subscribe", "subscribe, print three messages"),
@@ -63,25 +65,26 @@ fn sources(library: &str) -> PathBuf {
     root().join("comparison").join(library)
 }
 
-/// Where the programs of a library are built.
+/// Returns the folder into which the programs of a library are built.
 fn build_folder(library: &str) -> PathBuf {
     target().join("comparison").join(library)
 }
 
 fn build(library: &str) -> Result<()> {
-    // Not locked: a new dependency of the product would have to be added to one more lock file by hand.
+    // The build has no `--locked`. Otherwise each new dependency of mqtt-client would require a manual update of the
+    // lock file in `comparison/`.
     let mut build = cargo("build --release --manifest-path");
     build.arg(sources(library).join("Cargo.toml"));
     run(build.env("CARGO_TARGET_DIR", build_folder(library)))
 }
 
-/// Builds the programs of each library from nothing, and returns a table of what that costs.
+/// Builds the programs of each library without any cached result. Returns a table of the crates and the build times.
 fn build_cold() -> Result<String> {
     let mut table =
         "| | crates | build, wall | build, CPU |\n| --- | ---: | ---: | ---: |\n".to_owned();
     for library in LIBRARIES {
         let manifest = sources(library).join("Cargo.toml");
-        // Downloads are not part of the build.
+        // The crates are downloaded before, so that the build time does not depend on the network.
         run(cargo("fetch --manifest-path").arg(&manifest))?;
         let folder = build_folder(library);
         if folder.exists() {
@@ -96,7 +99,7 @@ fn build_cold() -> Result<String> {
     Ok(table)
 }
 
-/// Counts the crates that a program with this library links, the library included.
+/// Counts the crates that are linked into a program with this library, including the library.
 fn crates(library: &str, manifest: &Path) -> Result<usize> {
     let mut tree = cargo("tree --edges normal --prefix none --format {p} --package");
     let output = tree
@@ -116,19 +119,20 @@ fn crates(library: &str, manifest: &Path) -> Result<usize> {
     Ok(crates.len())
 }
 
-/// Returns the CPU time in seconds of the children of this process that have ended, with their children.
+/// Returns the CPU time in seconds of all ended child processes and their descendants.
 fn cpu_of_children() -> Result<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").context("this needs Linux")?;
-    // The name of the program, in parentheses, may have blanks.
+    // The second field is the name of the program in parentheses, which may contain spaces. So the fields are counted
+    // from the last parenthesis.
     let (_, fields) = stat.rsplit_once(") ").context("/proc/self/stat")?;
     let ticks = fields.split(' ').skip(13).take(2).map(str::parse::<u64>);
     let ticks: u64 = ticks.sum::<std::result::Result<_, _>>()?;
     Ok(ticks as f64 / 100.0)
 }
 
-/// Runs the example of the tests that starts brokers and the programs. Returns what it prints.
+/// Runs the example `libraries` of the crate `tests`, which starts brokers and the programs. Returns its output.
 fn run_programs(task: &str, libraries: &[&str]) -> Result<String> {
-    // The brokers are measured as they are released.
+    // Only an optimised rbroker gives meaningful times.
     let profile = if task == "measure" { "--release" } else { "" };
     let mut example = cargo(&format!(
         "run {profile} --locked --package tests --example libraries -- {task}"
@@ -167,7 +171,7 @@ fn program_table() -> Result<String> {
     Ok(table)
 }
 
-/// Counts the lines that are neither blank nor a comment.
+/// Counts the lines that are neither empty nor a comment.
 fn lines_of_code(text: &str) -> usize {
     let lines = text.lines().map(str::trim);
     lines

@@ -58,7 +58,7 @@ fn rustup_cargo() -> Command {
     command
 }
 
-/// Returns Debian's cargo, which is unpacked into `root` before if it is not there.
+/// Returns Debian's cargo. The packages are unpacked into `root` if they are not there.
 fn debian_cargo(root: &Path) -> Result<Command> {
     let rust = RUST.map(|name| format!("{name}={DEBIAN_VERSION}"));
     let packages: Vec<_> = rust

@@ -68,7 +68,7 @@ impl Status {
 }
 
 impl Status {
-    /// Returns the class of the status. A failure may know a finer one.
+    /// Returns the class of the status. A [`Failure`](crate::failure::Failure) may have a more specific class.
     pub(crate) fn class(self) -> Class {
         match self {
             Self::Success => Class::Success,
@@ -82,12 +82,13 @@ impl Status {
         }
     }
 
-    /// Returns the exit status of the process by the numbers that `--exit-status` selects.
+    /// Returns the exit status of the process, as a number of the mosquitto tools or of sysexits.h. `--exit-status`
+    /// selects which.
     pub(crate) fn exit_code(self) -> u8 {
         self.code_of(self.class())
     }
 
-    /// Returns the exit status of the process for this status and class.
+    /// Returns the same for a more specific class. The class only matters with `--exit-status sysexits`.
     pub(crate) fn code_of(self, class: Class) -> u8 {
         match class.sysexits() {
             Some(number) if USES_SYSEXITS.load(Ordering::Relaxed) => number,
@@ -96,13 +97,14 @@ impl Status {
     }
 }
 
-/// The class of the end of a program, for scripts that tell failures apart by `--exit-status sysexits` or `--report`.
+/// The reason why a program ended, for scripts. `--report` prints the class by name. With `--exit-status sysexits` the
+/// class also determines the exit status, which distinguishes more failures than the statuses of the mosquitto tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     Success,
     /// A wrong command line.
     Usage,
-    /// Input that is not what the options say.
+    /// Input that contradicts the options.
     Data,
     /// A file or standard input that cannot be read.
     NoInput,
@@ -116,13 +118,13 @@ pub(crate) enum Class {
     CannotCreate,
     /// Standard output or a file that cannot be written.
     Output,
-    /// A deadline that has passed, or only some of the messages delivered: another attempt may succeed.
+    /// A deadline that has passed, or a run that delivered only some messages. Another attempt may succeed.
     Temporary,
     /// A violation of MQTT, TLS or WebSocket by the broker.
     Protocol,
     /// A rejection of the client, its subscriptions or its messages by the broker.
     Refused,
-    /// A wrong options file or wrong files of TLS.
+    /// An error in an options file or in a file for TLS.
     Configuration,
     /// A signal.
     Interrupted,
@@ -149,7 +151,8 @@ impl Class {
         }
     }
 
-    /// Returns the number of sysexits.h; `None` if it has none, and the number of the status stays.
+    /// Returns the number of the class in sysexits.h. Returns `None` if sysexits.h has no such number; the program then
+    /// uses the number of its status.
     fn sysexits(self) -> Option<u8> {
         Some(match self {
             Self::Success | Self::Interrupted => return None,
@@ -169,11 +172,11 @@ impl Class {
     }
 }
 
-/// Set by `--exit-status sysexits`. The exit status belongs to the process, and the threads that may end it have nothing
-/// else in common.
+/// Set by `--exit-status sysexits`. The value is global because the main thread and the thread of the deadline both end
+/// the process, and share no other state.
 static USES_SYSEXITS: AtomicBool = AtomicBool::new(false);
 
-/// Selects the numbers of the exit status: those of sysexits.h, or else those of the mosquitto tools.
+/// Selects the numbers of sysexits.h if `sysexits` is `true`, and those of the mosquitto tools otherwise.
 pub(crate) fn use_sysexits(sysexits: bool) {
     USES_SYSEXITS.store(sysexits, Ordering::Relaxed);
 }

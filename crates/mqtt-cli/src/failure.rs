@@ -25,7 +25,7 @@ pub struct Failure {
     /// Set if the line starts with `Error:`. The mosquitto tools print some errors without it, and scripts may match on
     /// the whole line.
     is_marked: bool,
-    /// The class, if the failure knows a finer one than its status.
+    /// The class, if it is more specific than the class of `status`.
     class: Option<Class>,
     /// The reason that the broker gave.
     reason: Option<Reason>,
@@ -96,7 +96,7 @@ impl Failure {
         }
     }
 
-    /// Sets a finer class than that of the status.
+    /// Sets a class that is more specific than the class of the status.
     pub(crate) fn with_class(self, class: Class) -> Self {
         Self {
             class: Some(class),

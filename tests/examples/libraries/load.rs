@@ -1,5 +1,5 @@
-//! Time and CPU time of each library for publishing until the broker has all messages, and for receiving the messages of
-//! a session that waits at the broker.
+//! Measures the time and the CPU time of each library: for publishing until the broker has received all messages, and
+//! for receiving messages that the broker has queued in a session.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,10 +10,11 @@ use tests::{Broker, Kind, PATIENCE, Program};
 
 use crate::Library;
 
-/// Runs of each library, in turns; the fastest counts, since everything that disturbs a run makes it slower.
+/// Number of runs of each library. The libraries take turns, and the fastest run counts: disturbances only make a run
+/// slower.
 const RUNS: usize = 5;
 
-/// Messages of a run, by QoS: a run takes about a second.
+/// Number of messages of a run, for each QoS. A run takes about a second.
 const MESSAGES: [usize; 3] = [200_000, 60_000, 30_000];
 
 const SETTINGS: &str = "max_queued_messages 0\nmax_inflight_messages 100\nqueue_qos0_messages true";
@@ -39,7 +40,7 @@ impl Sample {
     }
 }
 
-/// Measures both libraries, and returns a table with a row for each broker, direction and QoS.
+/// Measures both libraries. Returns a table with one row for each broker, direction and QoS.
 pub(crate) fn table(ours: &Library, theirs: &Library) -> String {
     let mut text = format!(
         "| Broker | Load | QoS | {0}, messages/s | {1}, messages/s | time | {0}, CPU of a message | {1}, CPU of a message | CPU time |\n",
@@ -89,12 +90,13 @@ fn run(library: &Library, broker: &Broker, action: &str, qos: u8, messages: usiz
     let output = program.run().success().text();
     Sample {
         time: output.trim().parse().expect("the program prints its time"),
-        // The broker is a child as well, but it counts only when it has ended.
+        // The broker is a child process, too. Its time is not included, because the system counts a child only after
+        // its end.
         cpu: cpu_of_children() - before,
     }
 }
 
-/// Leaves messages at the broker, for the session of the program.
+/// Fills the queue of the session `load`, from which the program will receive.
 fn fill(broker: &Broker, qos: u8, messages: usize) {
     let qos = QoS::from_value(qos).expect("0 to 2");
     let options = |client_identifier: &str, clean_start| {
@@ -105,7 +107,7 @@ fn fill(broker: &Broker, qos: u8, messages: usize) {
         options
     };
     let connect = |options| Client::connect(options).expect("the broker runs");
-    // What an earlier run has left is removed first.
+    // A clean start discards messages that an earlier run has left in the session.
     let old = connect(options("load", true));
     old.disconnect(PATIENCE).expect("the broker runs");
     let subscriber = connect(options("load", false));
@@ -121,7 +123,7 @@ fn fill(broker: &Broker, qos: u8, messages: usize) {
     publisher.disconnect(patience).expect("the broker runs");
 }
 
-/// Returns the CPU time in microseconds of the children of this process that have ended.
+/// Returns the CPU time in microseconds of all ended child processes.
 fn cpu_of_children() -> f64 {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the system knows");
     let microseconds =

@@ -1,5 +1,5 @@
-//! Client libraries side by side: runs the programs of `comparison/` against brokers. `cargo xtask libraries` builds them,
-//! runs this, and writes the tables that it prints.
+//! Compares two client libraries: runs the programs of `comparison/` against brokers. `cargo xtask libraries` builds
+//! the programs, starts this example, and copies its tables into a README.
 //!
 //! ```text
 //! libraries check NAME=FOLDER ...     the six programs of each library, against rbroker
@@ -12,9 +12,10 @@ mod programs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// A library and the folder with its programs.
+/// A client library.
 struct Library {
     name: String,
+    /// The folder with the programs of the library.
     folder: PathBuf,
 }
 

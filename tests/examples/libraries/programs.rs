@@ -1,4 +1,5 @@
-//! Runs the six programs of a library against rbroker. A program that does not do its work ends this process with a panic.
+//! Runs the six programs of a library against rbroker, and checks their output. A wrong result ends this process with a
+//! panic.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,8 @@ pub(crate) fn check(library: &Library) {
     let output = run(library, "request_response", &broker.port.to_string());
     assert!(output.contains("HELLO"), "{output}");
     reconnect(library);
-    // A publisher may be ahead of the reader by more than the default of 1000 messages.
+    // The publishers may be faster than the subscriber, and the default limit of 1000 queued messages would drop
+    // messages.
     let broker = Broker::start_silent(tests::Kind::Rbroker, "max_queued_messages 0");
     let output = run(library, "threads", &broker.port.to_string());
     assert_eq!(output, "received 2000\n");
@@ -27,7 +29,7 @@ fn run(library: &Library, program: &str, arguments: &str) -> String {
     program.run().success().text()
 }
 
-/// Returns a client of ours, which is the other end of a program.
+/// Returns a client of `mqtt-client`, which communicates with the program.
 fn client(broker: &Broker) -> Client {
     Client::connect(Options::new("127.0.0.1", broker.port)).expect("the broker runs")
 }
@@ -73,7 +75,7 @@ fn tls(library: &Library) {
     assert!(log.contains("u'me'"), "{log}");
 }
 
-/// Cuts the connection of the program between two halves of its work.
+/// Cuts the connection of the program after half of the messages.
 fn reconnect(library: &Library) {
     let broker = Broker::start("");
     let proxy = Proxy::start(broker.address());

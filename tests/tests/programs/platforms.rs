@@ -1,9 +1,9 @@
-//! Limits that differ between platforms: sizes beyond what 32 bits hold with ease.
+//! Sizes near the limits of MQTT, which 32-bit platforms may handle differently.
 
 use tests::{Broker, Kind, Program};
 
-/// Payload of the largest packet, with a topic name of one byte: the remaining length is 268,435,455 with QoS 0, and the
-/// length of the topic name takes two bytes.
+/// The largest payload for QoS 0 and a topic name of one byte. The remaining length is 268,435,455, and the topic name
+/// takes three bytes of it with its length.
 const LARGEST: u64 = 268_435_455 - 3;
 
 #[test]

@@ -1,4 +1,4 @@
-//! The signals of an administrator, and signals that must not end the broker.
+//! Signals that an administrator sends, signals that must not end the broker, and the notifications for systemd.
 #![cfg(unix)]
 
 use tests::{Broker, Kind, Program, RawClient};
@@ -33,7 +33,7 @@ fn usr2_logs_subscriptions_and_retained_messages() {
     subscriber.read(5);
     let publish = Program::new("rpub").args(&broker.options());
     publish.args("-q 1 -r -t b/c -m four").run().success();
-    // The signals are more than the pipe has room for.
+    // The broker must not block when the pipe for signals is full.
     (0..400).for_each(|_| broker.running.signal("USR2"));
     let log = broker.wait_for_log("End of subscription tree and retained messages.");
     for line in [
@@ -68,7 +68,7 @@ fn other_signals_do_not_end_the_broker() {
     }
 }
 
-/// The socket of a supervisor, as systemd has one for units of `Type=notify`.
+/// A service manager with a notification socket, like systemd for units of `Type=notify`.
 #[cfg(target_os = "linux")]
 struct Supervisor {
     folder: tempfile::TempDir,
@@ -84,7 +84,7 @@ impl Supervisor {
         Self { folder, socket }
     }
 
-    /// Starts a broker that the supervisor watches, with a watchdog of this time in microseconds.
+    /// Starts a broker that sends notifications to this socket. `watchdog` is the watchdog timeout in microseconds.
     fn start(&self, watchdog: &str) -> tests::Running {
         let path = self.folder.path().join("notify");
         Program::new("rbroker")
@@ -94,7 +94,7 @@ impl Supervisor {
             .start()
     }
 
-    /// Returns the next report that is not of the watchdog.
+    /// Returns the next notification that is not from the watchdog.
     fn next_report(&self) -> String {
         loop {
             let report = self.next();

@@ -1,16 +1,17 @@
-//! The verdict of a run for scripts: `--exit-status sysexits`, the line about the messages, and `--report`.
+//! The outcome of a run for scripts: `--exit-status sysexits`, the printed number of messages for each outcome, and
+//! `--report`.
 #![cfg(unix)]
 
 use std::io::Write;
 
 use tests::{Broker, FakeServer, Finished, Program};
 
-const CONNECT: usize = 14; // of a client without identifier, 3.1.1
+const CONNECT: usize = 14; // the length of CONNECT in 3.1.1 without identifier
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
-/// The length of a PUBLISH with a topic and a payload of one letter and QoS 1.
+/// The length of PUBLISH with QoS 1 and a topic and payload of one byte each.
 const PUBLISH: usize = 8;
 
-/// Runs a program with a report on standard output. Returns the report too.
+/// Runs a program that writes its report to standard output. Also returns the report.
 fn run(program: &str, server: &str, arguments: &str, input: &str) -> (Finished, String) {
     let command = Program::new(program).args(server).args(arguments);
     let finished = command
@@ -22,7 +23,7 @@ fn run(program: &str, server: &str, arguments: &str, input: &str) -> (Finished, 
     (finished, report)
 }
 
-/// Fails the test unless the report has each of these fields.
+/// Fails the test if one of the fields is not in the report.
 #[track_caller]
 fn assert_fields(report: &str, fields: &[&str]) {
     for field in fields {
@@ -62,7 +63,7 @@ fn each_class_of_failure_has_its_status_of_sysexits() {
         let finished = command.args(arguments).args("--exit-status sysexits").run();
         assert_eq!(finished.status, status, "{arguments}: {finished:?}");
     }
-    // Standard output that cannot be written. The default stays that of the mosquitto tools.
+    // Without `--exit-status`, a write error has the status of the mosquitto tools.
     let publisher = Program::new("rpub").args(&options);
     publisher.args("-t t -m x -r").run().success();
     let script = "\"$0\" \"$@\" > /dev/full";
@@ -107,7 +108,7 @@ fn a_partial_run_names_the_numbers_and_the_first_failed_lines() {
 
 #[test]
 fn a_report_has_the_reason_of_the_broker() {
-    // Not authorized, with a reason string.
+    // The CONNACK has the reason code Not authorized (0x87) and a reason string.
     let connack: &[u8] = b"\x20\x0b\x00\x87\x08\x1f\x00\x05go on";
     let server = FakeServer::start(&[&[(15, connack)]], true);
     let folder = tempfile::tempdir().unwrap();

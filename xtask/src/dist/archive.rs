@@ -1,4 +1,4 @@
-//! Archives of release folders, and the list of their checksums.
+//! Packs release folders into archives, and lists the checksums of the archives.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,10 +8,11 @@ use anyhow::{Context, Result, ensure};
 use super::targets::Target;
 use crate::run;
 
-/// The file with the checksums of all archives, in the form of `sha256sum --check`.
+/// The file with the checksums of all archives. `sha256sum --check` can read it.
 const CHECKSUMS: &str = "SHA256SUMS";
 
-/// Packs a folder beside it: into a zip for Windows, otherwise into a tarball. Returns its path.
+/// Packs a folder into a zip file for Windows, and into a compressed tar file for all other platforms. Returns the path
+/// of the archive, which is next to the folder.
 pub(crate) fn pack(folder: &Path, platform: &Target) -> Result<PathBuf> {
     let name = folder.file_name().context("a release folder has a name")?;
     let parent = folder.parent().context("a release folder is in another")?;
@@ -30,7 +31,8 @@ pub(crate) fn pack(folder: &Path, platform: &Target) -> Result<PathBuf> {
         }
         false => {
             let mut tar = Command::new("tar");
-            // Without the names and the times of this machine, so that two builds of one version agree.
+            // The archive contains neither times nor user names of this machine. So two builds of the same version
+            // produce the same archive.
             tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0"]);
             tar.args(["--numeric-owner", "--use-compress-program=gzip -9n", "-cf"]);
             tar

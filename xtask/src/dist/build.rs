@@ -1,5 +1,5 @@
-//! Builds the programs for a platform: with the toolchain of rustup if it has the standard library of the platform,
-//! otherwise with a compiler from Debian's packages that builds the standard library too.
+//! Builds the programs for a platform. If rustup has the standard library of the platform, its toolchain builds the
+//! programs. Otherwise a compiler from Debian's packages builds the standard library as well.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use super::targets::{Linker, Target};
 use crate::{cargo, debian_rust, root, run, setup, target};
 
-/// Packages of Debian 12: a compiler with the sources of its standard library, and the libraries that both need.
+/// Packages of Debian 12: a compiler with the source code of the standard library, and shared libraries that the
+/// compiler and cargo need.
 const PACKAGES: [&str; 13] = [
     "cargo-web=1.96.0+dfsg1-1~deb12u2",
     "libcurl4",
@@ -26,13 +27,13 @@ const PACKAGES: [&str; 13] = [
     "rustc-web=1.96.0+dfsg1-1~deb12u2",
 ];
 
-/// Packages of PyPI: zig is a C compiler and linker for every platform, and cargo-zigbuild lets cargo use it.
+/// Packages of PyPI. zig is a C compiler and linker for all these platforms, and cargo-zigbuild makes cargo use zig.
 const ZIG: [&str; 2] = ["cargo-zigbuild==0.24.1", "ziglang==0.17.1"];
 
 /// The arguments of each build, without target and profile.
 const BUILD: &str = "--package mqtt-cli --bins --locked";
 
-/// Builds the programs, in the folder that `Target::build_folder` returns.
+/// Builds the programs into the folder that [`Target::build_folder`] returns.
 pub(crate) fn build(platform: &Target, profile: &str) -> Result<()> {
     println!("Building for {} …", platform.name);
     if platform.linker == Linker::Mingw && !setup::has("x86_64-w64-mingw32-gcc") {
@@ -51,8 +52,8 @@ pub(crate) fn build(platform: &Target, profile: &str) -> Result<()> {
         use_debian(&mut command, platform)?;
     }
     if platform.name.starts_with("aarch64") {
-        // jemalloc fixes the size of pages when it is built. Kernels for this processor have 4, 16 (Raspberry Pi 5) or
-        // 64 KiB, and a build for larger pages works with smaller ones.
+        // The page size of jemalloc is fixed at build time. Linux on this processor has pages of 4, 16 (Raspberry Pi 5)
+        // or 64 KiB. A build for 64 KiB also works with smaller pages, but not the other way round.
         command.env("JEMALLOC_SYS_WITH_LG_PAGE", "16");
     }
     command.args(["--profile", profile]);
@@ -60,7 +61,8 @@ pub(crate) fn build(platform: &Target, profile: &str) -> Result<()> {
     run(&mut command)
 }
 
-/// Returns `true` if the host's toolchain has the standard library of the platform, or rustup could add it.
+/// Returns `true` if the toolchain of rustup has the standard library of the platform, after rustup has tried to add
+/// it.
 fn has_standard_library(platform: &Target) -> bool {
     let rustup = |words: [&str; 2]| {
         let mut command = Command::new("rustup");
@@ -77,7 +79,7 @@ fn has_standard_library(platform: &Target) -> bool {
         || setup::succeeds(&mut rustup(["add", platform.name]))
 }
 
-/// Returns the command that builds with zig, installed below `target`.
+/// Returns the command that builds with zig. zig is installed below `target` if it is not there.
 fn zig(platform: &Target) -> Result<Command> {
     let tools = tools();
     if !tools.join("bin/cargo-zigbuild").is_file() {
@@ -97,7 +99,7 @@ fn zig(platform: &Target) -> Result<Command> {
     Ok(command)
 }
 
-/// Lets a build use Debian's compiler and build the standard library.
+/// Makes a build use Debian's compiler and build the standard library.
 fn use_debian(command: &mut Command, platform: &Target) -> Result<()> {
     let toolchain = target().join("dist-tools/rust");
     debian_rust::unpack(&PACKAGES.map(String::from), &toolchain)?;
@@ -108,7 +110,7 @@ fn use_debian(command: &mut Command, platform: &Target) -> Result<()> {
             toolchain.display()
         );
     }
-    // A command that names cargo by its path would run the host's.
+    // `Command` cannot replace its program, so a new command starts Debian's cargo instead of rustup's.
     if platform.linker != Linker::Zig {
         let mut debian = debian_rust::cargo(&toolchain)?;
         debian.args(command.get_args());
@@ -117,11 +119,12 @@ fn use_debian(command: &mut Command, platform: &Target) -> Result<()> {
     debian_rust::set_environment(command, &toolchain, &[tools().join("bin")])?;
     command
         .env("CARGO", toolchain.join("usr/bin/cargo"))
-        // The standard library is built with unstable features of the compiler.
+        // `-Z build-std` is an unstable feature. With this variable a stable compiler accepts it.
         .env("RUSTC_BOOTSTRAP", "1")
         .args(["-Z", "build-std=std,panic_abort"]);
     if platform.is_musl() {
-        // zig has musl and its start files; the compiler would look for copies of its own, which Debian does not ship.
+        // zig provides musl and its start files. By default the compiler would link copies of its own, which Debian's
+        // packages do not contain.
         command.env("RUSTFLAGS", "-C link-self-contained=no");
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! The files of a release: programs, manual pages, completions, documents and licences, in the folders of `/usr/local`.
+//! Collects the files of a release: programs, manual pages, completions, documents and licences. The folders have the
+//! layout of `/usr/local`.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,10 +10,10 @@ use super::crates;
 use super::targets::Target;
 use crate::{cargo, root, run, target};
 
-/// The programs.
+/// The names of all programs.
 pub(crate) const PROGRAMS: [&str; 4] = ["rpub", "rsub", "rrr", "rbroker"];
 
-/// Each manual page: the program, the words that print it, and its file.
+/// Each manual page: the program, the arguments that print the page, and the file below `share/man`.
 const PAGES: [(&str, &[&str], &str); 7] = [
     ("rpub", &["man"], "man1/rpub.1"),
     ("rsub", &["man"], "man1/rsub.1"),
@@ -23,19 +24,20 @@ const PAGES: [(&str, &[&str], &str); 7] = [
     ("rbroker", &["man", "conf"], "man5/rbroker.conf.5"),
 ];
 
-/// Each shell, with the folder below `share` in which it looks for completions, and the form of their file names.
+/// Each shell: its name, the folder below `share` in which it searches for completions, and the pattern of the file
+/// names.
 const SHELLS: [(&str, &str, &str); 4] = [
     ("bash", "bash-completion/completions", "PROGRAM"),
     ("zsh", "zsh/site-functions", "_PROGRAM"),
     ("fish", "fish/vendor_completions.d", "PROGRAM.fish"),
-    // PowerShell has no such folder: its profile reads the file.
+    // PowerShell searches no folder. Users load this file in their profile.
     ("powershell", "powershell/completions", "PROGRAM.ps1"),
 ];
 
-/// Documents that are copied.
+/// Documents that are copied from the root of the repository.
 const DOCUMENTS: [&str; 4] = ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
-/// Fills a folder with the files of a release. The programs are built already.
+/// Fills a folder with the files of a release. The programs must be built before.
 pub(crate) fn fill(folder: &Path, platform: &Target, profile: &str) -> Result<()> {
     if folder.exists() {
         std::fs::remove_dir_all(folder)?;
@@ -76,8 +78,8 @@ pub(crate) fn fill(folder: &Path, platform: &Target, profile: &str) -> Result<()
     Ok(())
 }
 
-/// Writes manual pages and completions below `share`. The programs of this machine print them, since they are the same
-/// on every platform and those of another one may not run here.
+/// Writes manual pages and completions below `share`. The programs of this machine print them: the pages are the same
+/// on every platform, and programs of another platform may not run here.
 pub(crate) fn write_pages(share: &Path) -> Result<()> {
     run(&mut cargo(
         "build --quiet --locked --package mqtt-cli --bins",
@@ -94,7 +96,7 @@ pub(crate) fn write_pages(share: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes what a program prints into a file.
+/// Writes the output of a program to a file.
 fn write_printed(file: &Path, program: &str, words: &[&str]) -> Result<()> {
     let mut command = Command::new(target().join("debug").join(program));
     let output = command

@@ -1,4 +1,4 @@
-//! The crates that are linked into the programs: as a bill of materials, and with their licences.
+//! Lists the crates that are linked into the programs, as a bill of materials and with the texts of their licences.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 use super::targets::Target;
 use crate::cargo;
 
-/// A crate of a program.
+/// A crate that is linked into a program.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Crate {
     name: String,
     version: String,
-    /// The licence as an SPDX expression; empty if the crate does not give one.
+    /// The licence as an SPDX expression. Empty if the crate names no licence.
     license: String,
-    /// The folder of its sources.
+    /// The folder of the source code.
     folder: PathBuf,
     is_ours: bool,
 }
 
-/// Returns the crates that the programs are linked with on a platform, by name.
+/// Returns the crates that are linked into the programs on a platform, sorted by name.
 pub(crate) fn linked(platform: &Target) -> Result<BTreeSet<Crate>> {
     let mut metadata = cargo("metadata --format-version 1 --locked --filter-platform");
     let output = metadata
@@ -57,7 +57,7 @@ fn by_id(list: &Value) -> BTreeMap<&str, &Value> {
     with_id.collect()
 }
 
-/// Returns the crates that are linked with the crate of this node: neither those of its build script nor of its tests.
+/// Returns the dependencies of a crate that are linked. Dependencies of build scripts and tests are left out.
 fn dependencies(node: Option<&Value>) -> impl Iterator<Item = &str> {
     let list = node.and_then(|node| node["deps"].as_array());
     let linked = |dependency: &&Value| {
@@ -84,7 +84,7 @@ impl Crate {
 
     fn component(&self) -> Value {
         let purl = format!("pkg:cargo/{}@{}", self.name, self.version);
-        // The slash is an old form of "or", which SPDX does not have.
+        // Old crates write a slash for "or", which SPDX does not permit.
         let license = self.license.replace('/', " OR ");
         let licenses = match license.is_empty() {
             true => json!([]),
@@ -100,7 +100,7 @@ impl Crate {
         })
     }
 
-    /// Returns the texts of the files about the licence.
+    /// Returns the texts of the licence files in the folder of the crate.
     fn license_texts(&self) -> Result<Vec<String>> {
         let mut texts = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
@@ -117,8 +117,8 @@ impl Crate {
     }
 }
 
-/// Returns the bill of materials in the format CycloneDX 1.5. It has no time and no serial number, so that two builds
-/// of one version agree.
+/// Returns the bill of materials in the format CycloneDX 1.5. The optional time and serial number are left out, so that
+/// two builds of the same version produce the same file.
 pub(crate) fn bill_of_materials(crates: &BTreeSet<Crate>) -> Result<String> {
     let components: Vec<_> = crates.iter().map(Crate::component).collect();
     let bill = json!({
@@ -137,7 +137,7 @@ pub(crate) fn bill_of_materials(crates: &BTreeSet<Crate>) -> Result<String> {
     Ok(serde_json::to_string_pretty(&bill)? + "\n")
 }
 
-/// Returns the licences of all crates of others. A text that several crates have stands there once.
+/// Returns the licences of all crates of other projects. A text that several crates share is printed once.
 pub(crate) fn licenses(crates: &BTreeSet<Crate>) -> Result<String> {
     let mut by_text: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut page = String::from("The programs are linked with these crates:\n\n");
@@ -169,7 +169,7 @@ mod tests {
         let crates = linked(&platform).unwrap();
         let has = |name: &str| crates.iter().any(|one| one.name == name);
         assert!(has("rustls") && has("mqtt-codec") && has("windows-sys"));
-        // The first is of tests only, the second of build scripts, the third of another platform.
+        // `proptest` is only used by tests, `cc` only by build scripts, and `sd-notify` only on another platform.
         assert!(!has("proptest") && !has("cc") && !has("sd-notify"));
         for one in &crates {
             assert!(!one.license.is_empty(), "{}", one.name);

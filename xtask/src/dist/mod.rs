@@ -1,4 +1,7 @@
-//! `cargo xtask dist`: the release folder `target/dist`, with an archive for each platform and the checksums of all.
+//! `cargo xtask dist`: builds releases into `target/dist`, as one archive for each platform and a list of checksums.
+//!
+//! `targets.rs` lists the platforms, `build.rs` compiles the programs, `contents.rs` and `crates.rs` collect the other
+//! files, and `archive.rs` packs them. Nothing is published.
 
 mod archive;
 pub(crate) mod build;
@@ -12,10 +15,10 @@ use crate::target;
 use contents::PROGRAMS;
 use targets::{TARGETS, Target};
 
-/// The profile of releases.
+/// The cargo profile of releases.
 pub(crate) const RELEASE: &str = "release";
 
-/// The profile of `--trial`.
+/// The cargo profile of `--trial`, which compiles faster.
 pub(crate) const TRIAL: &str = "trial";
 
 pub(crate) fn run(options: &[&str]) -> Result<()> {
@@ -36,7 +39,7 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     archive::write_checksums(&dist)
 }
 
-/// Returns the platforms and the profile that the options ask for.
+/// Returns the platforms and the profile that the options select.
 fn parse(options: &[&str]) -> Result<(Vec<Target>, &'static str)> {
     let mut platforms = Vec::new();
     let mut profile = RELEASE;

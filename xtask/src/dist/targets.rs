@@ -1,32 +1,32 @@
-//! The platforms that releases are built for.
+//! The platforms for which releases are built.
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-/// A platform, by the name that rustc has for it.
+/// A platform, with the name that rustc uses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     pub(crate) linker: Linker,
-    /// The words that run a program of this platform under emulation here, before the path of the program; empty if
-    /// this machine runs the program itself.
+    /// The command that runs a program of this platform under emulation, without the path of the program. Empty if this
+    /// machine can run the program directly.
     pub(crate) emulator: &'static [&'static str],
 }
 
 /// The linker and C compiler of a platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Linker {
-    /// Those of this machine.
+    /// The linker and C compiler of this machine.
     Host,
-    /// zig, which brings the C library of the platform along.
+    /// zig, which includes the C libraries of the platforms.
     Zig,
     /// Debian's gcc for Windows.
     Mingw,
 }
 
-/// All platforms. There is no static build with glibc: its name look-ups crash without the NSS libraries of the same
-/// version.
+/// All platforms. A static build with glibc is not among them: its name resolution loads the NSS libraries at run time,
+/// and crashes if their version differs.
 pub(crate) const TARGETS: [Target; 7] = [
     Target {
         name: "x86_64-unknown-linux-gnu",
@@ -53,7 +53,8 @@ pub(crate) const TARGETS: [Target; 7] = [
         linker: Linker::Zig,
         emulator: &["qemu-arm-static", "-L", "/usr/arm-linux-gnueabihf"],
     },
-    // ARMv6: Raspberry Pi Zero and 1. The emulated processor rejects instructions that those do not have.
+    // ARMv6 is the processor of Raspberry Pi Zero and 1. The emulator is set to such a processor, so that it rejects
+    // instructions of newer ones.
     Target {
         name: "arm-unknown-linux-musleabihf",
         linker: Linker::Zig,
@@ -66,7 +67,8 @@ pub(crate) const TARGETS: [Target; 7] = [
     },
 ];
 
-/// The oldest glibc that builds with zig run with: that of Debian 11 and of Raspberry Pi OS of the same year.
+/// The oldest version of glibc on which builds with zig run. Debian 11 and the Raspberry Pi OS of 2021 have this
+/// version.
 const GLIBC: &str = "2.31";
 
 impl Target {
@@ -80,7 +82,7 @@ impl Target {
         Ok(*target)
     }
 
-    /// Returns the name with the version of glibc, as zig expects it.
+    /// Returns the name of the platform with the version of glibc, in the form that zig expects.
     pub(crate) fn zig_name(&self) -> String {
         match self.name.contains("-gnu") {
             true => format!("{}.{GLIBC}", self.name),
@@ -104,7 +106,7 @@ impl Target {
         }
     }
 
-    /// Returns the folder that cargo builds the programs in.
+    /// Returns the folder into which cargo builds the programs.
     pub(crate) fn build_folder(&self, profile: &str) -> PathBuf {
         crate::target().join(self.name).join(profile)
     }

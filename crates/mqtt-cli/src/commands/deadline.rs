@@ -1,7 +1,7 @@
-//! The deadline of `-W`: the thread that ends the program if its loop cannot.
+//! The deadline of `-W`: a thread that ends the program if the loop of the program cannot.
 //!
-//! The loops of the programs end at the deadline by themselves. They cannot do so while a call blocks: reading the file or
-//! pipe of a message, or looking up a local address. A script that sets a deadline wants it to hold there too, so a thread
+//! The loops of the programs end by themselves at the deadline, but not while a system call blocks: reading the file or
+//! pipe of a message, or resolving a local address. A script relies on the deadline in these cases, too. So a thread
 //! ends the process shortly after the deadline.
 
 use std::sync::Arc;
@@ -18,18 +18,19 @@ use crate::output::logger;
 /// The time after the deadline in which a loop may write what it has and disconnect.
 pub(super) const GRACE: Duration = Duration::from_millis(40);
 
-/// The time after the deadline at which the thread ends the process. The loop has ended before: it needs at most three times
-/// [`GRACE`].
+/// The time after the deadline at which the thread ends the process. A loop that does not block has ended by then,
+/// because it needs at most three times [`GRACE`].
 const LIMIT: Duration = Duration::from_millis(130);
 
-/// The time for the last lines on standard error and the report. A pipe that nobody reads uses all of it, and so does a
-/// busy machine that does not run the thread of the lines. A shorter time would lose the line `Timed out` there.
+/// Maximum time for writing the last lines of standard error and the report. A pipe that nobody reads would otherwise
+/// block forever. The time must not be much shorter: on a busy machine the thread that writes `Timed out` may start
+/// late.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The value of [`END`] while the program runs. No exit status has this number.
 const RUNNING: u8 = u8::MAX;
 
-/// The exit status of a program that has reached its end, so that only one thread reports the end.
+/// The exit status, set by the first thread that ends the program. Only this thread reports the end.
 static END: AtomicU8 = AtomicU8::new(RUNNING);
 
 /// Starts the thread that ends the process after the deadline.
@@ -46,7 +47,7 @@ pub(super) fn enforce(
         if claim(failure().exit_code()) {
             report_end(quiet, report);
         } else {
-            // The main thread is reporting the end, and ends the process when its lines are written.
+            // The main thread is reporting the end. It ends the process as soon as its lines are written.
             thread::park_timeout(LAST_LINES);
         }
         std::process::exit(END.load(Ordering::Relaxed).into());
@@ -61,11 +62,11 @@ fn report_end(quiet: bool, report: Option<Arc<Report>>) {
     let (sender, written) = channel();
     thread::spawn(move || {
         let failure = failure().quiet_if(quiet);
-        // A report that cannot be written has no time left for an error of its own.
+        // An error is ignored, because no time is left to print it.
         let _ = report.map(|report| report.write(Err(&failure)));
-        let _ = failure.report(""); // the process ends with the status of the caller
+        let _ = failure.report(""); // the caller ends the process with the exit status in `END`
         logger::finish();
-        let _ = sender.send(()); // the process may have ended
+        let _ = sender.send(()); // the receiver no longer waits after LAST_LINES
     });
     let _ = written.recv_timeout(LAST_LINES);
 }
@@ -75,9 +76,9 @@ pub(super) fn failure() -> Failure {
     Failure::unmarked(Status::TimedOut, "Timed out")
 }
 
-/// Lets the calling thread report the end of the program. The thread of the deadline then reports nothing, and still ends
-/// the process with this status if the lines cannot be written. If it has reported the end already, this call does not
-/// return.
+/// Reserves the report of the end for the calling thread. The thread of the deadline then prints nothing, and ends the
+/// process with this exit status if the calling thread cannot write its lines in time. If the thread of the deadline
+/// has reserved the report before, this function does not return.
 pub(crate) fn finish(exit_code: u8) {
     while !claim(exit_code) {
         thread::park(); // the process is about to end

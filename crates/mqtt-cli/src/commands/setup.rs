@@ -101,7 +101,8 @@ pub(super) fn run<S: ClientSettings + Default>(
     start_log: fn(&[OsString]),
     run: impl FnOnce(S, &SharedVerdict) -> Result<Status, Failure>,
 ) -> Result<Status, Failure> {
-    // A wrong command line must have the right status, too, and ends the parsing before the option is applied.
+    // The parser stops at the first wrong option, possibly before `--exit-status`. The exit status for a wrong command
+    // line must follow this option, so the option is looked up first.
     if asks_for_sysexits(arguments) {
         use_sysexits(true);
     }
@@ -133,7 +134,7 @@ pub(super) fn run<S: ClientSettings + Default>(
         return result;
     };
     let written = report.write(result.as_ref().copied());
-    // The failure of the run explains more than that of the report.
+    // If both the run and the report failed, the failure of the run is returned, because it is the first cause.
     result.and_then(|status| written.map(|()| status))
 }
 

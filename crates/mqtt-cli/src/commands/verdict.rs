@@ -1,4 +1,8 @@
-//! The verdict of a run, for scripts: the numbers of messages by their fate, and the report of `--report`, one JSON object.
+//! The outcome of a run for scripts: the number of messages for each outcome, and the JSON object that `--report`
+//! writes.
+//!
+//! rpub, rsub and rrr share this module. Their loops fill in a [`Verdict`] when they end, and `setup.rs` writes the
+//! [`Report`]. The exit status and its class are in `exit_status.rs`.
 
 use std::fmt;
 use std::fs::File;
@@ -15,38 +19,40 @@ use crate::failure::Failure;
 use crate::output::standard_streams::StandardOutput;
 use crate::wording::{counted, system_text};
 
-/// The version of the report's form. A change that could break a reader increments it.
+/// The `version` field of the report. A change that could break programs that read reports must increment this number.
 const VERSION: u32 = 1;
 
-/// Maximum number of line numbers in a report. A log of millions of rejected lines must not fill the memory.
+/// Maximum number of entries in `failed_lines`. Without a limit, an input with millions of rejected lines would fill
+/// the memory.
 pub(super) const MAXIMUM_LINES: usize = 100;
 
-/// The knowledge about a run that its report needs. The loop of the program fills it in at its end.
+/// The part of the report that only the loop of the program can fill in. The loop does so when it ends.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Verdict {
     pub(super) server: Option<String>,
     pub(super) messages: Option<Messages>,
-    /// The first lines of the input whose messages the broker rejected, may not have, or could not be made of the line.
+    /// Line numbers of the input, in ascending order and at most [`MAXIMUM_LINES`]. A line is listed if the broker
+    /// rejected its message, if its message was not acknowledged, or if the message was too large to be sent.
     pub(super) failed_lines: Vec<u64>,
 }
 
-/// A verdict that the loop of the program fills in while another thread may report it.
+/// A verdict that two threads share: the loop of the program fills it in, and the thread of the deadline may report it.
 pub(crate) type SharedVerdict = Arc<Mutex<Verdict>>;
 
-/// The numbers of messages of a run.
+/// The number of messages of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Messages {
     Published(Published),
     Received(u64),
 }
 
-/// The numbers of messages that a run of rpub published, by their fate.
+/// The number of messages of a run of rpub, for each outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Published {
     pub(super) total: u64,
     /// Messages of QoS 1 and 2 that the broker has acknowledged.
     pub(super) acknowledged: u64,
-    /// Messages of QoS 1 and 2 that were sent and not acknowledged: the broker may have them.
+    /// Messages of QoS 1 and 2 that were sent but not acknowledged. The broker may have received them.
     pub(super) unknown: u64,
     /// Messages that the broker rejected, or that are too large for it.
     pub(super) rejected: u64,
@@ -64,7 +70,7 @@ impl Published {
         self.unknown + self.rejected + self.not_sent + self.invalid == 0
     }
 
-    /// Returns `true` if the broker has some messages for certain, and may lack others.
+    /// Returns `true` if the broker has acknowledged some messages and may not have received all others.
     pub(super) fn is_partial(&self) -> bool {
         self.acknowledged > 0 && !self.is_complete()
     }
@@ -110,7 +116,8 @@ pub(super) struct Report {
     started: Instant,
     verdict: SharedVerdict,
     destination: Destination,
-    /// Set once the report is written: the loop and the thread of the deadline may both reach the end.
+    /// Set before the report is written. The main thread and the thread of the deadline may both call `write`, and only
+    /// the first call must write.
     is_written: AtomicBool,
 }
 
@@ -121,8 +128,8 @@ enum Destination {
 }
 
 impl Report {
-    /// Creates the file of a report, or selects standard output for `-`. The file is created before the run, so that a
-    /// name that cannot be written costs no message.
+    /// Creates the file of a report, or selects standard output for `-`. The program calls this before it connects, so
+    /// that a wrong path is reported before any message is sent.
     ///
     /// # Errors
     /// If the file cannot be created.
@@ -156,7 +163,7 @@ impl Report {
     /// Writes the report of a run, unless it was written before.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the report cannot be written.
     pub(super) fn write(&self, result: Result<Status, &Failure>) -> Result<(), Failure> {
         if self.is_written.swap(true, Ordering::Relaxed) {
             return Ok(());
@@ -167,7 +174,7 @@ impl Report {
             Destination::File(file) => (&*file).write_all(line.as_bytes()),
         };
         written.or_else(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Ok(()), // the reader has seen enough, as for the messages
+            io::ErrorKind::BrokenPipe => Ok(()), // the reader has closed the pipe, which is no error for messages either
             _ => {
                 let text = system_text(&error);
                 Err(Failure::failed(format!("Cannot write the report: {text}."))

@@ -46,7 +46,7 @@ pub(super) fn status(error: &ClientError, version: ProtocolVersion) -> Status {
         ClientError::Closed(reason) => match reason {
             CloseReason::Refused(connack) => Status::of_connack(connack, version),
             CloseReason::Decode(DecodeError::ConnackCode(code)) => {
-                Status::Refused(*code) // like the mosquitto tools, with an unknown code too
+                Status::Refused(*code) // as in the mosquitto tools, an unknown code is the exit status, too
             }
             CloseReason::Decode(_) | CloseReason::Protocol(..) => Status::ProtocolError,
             CloseReason::Disconnected(_) => Status::Disconnected,
@@ -58,12 +58,12 @@ pub(super) fn status(error: &ClientError, version: ProtocolVersion) -> Status {
     }
 }
 
-/// Returns the class of an error, if it is finer than that of its exit status.
+/// Returns the class of an error, if it is more specific than the class of the exit status.
 pub(super) fn class(error: &ClientError) -> Option<Class> {
     match error {
         ClientError::Lookup(_) => Some(Class::HostNotFound),
         ClientError::Connect(_) => Some(Class::Unavailable),
-        // A handshake that takes too long is no violation.
+        // A handshake that takes too long violates no protocol.
         ClientError::Transport(error) if error.kind() == io::ErrorKind::TimedOut => {
             Some(Class::Unavailable)
         }

@@ -1,4 +1,4 @@
-//! The numbers of the input lines whose messages are in flight, so that a report can name the lines that failed.
+//! The line numbers of `rpub -l`, so that the report of `--report` can list the lines whose messages failed.
 
 use std::collections::HashMap;
 
@@ -6,13 +6,14 @@ use mqtt_codec::PacketIdentifier;
 
 use crate::commands::verdict::MAXIMUM_LINES;
 
-/// The lines of the input by the fate of their messages. The lines in flight are tracked only for a report: each costs an
-/// entry in a map.
+/// The lines of the input and the state of their messages.
 #[derive(Debug)]
 pub(super) struct LineNumbers {
-    /// The number of lines that were read, which is the number of the last one.
+    /// The number of the last line that was read, from 1.
     last: u64,
+    /// The line of each message in flight. `None` without `--report`, because each message would cost an entry.
     in_flight: Option<HashMap<PacketIdentifier, u64>>,
+    /// The lines of rejected messages, in the order of the rejections.
     failed: Vec<u64>,
 }
 
@@ -25,7 +26,7 @@ impl LineNumbers {
         }
     }
 
-    /// Counts a line that was read.
+    /// Counts a line that was read from the input.
     pub(super) fn count(&mut self) {
         self.last += 1;
     }
@@ -35,14 +36,14 @@ impl LineNumbers {
         self.last
     }
 
-    /// Records that the message of the last line was sent with this identifier.
+    /// Records that the message of the last line was sent with this packet identifier. A message of QoS 0 has none.
     pub(super) fn sent(&mut self, identifier: Option<PacketIdentifier>) {
         if let (Some(in_flight), Some(identifier)) = (&mut self.in_flight, identifier) {
             in_flight.insert(identifier, self.last);
         }
     }
 
-    /// Records the answer to a message.
+    /// Records the acknowledgement of a message. `is_error` is `true` if the broker rejected the message.
     pub(super) fn answered(&mut self, identifier: PacketIdentifier, is_error: bool) {
         let in_flight = self.in_flight.as_mut();
         let line = in_flight.and_then(|lines| lines.remove(&identifier));
@@ -51,19 +52,20 @@ impl LineNumbers {
         }
     }
 
-    /// Records that no message was made of the last line, or that it could not be sent.
+    /// Records that the message of the last line could not be sent.
     pub(super) fn last_failed(&mut self) {
         self.add_failed(self.last);
     }
 
-    /// Forgets the lines in flight: a new session gives other identifiers to the messages.
+    /// Removes all lines in flight. Without a session at the broker, the client resends the messages with other packet
+    /// identifiers, and the numbers of their lines are lost.
     pub(super) fn forget(&mut self) {
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.clear();
         }
     }
 
-    /// Returns the first lines that failed, among them those in flight.
+    /// Returns the first [`MAXIMUM_LINES`] lines of rejected messages and of messages still in flight.
     pub(super) fn first_failed(&self) -> Vec<u64> {
         let in_flight = self.in_flight.iter().flat_map(HashMap::values);
         let mut lines: Vec<_> = self.failed.iter().chain(in_flight).copied().collect();
@@ -73,8 +75,8 @@ impl LineNumbers {
     }
 
     fn add_failed(&mut self, line: u64) {
-        // Answers may come in another order than the lines, so the first numbers are sorted out only at the end. The
-        // bound is far beyond the window of a connection.
+        // The broker may reject messages in another order than that of their lines, so `failed` must be longer than the
+        // list of the report. The first lines are selected after the last rejection.
         if self.failed.len() < 64 * MAXIMUM_LINES {
             self.failed.push(line);
         }

@@ -25,7 +25,7 @@ const LARGE: usize = 1024 * 1024;
 pub(crate) struct Progress {
     /// Messages given to the connection.
     pub(crate) published: u64,
-    /// Messages among them of QoS 0, which the broker does not acknowledge.
+    /// The part of `published` that has QoS 0. The broker does not acknowledge these messages.
     pub(crate) without_acknowledgement: u64,
     /// Messages of QoS 1 and 2 that the broker has acknowledged.
     pub(crate) acknowledged: u64,

@@ -68,7 +68,7 @@ struct Publisher {
     interrupted: Option<Interrupted>,
     /// The failure of a message. The program finishes the other messages and then ends with this failure.
     failure: Option<Failure>,
-    /// The number of messages that were read or made and that a signal kept from being sent.
+    /// The number of messages that were not sent because of a signal, although rpub had read or created them.
     dropped: u64,
     /// The number of lines that are not messages.
     invalid: u64,
@@ -290,7 +290,7 @@ impl Publisher {
         self.progress.finish();
         let published = self.published();
         self.record(published);
-        // Nothing was sent if there was no connection, which the error says.
+        // Without a connection nothing was sent. The failure already says so, and a hint with zeros would add nothing.
         let has_started = self.progress.published > 0;
         if has_started && !published.is_complete() {
             graded(failure.with_hint(format!("{published}.")), published)
@@ -299,7 +299,7 @@ impl Publisher {
         }
     }
 
-    /// Returns the numbers of messages by their fate.
+    /// Returns the number of messages for each outcome.
     fn published(&self) -> Published {
         let progress = &self.progress;
         let repetitions = match self.plan.content {
@@ -310,8 +310,8 @@ impl Publisher {
         let unknown = self.event_loop.unfinished() as u64;
         let sent = progress.without_acknowledgement;
         let rejected = progress.rejected;
-        // The rest, and not the number of acknowledgements: a broker that loses the session after PUBREC has the message and
-        // sends no PUBCOMP.
+        // A message that is neither in flight nor rejected counts as acknowledged, even without PUBACK or PUBCOMP. If
+        // the broker loses the session after PUBREC, it has received the message and will never send PUBCOMP.
         let others = unknown + sent + rejected;
         Published {
             total: progress.published + not_sent,
@@ -324,7 +324,7 @@ impl Publisher {
         }
     }
 
-    /// Fills in the verdict at the end of the run.
+    /// Fills in the verdict. Every way to end the loop must call this function.
     fn record(&self, published: Published) {
         let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
         verdict.server = Some(self.plan.client.diagnostics.server().to_owned());
@@ -527,7 +527,7 @@ impl Publisher {
     }
 }
 
-/// Gives a failure the class of a partial success if the broker has some of the messages.
+/// Sets the class `Temporary` if the broker has acknowledged some of the messages but not all.
 fn graded(failure: Failure, published: Published) -> Failure {
     // Bad input stays bad, so another attempt does not help.
     if published.is_partial() && failure.class() != Class::Data {

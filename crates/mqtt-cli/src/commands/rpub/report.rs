@@ -54,7 +54,7 @@ fn warn_of_resending(unfinished: &[OutboundMessage], diagnostics: &Diagnostics) 
     diagnostics.warn(&text);
 }
 
-/// Prints the fate of the messages if the broker has rejected some of them.
+/// Prints the number of messages for each outcome, if the broker has rejected some messages.
 pub(super) fn rejected(plan: &PublishPlan, published: Published) {
     // The rejection of a single message has its own line already.
     if published.rejected > 0 && published.total > 1 {
@@ -62,7 +62,7 @@ pub(super) fn rejected(plan: &PublishPlan, published: Published) {
     }
 }
 
-/// Prints the fate of the messages when a signal ended the program.
+/// Prints the number of messages for each outcome after a signal has ended the program.
 pub(super) fn interrupted(plan: &PublishPlan, published: Published, lost: usize) {
     let mut text = format!("Interrupted: {published}");
     if lost > 0 {

@@ -41,10 +41,10 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Maximum time that the program waits at its end for the reader of standard output.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
 
-/// Runs rsub or rrr: makes the plan from the settings of `program`, and carries it out.
+/// Runs rsub or rrr: creates the plan from the settings of `program`, and executes the plan.
 ///
 /// # Errors
-/// The failure that goes to standard error, with its exit status.
+/// The failure that the caller prints to standard error.
 pub(super) fn run<S>(program: &Program<S>, arguments: &[OsString]) -> Result<Status, Failure>
 where
     S: ClientSettings + Default,
@@ -73,7 +73,7 @@ struct Subscriber {
 }
 
 impl Drop for Subscriber {
-    /// Fills in the verdict, which every way out of the loop needs.
+    /// Fills in the verdict. `drop` does so because the loop has many ways to end, and each of them needs the verdict.
     fn drop(&mut self) {
         let handler = &self.handler;
         let server = handler.plan.client.diagnostics.server().to_owned();

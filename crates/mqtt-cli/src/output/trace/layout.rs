@@ -1,4 +1,5 @@
-//! The layout of a rung: names and fields in the width of the terminal, and values in words.
+//! The layout of a rung, which is one packet of a trace: names and fields are fitted to the width of the terminal, and
+//! values are formatted as words.
 
 use mqtt_client::session::Printable;
 use serde_json::Value;

@@ -213,12 +213,13 @@ pub(super) fn tell_ready() {
     let _ = sd_notify::notify(&[NotifyState::Ready]);
 }
 
-/// Lets the server report to systemd: reloads, the end and, if the unit has `WatchdogSec`, that its event loop turns.
-/// Without systemd this has no effect.
+/// Registers a function that reports to systemd: the begin and end of a reload, the end of the broker and, if the unit
+/// has `WatchdogSec`, that the event loop is running. Without systemd the function has no effect.
 pub(super) fn report_to_systemd(server: &mut Server) {
     #[cfg(unix)]
     {
-        // Half of the time: a report that is a little late does not end the broker.
+        // systemd recommends half of the timeout. A report that is slightly late then does not make systemd kill the
+        // broker.
         let interval = sd_notify::watchdog_enabled().map(|timeout| timeout / 2);
         server.report_to(interval, |report| {
             let states = match report {
@@ -235,7 +236,8 @@ pub(super) fn report_to_systemd(server: &mut Server) {
     let _ = server;
 }
 
-/// Returns the report of a reload. `Type=notify-reload` needs the time of its begin.
+/// Returns the states for the begin of a reload. A unit with `Type=notify-reload` also needs the monotonic time of the
+/// begin.
 #[cfg(unix)]
 fn reloading() -> Vec<NotifyState<'static>> {
     let time = NotifyState::monotonic_usec_now().ok();

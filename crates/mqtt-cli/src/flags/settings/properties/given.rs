@@ -1,4 +1,4 @@
-//! [`Given`]: the words of one `-D`, and the property that they set.
+//! [`Given`]: the arguments of one option `-D`, and the property that this option sets.
 
 use std::ffi::{OsStr, OsString};
 use std::num::{NonZeroU16, NonZeroU32};

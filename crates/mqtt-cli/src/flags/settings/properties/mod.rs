@@ -17,7 +17,7 @@ pub(crate) use given::Given;
 const COMMANDS: &str =
     "The commands are connect, publish, subscribe, unsubscribe, disconnect and will.";
 
-/// The properties of all packets.
+/// The properties that the options `-D` set, for each packet.
 #[derive(Debug, Default)]
 pub(crate) struct Properties {
     pub(crate) connect: ConnectProperties,
@@ -32,7 +32,7 @@ pub(crate) struct Properties {
 }
 
 impl Properties {
-    /// Checks that the version has properties.
+    /// Checks that the MQTT version supports properties.
     ///
     /// # Errors
     /// If there are properties and the version is older than 5.0.

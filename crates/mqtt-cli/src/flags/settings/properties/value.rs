@@ -1,4 +1,5 @@
-//! The value of one `-D`: its types, and the failures of a value or a property that the packet cannot have.
+//! The value of one option `-D`: its conversion to the type of the property, and the errors for values and properties
+//! that the packet cannot have.
 
 use bytes::Bytes;
 
