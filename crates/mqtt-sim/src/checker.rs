@@ -19,7 +19,7 @@ const PUBCOMP: u8 = 7;
 #[derive(Debug, Clone, Default)]
 pub struct Direction {
     open: BTreeMap<u16, Exchange>,
-    /// Packet identifiers that the sender has lost with its state. The receiver may still hold them.
+    /// Packet identifiers that the sender has lost with its state. They may still be in use at the receiver.
     lost: BTreeSet<u16>,
     /// The number of the session's current connection.
     connection: u64,
@@ -56,8 +56,8 @@ impl Direction {
         }
     }
 
-    /// Records that the sender has lost its state. The receiver may still hold the packet identifiers of the exchanges
-    /// in flight. The sender must not use such an identifier until a PUBCOMP for it has arrived.
+    /// Records that the sender has lost its state. The packet identifiers of the exchanges in flight may still be in
+    /// use at the receiver. The sender must not use such an identifier until a PUBCOMP for it has arrived.
     pub fn lose_state(&mut self) {
         let open = std::mem::take(&mut self.open);
         self.lost.extend(open.into_keys());

@@ -1,5 +1,5 @@
 //! [`BrokerHost`]: the machine of the broker, with the real broker core, a real store on a simulated disk, and the
-//! clocks of the machine. `restart.rs` has the steps that change the models with the broker.
+//! clocks of the machine. `restart.rs` restarts this machine together with the models of the checks.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,8 +15,8 @@ use crate::plan::Plan;
 use crate::scenario::Scenario;
 use crate::wills::Observer;
 
-/// The number of mutations by which a commit may exceed the limit of the backlog: those of packets that were being
-/// handled, and of connections that ended.
+/// The number of mutations by which a commit may exceed the limit of the backlog. They come from packets that the
+/// broker was already handling, and from connections that ended.
 const ABOVE_BACKLOG: usize = 16;
 
 /// The machine of the broker.
@@ -38,7 +38,7 @@ pub(crate) struct BrokerHost {
 pub(crate) enum CommitEnd {
     /// The mutations are durable, or there were none.
     Durable,
-    /// The store has failed. The commit of this number may be durable nevertheless.
+    /// The store has failed during commit number `turn`. This commit may or may not be durable.
     Failed { turn: u64, power_loss: bool },
 }
 

@@ -1,6 +1,6 @@
-//! Checks the publications of wills exactly (I12). Each CONNECT has a will with its own number, so that a publication
-//! shows the connection it belongs to. A [`WillModel`] computes which wills of a client are due, and when. An
-//! [`Observer`] subscribes to all wills and records their publications.
+//! Checks exactly which wills the broker publishes, and when (I12). Each CONNECT has a will with a number of its own,
+//! so that a publication shows the connection to which the will belongs. A [`WillModel`] computes which wills of a
+//! client are due, and when. An [`Observer`] subscribes to all wills and records their publications.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! JSON lines: messages that rsub prints and rpub publishes again, without a loss.
+//! `--jsonl`: rpub publishes the messages that rsub prints, without any loss.
 #![cfg(unix)]
 
 use std::fmt::Write as _;
@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use tests::{Broker, Kind, Program, Running, has_mosquitto};
 
-/// The number of messages that are copied from broker to broker, unless the variable sets another.
+/// The number of messages to copy. The environment variable [`COPIED_VARIABLE`] sets another number.
 const COPIED: usize = 3000;
 const COPIED_VARIABLE: &str = "RPUBSUB_COPIED_MESSAGES";
 
@@ -35,7 +35,7 @@ fn mixed(count: usize, version: u8) -> String {
             _ => format!(r#""payload":"{}""#, "x".repeat(number % 700)),
         };
         let qos = number % 3;
-        // An empty retained message would remove the one before it.
+        // A retained message with an empty payload would delete the retained message of its topic.
         let retain = number % 7 == 0 && number % 5 != 3;
         write!(
             lines,
@@ -51,7 +51,7 @@ fn mixed(count: usize, version: u8) -> String {
     lines
 }
 
-/// Removes what belongs to a connection and not to the message, and sorts the lines.
+/// Removes the values that differ between connections (DUP, packet identifier and time), and sorts the lines.
 fn comparable(text: &str) -> Vec<String> {
     let mut lines: Vec<_> = text
         .lines()
@@ -114,7 +114,8 @@ fn copy(kind: Kind, version: u8, settings: &str) {
         assert_eq!(sent, arrived, "{kind:?} {version}");
     }
     assert_eq!(arrived.len(), count);
-    // What was published is what the broker delivered. RETAIN of live messages shows in 5.0 only.
+    // The broker must have delivered the published messages. Only 5.0 shows RETAIN of live messages (Retain As
+    // Published).
     if version == 5 {
         let own = lines
             .lines()
@@ -126,7 +127,7 @@ fn copy(kind: Kind, version: u8, settings: &str) {
 
 #[test]
 fn messages_are_copied_from_rbroker_to_rbroker_without_a_difference() {
-    // The queue of the copier holds everything, so that QoS 0 is not dropped on a busy machine.
+    // The queue of the subscriber has no limit. On a busy machine the broker would otherwise drop messages of QoS 0.
     copy(
         Kind::Rbroker,
         5,

@@ -56,7 +56,7 @@ pub(super) struct Published {
     pub(super) unknown: u64,
     /// Messages that the broker rejected, or that are too large for it.
     pub(super) rejected: u64,
-    /// Lines of the input that are not messages. The total does not count them.
+    /// Input lines from which no message could be made. They are not part of `total`.
     pub(super) invalid: u64,
     /// Messages that were never sent.
     pub(super) not_sent: u64,

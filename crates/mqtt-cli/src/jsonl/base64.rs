@@ -1,8 +1,8 @@
-//! Base64 of RFC 4648 with padding, for bytes that are not text.
+//! Base64 of RFC 4648, and hexadecimal digits, for values that are not UTF-8.
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Appends the encoded bytes.
+/// Appends the bytes in base64, with padding.
 pub(super) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     let digit = |bits: u32| DIGITS.get((bits & 63) as usize).copied().unwrap_or(b'A');
     for chunk in bytes.chunks(3) {
@@ -22,7 +22,7 @@ pub(super) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Returns the decoded bytes, or `None` if the text is not base64. The padding may be missing.
+/// Returns the bytes of a base64 text, or `None` if the text is invalid. The padding is optional.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=').as_bytes();
     let mut bytes = Vec::with_capacity(digits.len() / 4 * 3 + 3);
@@ -35,13 +35,13 @@ pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
             4 => bytes.extend_from_slice(&bits.to_be_bytes()[1..]),
             3 => bytes.extend_from_slice(&(bits << 6).to_be_bytes()[1..3]),
             2 => bytes.extend_from_slice(&(bits << 12).to_be_bytes()[1..2]),
-            _ => return None, // six bits are no byte
+            _ => return None, // a single digit has six bits, which are less than a byte
         }
     }
     Some(bytes)
 }
 
-/// Returns the bytes of hexadecimal digits, or `None` if the text has others.
+/// Returns the bytes of a text of hexadecimal digits, or `None` if the text is invalid.
 pub(super) fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |digit: &u8| char::from(*digit).to_digit(16);
     let pairs = text.as_bytes().chunks(2);

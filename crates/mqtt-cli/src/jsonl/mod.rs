@@ -1,7 +1,9 @@
-//! JSON lines: one message as one object on one line, in the form of version 1 that docs/jsonl.md describes.
+//! JSON lines: each message is one JSON object on one line. docs/jsonl.md describes the fields in version 1 of this
+//! form.
 //!
-//! rsub and rrr print this form, and rpub reads it. Unlike `%j`, the form is lossless: every byte of the payload and of the
-//! correlation data, the order of the properties, and properties that occur more than once.
+//! rsub and rrr print this form with `--jsonl`, and rpub reads it. Unlike `%j` of `-F`, this form is lossless. It
+//! preserves every byte of the payload and of the correlation data, the order of the properties, and repeated
+//! properties.
 
 mod base64;
 mod read;

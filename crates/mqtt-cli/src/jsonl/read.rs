@@ -1,7 +1,8 @@
-//! Reads a message from a line of JSON, in the form of version 1 or in that of `mosquitto_sub -F %j`.
+//! Reads a message from a line of JSON. The line has the form of docs/jsonl.md, or the form that mosquitto_sub prints
+//! for `%j`.
 //!
-//! Unknown keys are ignored. The keys that mosquitto_sub prints are read too: `payloadhex`, and an object of properties
-//! with dashes in their names instead of a list.
+//! Unknown keys are ignored. The form of mosquitto_sub has `payloadhex` for bytes that are not UTF-8, and its
+//! `properties` is an object whose keys have dashes instead of underscores.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +12,8 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 
 use crate::jsonl::base64;
 
-/// A message of a line. The values that the line lacks come from the command line.
+/// The message of a line. A field is `None` if the line has no such key; the caller then uses the value of the command
+/// line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct MessageLine {
     pub(crate) topic_name: Option<TopicName>,
@@ -24,16 +26,17 @@ pub(crate) struct MessageLine {
 /// Reads a line.
 ///
 /// # Errors
-/// The reason for which the line is not a message, in words for a person.
+/// If the line is not a message. The error is a text for the user.
 pub(crate) fn read(line: &[u8]) -> Result<MessageLine, String> {
     serde_json::from_slice(line).map_err(|error| {
         let text = error.to_string();
-        // The line of the error is always the first one of this text, and the caller names that of the input.
+        // serde_json counts lines within `line`, so its line number is always 1. The caller prints the line number of
+        // the input.
         text.replace(" at line 1 column ", " at column ")
     })
 }
 
-/// A string, which is not copied if it has no escapes.
+/// A string that borrows from the line. Only a string with escapes is copied.
 struct Text<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Text<'de> {
@@ -99,13 +102,14 @@ impl<'de> Visitor<'de> for LineVisitor {
                 "payload and payload_base64 exclude each other",
             ));
         }
-        // mosquitto_sub prints payloadhex beside a payload with replaced bytes.
+        // mosquitto_sub prints `payloadhex` in addition to `payload` if `payload` has lost bytes, so `payloadhex` has
+        // precedence.
         line.payload = hexadecimal.or(encoded).or(payload).unwrap_or_default();
         Ok(line)
     }
 }
 
-/// Returns the bytes of a value that is encoded text.
+/// Returns the bytes of the value of `key`, which is base64 or hexadecimal text.
 fn decoded<'de, A: MapAccess<'de>>(
     map: &mut A,
     key: &str,
@@ -121,7 +125,7 @@ fn topic_name<E: Error>(text: &str) -> Result<TopicName, E> {
     })
 }
 
-/// A truth value. mosquitto 2.0 prints it as 0 or 1.
+/// A boolean. mosquitto 2.0 prints it as 0 or 1.
 struct Flag(bool);
 
 impl<'de> Deserialize<'de> for Flag {
@@ -150,7 +154,8 @@ impl<'de> Deserialize<'de> for Flag {
     }
 }
 
-/// The properties of a message: a list of objects with one key each, or the object of mosquitto_sub.
+/// The properties of a message. In docs/jsonl.md they are a list of objects with one key each, and in the form of
+/// mosquitto_sub one object.
 struct Properties(MessageProperties);
 
 impl<'de> Deserialize<'de> for Properties {
@@ -161,7 +166,8 @@ impl<'de> Deserialize<'de> for Properties {
     }
 }
 
-/// The properties in the order of the line. They own their values, since a later key may replace correlation data.
+/// The properties in the order of the line. The values are owned and not borrowed from the JSON text, because
+/// `correlation_data_hex` may replace a value that was read before.
 #[derive(Default)]
 struct PropertyList(Vec<OwnedProperty>);
 
@@ -188,7 +194,7 @@ impl PropertyList {
             .map_err(|error| E::custom(format!("the properties are invalid: {error}")))
     }
 
-    /// Adds the property of a key, whose value is read from `map`.
+    /// Reads the value of `key` from `map`, and adds the property.
     fn add<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         let property = match &*key.replace('-', "_") {
             "payload_format_indicator" => {
@@ -208,7 +214,8 @@ impl PropertyList {
             "correlation_data_base64" => {
                 OwnedProperty::CorrelationData(decoded(map, key, base64::decode)?)
             }
-            // mosquitto_sub and rsub print it beside correlation data with replaced bytes.
+            // mosquitto_sub and rsub print this key in addition to `correlation-data` if that value has lost bytes. So
+            // the hexadecimal value replaces it.
             "correlation_data_hex" => {
                 let data = decoded(map, key, base64::decode_hex)?;
                 self.0
@@ -226,7 +233,8 @@ impl PropertyList {
                     .extend(pairs.map(|Pair(name, value)| OwnedProperty::User(name, value)));
                 return Ok(());
             }
-            // Topic alias and subscription identifier belong to the connection on which the message arrived.
+            // A topic alias and a subscription identifier only have a meaning on the connection of the received
+            // message, so they are ignored like unknown keys.
             _ => {
                 map.next_value::<IgnoredAny>()?;
                 return Ok(());
@@ -259,7 +267,7 @@ impl<'de> Visitor<'de> for &mut PropertyList {
     }
 }
 
-/// An object of properties.
+/// An object with properties, which is an element of the list.
 struct PropertyObject(PropertyList);
 
 impl<'de> Deserialize<'de> for PropertyObject {

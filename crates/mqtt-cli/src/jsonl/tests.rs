@@ -1,4 +1,4 @@
-//! Any message is the same after it was written and read.
+//! Tests that a message is unchanged after it was written and read, and that rpub reads the lines of mosquitto_sub.
 
 use jiff::Timestamp;
 use mqtt_codec::*;

@@ -6,7 +6,8 @@ use mqtt_codec::{Delivery, Property, PublishRef};
 use crate::jsonl::base64;
 use crate::output::format::escaped;
 
-/// Appends the object without a newline. `terminal` escapes control characters that JSON allows in strings.
+/// Appends the object of a message, without a newline. If `terminal` is `true`, control characters that JSON permits in
+/// strings are escaped, too.
 pub(crate) fn write(publish: &PublishRef<'_>, time: Timestamp, terminal: bool, out: &mut Vec<u8>) {
     let start = out.len();
     push(out, "{\"topic\":");
@@ -87,7 +88,8 @@ fn write_property(property: &Property<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a key with bytes: as text if they are UTF-8, or else in base64 below another key.
+/// Appends a key and its value after a comma. A value that is UTF-8 is written as a string. Any other value is written
+/// in base64, and its key ends with `_base64`.
 fn bytes(name: &str, value: &[u8], out: &mut Vec<u8>) {
     bytes_after(",", name, value, out);
 }
@@ -122,13 +124,13 @@ fn string(text: &str, out: &mut Vec<u8>) {
         push(out, text);
         out.push(b'"');
     } else {
-        // Writing to memory does not fail, and a string is always JSON.
+        // Neither error can occur: a write to memory cannot fail, and every string has a JSON form.
         let _ = serde_json::to_writer(out, text);
     }
 }
 
-/// Returns `true` if JSON needs no escapes for these bytes, which are ASCII. The fold without an early exit has no branch
-/// for each byte, so the compiler checks many bytes in one step.
+/// Returns `true` if the bytes are printable ASCII that needs no escapes in JSON. The fold does not stop at the first
+/// other byte: without a branch for each byte, the compiler can check many bytes with one instruction.
 fn is_plain(bytes: &[u8]) -> bool {
     let plain = |byte: &u8| (b' '..=b'~').contains(byte) & (*byte != b'"') & (*byte != b'\\');
     bytes.iter().fold(true, |all, byte| all & plain(byte))

@@ -19,9 +19,9 @@ pub(crate) struct Printing {
     pub(crate) format: Option<Format>,
     pub(crate) style: Style,
     pub(crate) verbose: bool,
-    /// Set by `--jsonl`: the form of docs/jsonl.md instead of a format.
+    /// Set by `--jsonl`. Messages are then printed in the form of docs/jsonl.md.
     pub(crate) jsonl: bool,
-    /// The byte after each message, if there is one: a newline, or NUL.
+    /// The byte after each message: a newline, or NUL with `-0`. `None` with `-N`.
     pub(crate) end: Option<u8>,
     pub(crate) no_retained: bool,
     pub(crate) retained_only: bool,
@@ -166,7 +166,7 @@ impl Printer {
     fn format(&self, publish: &PublishRef<'_>, out: &mut Vec<u8>) {
         let printing = &self.printing;
         let empty = publish.payload.is_empty();
-        // After NUL an empty record is a message, so nothing stands for an empty payload.
+        // With NUL as the end of each message, the reader can see an empty payload, so no `(null)` is printed for it.
         let is_exact = printing.end == Some(0);
         if printing.jsonl {
             jsonl::write(publish, Timestamp::now(), printing.style.terminal, out);

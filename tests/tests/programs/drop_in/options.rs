@@ -1,4 +1,6 @@
-//! Rows for each option of the three tools, and for combinations of options.
+//! Command lines for each option of mosquitto_pub, mosquitto_sub and mosquitto_rr, and for combinations of options.
+//! `row.rs` describes the parts of a row. `differs` names the heading of docs/differences.md for a deliberate
+//! difference.
 
 use super::row::{Row, publish, request, subscribe};
 

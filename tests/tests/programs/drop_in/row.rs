@@ -1,6 +1,7 @@
-//! One command line that both sets of tools run, with its surroundings.
+//! [`Row`]: one command line that runs with the mosquitto tools and with the programs of this repository, and
+//! everything that runs before and during it.
 
-/// A command line that both sets of tools run.
+/// A command line whose results are compared between the mosquitto tools and the programs of this repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub(crate) tool: &'static str,

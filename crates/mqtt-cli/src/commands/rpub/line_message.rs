@@ -1,4 +1,4 @@
-//! The message of a line of input: its payload, its topic and payload, or a JSON object.
+//! Makes a message from a line of input. The line is a payload, a topic and a payload, or a JSON object.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::jsonl::{self, MessageLine};
 /// The text that rsub prints for an empty payload.
 const EMPTY: &[u8] = b"(null)";
 
-/// Returns the message of a line. The command line gives what the line lacks.
+/// Returns the message of a line. Values that the line does not have come from the command line.
 ///
 /// # Errors
-/// The reason for which the line is not a message, in words for a person.
+/// If the line is not a message. The error is a text for the user.
 pub(super) fn message(
     lines: &Lines,
     line: Bytes,
@@ -30,7 +30,8 @@ pub(super) fn message(
             let topic_name = topic.ok().and_then(|topic| TopicName::new(topic).ok());
             let topic_name = topic_name.ok_or("the text before the first blank is not a topic")?;
             let payload = line.slice(blank + 1..);
-            // Records that end with NUL are exact: rsub -0 prints nothing for an empty payload.
+            // `rsub -v` prints `(null)` for an empty payload. With `-0` it prints nothing, so `(null)` is then a
+            // payload.
             let is_empty = lines.separator == b'\n' && payload == EMPTY;
             let payload = if is_empty { Bytes::new() } else { payload };
             Ok(plan.message(topic_name, payload))
@@ -45,7 +46,7 @@ fn from_json(line: MessageLine, plan: &PublishPlan) -> Result<OutboundMessage, S
         None => plan.topic()?,
     };
     let properties = match line.properties {
-        // A list without entries replaces those of the command line, too: the message had none.
+        // An empty list in the line means a message without properties, so those of the command line are not used.
         Some(properties) if properties.is_empty() => None,
         Some(properties) => Some(Box::new(properties)),
         None => plan.properties.clone(),
@@ -62,7 +63,7 @@ fn from_json(line: MessageLine, plan: &PublishPlan) -> Result<OutboundMessage, S
 }
 
 impl PublishPlan {
-    /// Returns the message of the command line with this topic and payload.
+    /// Creates a message with this topic and payload. All other values come from the command line.
     pub(super) fn message(&self, topic_name: TopicName, payload: Bytes) -> OutboundMessage {
         let message = Message {
             retain: self.retain,
@@ -72,7 +73,7 @@ impl PublishPlan {
         OutboundMessage::new(Arc::new(message), self.qos)
     }
 
-    /// Returns the topic of the command line.
+    /// Returns the topic of `-t`.
     pub(super) fn topic(&self) -> Result<TopicName, String> {
         let missing = || "the line has no topic, and -t gives none".to_owned();
         self.topic_name.clone().ok_or_else(missing)

@@ -14,7 +14,7 @@ use crate::flags::settings::message::{Content, LineForm};
 #[derive(Debug)]
 pub(super) struct PublishPlan {
     pub(super) client: ClientPlan,
-    /// The topic, or the default topic of lines that have one of their own.
+    /// The topic of `-t`. Lines with a topic of their own ignore it.
     pub(super) topic_name: Option<TopicName>,
     pub(super) content: Content,
     pub(super) properties: Option<Box<MessageProperties>>,
@@ -30,7 +30,7 @@ pub(super) struct PublishPlan {
 }
 
 impl PublishPlan {
-    /// Returns `true` if each line of the input is a JSON object, which may have any QoS.
+    /// Returns `true` if each line of the input is a JSON object. The QoS may then differ between messages.
     pub(super) fn has_json(&self) -> bool {
         matches!(&self.content, Content::Lines(lines) if lines.form == LineForm::Json)
     }

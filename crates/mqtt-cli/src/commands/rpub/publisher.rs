@@ -70,7 +70,7 @@ struct Publisher {
     failure: Option<Failure>,
     /// The number of messages that were not sent because of a signal, although rpub had read or created them.
     dropped: u64,
-    /// The number of lines that are not messages.
+    /// The number of input lines from which no message could be made.
     invalid: u64,
     line_numbers: LineNumbers,
     verdict: SharedVerdict,
@@ -440,7 +440,7 @@ impl Publisher {
         }
     }
 
-    /// Reports a line that is not a message. The lines before it are still acknowledged.
+    /// Reports a line from which no message can be made. The messages of earlier lines are still acknowledged.
     fn reject_line(&mut self, reason: &str, on_error: OnError) {
         self.invalid += 1;
         self.line_numbers.last_failed();
@@ -452,11 +452,12 @@ impl Publisher {
             Failure::failed(text).with_hint("--on-error skip continues with the next line.")
         } else {
             diagnostics.warn(&text);
-            // The loop handles other events before the next line: all lines may be like this one.
+            // The loop must handle other events before it reads the next line. Otherwise an input that has only invalid
+            // lines would block acknowledgements and signals.
             self.has_more = true;
             Failure::failed(text).quiet_if(true)
         };
-        // The first failure decides the status, as that of the first line that is to be repaired.
+        // The first failure determines the exit status.
         self.failure
             .get_or_insert_with(|| failure.with_class(Class::Data));
     }
@@ -529,7 +530,7 @@ impl Publisher {
 
 /// Sets the class `Temporary` if the broker has acknowledged some of the messages but not all.
 fn graded(failure: Failure, published: Published) -> Failure {
-    // Bad input stays bad, so another attempt does not help.
+    // `Temporary` tells a script to try again. With invalid input another attempt would fail, too.
     if published.is_partial() && failure.class() != Class::Data {
         failure.with_class(Class::Temporary)
     } else {

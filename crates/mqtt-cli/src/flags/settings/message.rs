@@ -50,7 +50,7 @@ pub(crate) enum Source {
 pub(crate) enum Content {
     /// A single payload, which may be repeated.
     Payload(Bytes),
-    /// Each line of an input, as a message of its own.
+    /// An input in which each line is a message.
     Lines(Lines),
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Lines {
     pub(crate) on_error: OnError,
 }
 
-/// The meaning of a line.
+/// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineForm {
     Payload,
@@ -75,7 +75,7 @@ pub(crate) enum LineForm {
     Json,
 }
 
-/// The reaction to a line that is not a message.
+/// The behaviour after a line from which no message can be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnError {
     Skip,
@@ -129,7 +129,7 @@ impl MessageSettings {
         Ok(Some(Content::Payload(payload)))
     }
 
-    /// Returns the input of `-l` and `--jsonl`, or `None` if there is one payload.
+    /// Returns the input of `-l` and `--jsonl`, or `None` without these options.
     fn lines(&self) -> Result<Option<Lines>, Failure> {
         let (form, file) = match (self.jsonl, self.sources.as_slice()) {
             (true, [] | [Source::Lines]) => (LineForm::Json, None),
