@@ -301,8 +301,9 @@ enum Outcome {
 }
 
 fn section_name(version: &str, id: &str) -> String {
-    match id.starts_with('U') {
-        true => format!("Rules without a number, {version}"),
-        false => format!("MQTT {version}"),
+    if id.starts_with('U') {
+        format!("Rules without a number, {version}")
+    } else {
+        format!("MQTT {version}")
     }
 }

@@ -60,9 +60,10 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     run_command(&mut cargo(
         "build --quiet --locked --package mqtt-cli --bins",
     ))?;
-    let all = match tests.is_empty() {
-        true => owned(&MODULES),
-        false => tests,
+    let all = if tests.is_empty() {
+        owned(&MODULES)
+    } else {
+        tests
     };
     let runs = [
         Run {
@@ -128,14 +129,16 @@ fn install(platform: &Target) {
     let Some(emulator) = platform.emulator.first() else {
         return;
     };
-    let mut packages = match platform.is_windows() {
-        true => vec!["wine64"],
-        false => vec!["qemu-user-static"],
+    let mut packages = if platform.is_windows() {
+        vec!["wine64"]
+    } else {
+        vec!["qemu-user-static"]
     };
     if platform.emulator.contains(&"-L") {
-        let libraries: [&str; 2] = match platform.name.starts_with("aarch64") {
-            true => ["libc6-arm64-cross", "libgcc-s1-arm64-cross"],
-            false => ["libc6-armhf-cross", "libgcc-s1-armhf-cross"],
+        let libraries: [&str; 2] = if platform.name.starts_with("aarch64") {
+            ["libc6-arm64-cross", "libgcc-s1-arm64-cross"]
+        } else {
+            ["libc6-armhf-cross", "libgcc-s1-armhf-cross"]
         };
         packages.extend(libraries);
     }
@@ -158,9 +161,10 @@ fn write_programs(
     let _ = std::fs::remove_dir_all(folder);
     std::fs::create_dir_all(folder)?;
     for name in contents::PROGRAMS {
-        let program = match emulated.contains(&name) {
-            true => platform.build_folder(profile).join(platform.program(name)),
-            false => target().join("debug").join(name),
+        let program = if emulated.contains(&name) {
+            platform.build_folder(profile).join(platform.program(name))
+        } else {
+            target().join("debug").join(name)
         };
         let program = absolute(&program)?;
         let mut words: Vec<String> = Vec::new();

@@ -30,9 +30,10 @@ const LIBRARIES: [&str; 3] = ["libhttp-parser2.9", "libllvm19", "libpcre3"];
 /// Checks all targets of the workspace with the oldest supported compiler.
 pub(crate) fn run() -> Result<()> {
     let folder = target().join("msrv");
-    let mut check = match has_rustup_toolchain() {
-        true => rustup_cargo(),
-        false => debian_cargo(&folder.join("root"))?,
+    let mut check = if has_rustup_toolchain() {
+        rustup_cargo()
+    } else {
+        debian_cargo(&folder.join("root"))?
     };
     // The check has its own build folder. In a shared folder, each change of the compiler would make cargo build
     // everything again.

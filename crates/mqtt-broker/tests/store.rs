@@ -413,10 +413,10 @@ fn a_clock_that_is_set_neither_ends_nor_prolongs_anything() {
             sets[after](&mut system);
             let mut store = open(&system).unwrap();
             let is_known = !boots || case < 2;
-            let expected = match is_known {
-                true => minutes(40),
-                // The time since the anchor is unknown.
-                false => minutes(59),
+            let expected = if is_known {
+                minutes(40)
+            } else {
+                minutes(59) // the time since the anchor is unknown
             };
             assert_eq!(left(&store, &system), expected, "{case} {after} {boots}");
             // The clock is set once more while the broker runs.

@@ -8,7 +8,6 @@
 //! Dependencies go one way: `commands` uses `diagnostics` and `flags`, and these two use `output` and `failure`. So
 //! `output` does not depend on the options.
 #![forbid(unsafe_code)]
-#![warn(clippy::match_bool)]
 
 mod commands;
 mod diagnostics;

@@ -23,20 +23,17 @@ pub(crate) fn pack(folder: &Path, platform: &Target) -> Result<PathBuf> {
     };
     let archive = parent.join(format!("{}.{end}", name.to_string_lossy()));
     let _ = std::fs::remove_file(&archive);
-    let mut command = match platform.is_windows() {
-        true => {
-            let mut zip = Command::new("python3");
-            zip.args(["-m", "zipfile", "-c"]);
-            zip
-        }
-        false => {
-            let mut tar = Command::new("tar");
-            // The archive contains neither times nor user names of this machine. So two builds of the same version
-            // produce the same archive.
-            tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0"]);
-            tar.args(["--numeric-owner", "--use-compress-program=gzip -9n", "-cf"]);
-            tar
-        }
+    let mut command = if platform.is_windows() {
+        let mut zip = Command::new("python3");
+        zip.args(["-m", "zipfile", "-c"]);
+        zip
+    } else {
+        let mut tar = Command::new("tar");
+        // The archive contains neither times nor user names of this machine. So two builds of the same version
+        // produce the same archive.
+        tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0"]);
+        tar.args(["--numeric-owner", "--use-compress-program=gzip -9n", "-cf"]);
+        tar
     };
     run(command.arg(&archive).arg(name).current_dir(parent))?;
     Ok(archive)

@@ -86,9 +86,10 @@ impl Crate {
         let purl = format!("pkg:cargo/{}@{}", self.name, self.version);
         // Old crates write a slash for "or", which SPDX does not permit.
         let license = self.license.replace('/', " OR ");
-        let licenses = match license.is_empty() {
-            true => json!([]),
-            false => json!([{ "expression": license }]),
+        let licenses = if license.is_empty() {
+            json!([])
+        } else {
+            json!([{ "expression": license }])
         };
         json!({
             "type": "library",

@@ -84,9 +84,10 @@ impl Target {
 
     /// Returns the name of the platform with the version of glibc, in the form that zig expects.
     pub(crate) fn zig_name(&self) -> String {
-        match self.name.contains("-gnu") {
-            true => format!("{}.{GLIBC}", self.name),
-            false => self.name.to_owned(),
+        if self.name.contains("-gnu") {
+            format!("{}.{GLIBC}", self.name)
+        } else {
+            self.name.to_owned()
         }
     }
 
@@ -100,9 +101,10 @@ impl Target {
 
     /// Returns the file name of a program.
     pub(crate) fn program(&self, name: &str) -> String {
-        match self.is_windows() {
-            true => format!("{name}.exe"),
-            false => name.to_owned(),
+        if self.is_windows() {
+            format!("{name}.exe")
+        } else {
+            name.to_owned()
         }
     }
 

@@ -174,9 +174,10 @@ fn significant(text: &str) -> Vec<(usize, u8)> {
     let mut bytes: Vec<(usize, u8)> = Vec::new();
     let mut is_comment = false;
     for (position, byte) in text.bytes().enumerate() {
-        is_comment = match is_comment {
-            true => byte != b'\n',
-            false => text.as_bytes()[position..].starts_with(b"//"),
+        is_comment = if is_comment {
+            byte != b'\n'
+        } else {
+            text.as_bytes()[position..].starts_with(b"//")
         };
         if is_comment || byte.is_ascii_whitespace() {
             continue;

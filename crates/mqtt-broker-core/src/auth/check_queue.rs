@@ -86,9 +86,10 @@ impl CheckQueue {
             return Err(id);
         }
         // The address with the most checks loses one only if it has more than this address has with the new check.
-        let refused = match self.len >= MAXIMUM_WAITING {
-            true => Some(self.drop_of_longest(own + 1).ok_or(id)?),
-            false => None,
+        let refused = if self.len >= MAXIMUM_WAITING {
+            Some(self.drop_of_longest(own + 1).ok_or(id)?)
+        } else {
+            None
         };
         let waiting = self.groups.entry(group).or_insert_with(|| {
             self.turns.push_back(group);
@@ -105,9 +106,10 @@ impl CheckQueue {
         let waiting = self.groups.get_mut(&group)?;
         let next = waiting.pop_front();
         // The address has its next turn after all other addresses.
-        match waiting.is_empty() {
-            true => drop(self.groups.remove(&group)),
-            false => self.turns.push_back(group),
+        if waiting.is_empty() {
+            drop(self.groups.remove(&group))
+        } else {
+            self.turns.push_back(group)
         }
         self.len -= usize::from(next.is_some());
         next

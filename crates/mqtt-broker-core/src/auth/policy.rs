@@ -69,9 +69,10 @@ impl ListenerPolicies {
     /// Returns the policy of a listener. If no policies were set, as in tests of the core, every client may do
     /// everything.
     pub(crate) fn of(&self, listener: u32) -> &ListenerPolicy {
-        let missing = match self.listeners.is_empty() {
-            true => &self.everyone,
-            false => &self.removed,
+        let missing = if self.listeners.is_empty() {
+            &self.everyone
+        } else {
+            &self.removed
         };
         self.listeners.get(listener as usize).unwrap_or(missing)
     }

@@ -19,10 +19,10 @@ pub(crate) fn advance_fan_outs(broker: &mut Broker, now: Instant) {
             // A deferred will cannot begin while a publication is in progress. It comes before the waiting
             // publications, which could otherwise follow each other without end.
             deferred::handle_deferred(broker, now);
-            match broker.flow.fan_outs.current.is_some() || begin_next(broker, now) {
-                true => continue,
-                false => return,
+            if broker.flow.fan_outs.current.is_none() && !begin_next(broker, now) {
+                return;
             }
+            continue;
         };
         let publication = &fan_out.publication;
         let (message, expires) = (&publication.message, publication.expires);
@@ -35,9 +35,10 @@ pub(crate) fn advance_fan_outs(broker: &mut Broker, now: Instant) {
             };
             delivery::deliver(broker, now, copy.0, &mut routed, copy.1);
         }
-        match fan_out.targets.is_empty() {
-            true => end_fan_out(broker, now, fan_out),
-            false => broker.flow.fan_outs.current = Some(fan_out),
+        if fan_out.targets.is_empty() {
+            end_fan_out(broker, now, fan_out)
+        } else {
+            broker.flow.fan_outs.current = Some(fan_out)
         }
     }
 }
@@ -73,9 +74,10 @@ fn end_fan_out(broker: &mut Broker, now: Instant, fan_out: FanOut) {
     // The mutations must be taken for a commit before the next publication adds its own.
     broker.flow.fan_outs.is_sealed = broker.durability.mutations.is_some()
         && publication.may_mutate(broker.resources.limits.upgrade_qos);
-    let reason_code = match targets.had_any() {
-        true => ReasonCode::Success,
-        false => ReasonCode::NoMatchingSubscribers,
+    let reason_code = if targets.had_any() {
+        ReasonCode::Success
+    } else {
+        ReasonCode::NoMatchingSubscribers
     };
     answer_publication(broker, now, &publication, reason_code, mutations_before);
 }

@@ -32,10 +32,11 @@ impl CommitGate {
     /// Returns the number of bytes that may be written now. `waiting` is the number of all bytes in the output.
     pub(crate) fn writable(&self, waiting: usize) -> usize {
         // While output waits, at most `writable` bytes are written, so `written` does not exceed `durable_to`.
-        match self.is_durable() {
-            true => waiting,
-            false => usize::try_from(self.durable_to - self.written)
-                .map_or(waiting, |kept| kept.min(waiting)),
+        if self.is_durable() {
+            waiting
+        } else {
+            usize::try_from(self.durable_to - self.written)
+                .map_or(waiting, |kept| kept.min(waiting))
         }
     }
 

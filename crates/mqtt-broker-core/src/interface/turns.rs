@@ -55,9 +55,10 @@ impl Broker {
 
     /// Returns the owner of the next deadline that has passed, or `None` if the work budget is spent.
     fn next_timer(&mut self, now: Instant) -> Option<TimerKey> {
-        match self.flow.work.is_spent() {
-            true => None,
-            false => self.flow.timers.pop(now),
+        if self.flow.work.is_spent() {
+            None
+        } else {
+            self.flow.timers.pop(now)
         }
     }
 

@@ -42,9 +42,10 @@ pub(crate) fn restore(broker: &mut Broker, now: Instant, mut saved: Snapshot) {
         })
         .collect();
     for (was_connected, key) in restored {
-        match was_connected {
-            true => expiry::handle_disconnected(broker, now, key),
-            false => expiry::handle_client_timeout(broker, now, key),
+        if was_connected {
+            expiry::handle_disconnected(broker, now, key)
+        } else {
+            expiry::handle_client_timeout(broker, now, key)
         }
     }
 }

@@ -251,9 +251,10 @@ fn clipped(key: &str) -> &str {
     let end = (0..=MAXIMUM_KEY)
         .rev()
         .find(|end| key.is_char_boundary(*end));
-    match key.len() > MAXIMUM_KEY {
-        true => key.get(..end.unwrap_or(0)).unwrap_or_default(),
-        false => key,
+    if key.len() > MAXIMUM_KEY {
+        key.get(..end.unwrap_or(0)).unwrap_or_default()
+    } else {
+        key
     }
 }
 

@@ -52,9 +52,10 @@ pub(crate) fn connect_reject_reason(
     // A store above `max_store_bytes` does not keep clients from resuming stored sessions, because the store shrinks
     // when their messages are delivered. A full disk does: even the delivery of a message makes mutations.
     // Reason code 0x97 in 5.0, return code 3 in 3.x.
-    let is_refused = match is_stored {
-        true => resources.is_store_full,
-        false => is_to_be_stored && resources.is_storage_exhausted(),
+    let is_refused = if is_stored {
+        resources.is_store_full
+    } else {
+        is_to_be_stored && resources.is_storage_exhausted()
     };
     if is_refused {
         return Some(match version {

@@ -62,15 +62,16 @@ pub(crate) fn deliver(
     if is_full && !drop_expired(broker, now, key) {
         // A message of QoS 0 is queued if the output has no room for it. Then the full output is the reason of the
         // drop.
-        let reason = match copy.qos > QoS::AtMostOnce
+        let reason = if copy.qos > QoS::AtMostOnce
             || has_output_room(
                 &broker.connections,
                 &broker.sessions,
                 &broker.resources,
                 key,
             ) {
-            true => DropReason::QueueFull,
-            false => DropReason::OutputFull,
+            DropReason::QueueFull
+        } else {
+            DropReason::OutputFull
         };
         return drop_message(&mut broker.sessions, &mut broker.stats, key, reason);
     }

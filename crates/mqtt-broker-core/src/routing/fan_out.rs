@@ -61,9 +61,10 @@ pub(crate) fn fan_out(
             &broker.resources,
             &publication,
         );
-    match may_begin {
-        true => begin_fan_out(broker, now, publication, Some(targets)),
-        false => broker.flow.fan_outs.waiting.push_back(publication),
+    if may_begin {
+        begin_fan_out(broker, now, publication, Some(targets))
+    } else {
+        broker.flow.fan_outs.waiting.push_back(publication)
     }
 }
 

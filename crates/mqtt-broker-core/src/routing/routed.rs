@@ -133,8 +133,9 @@ impl DeliveryOptions {
 /// Returns the QoS of a delivery: the lower one of the granted QoS and the QoS of the message, or the granted QoS if
 /// `upgrade_outgoing_qos` is set.
 fn effective_qos(granted: QoS, publish: &PublishRef<'_>, upgrade_qos: bool) -> QoS {
-    match upgrade_qos {
-        true => granted,
-        false => granted.min(publish.delivery.qos()), // [MQTT-3.8.4-8]
+    if upgrade_qos {
+        granted
+    } else {
+        granted.min(publish.delivery.qos()) // [MQTT-3.8.4-8]
     }
 }

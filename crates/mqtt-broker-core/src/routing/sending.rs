@@ -295,9 +295,10 @@ impl Sending<'_> {
             };
             let newest = replay.state.version;
             if self.is_for_replay(retained, newest) {
-                let qos = match self.limits.upgrade_qos {
-                    true => subscription.options.qos,
-                    false => retained.qos.min(subscription.options.qos),
+                let qos = if self.limits.upgrade_qos {
+                    subscription.options.qos
+                } else {
+                    retained.qos.min(subscription.options.qos)
                 };
                 if !self.has_room(qos) {
                     return Step::Blocked;

@@ -128,9 +128,10 @@ impl Queue {
             return gone;
         };
         for queued in std::mem::take(&mut waiting.messages) {
-            match queued.outgoing.has_expired(now) {
-                true => gone.push(queued.number),
-                false => waiting.messages.push_back(queued),
+            if queued.outgoing.has_expired(now) {
+                gone.push(queued.number)
+            } else {
+                waiting.messages.push_back(queued)
             }
         }
         // `push` computes the totals and the first expiry anew.

@@ -178,9 +178,10 @@ impl<K: Ord, V> SmallMap<K, V> {
         };
         let index = position(&few, &key).unwrap_or_else(|index| index);
         few.insert(index, (key, value));
-        *self = match few.len() > FEW {
-            true => Self::Many(Box::new(few.into_iter().collect())),
-            false => Self::Few(few),
+        *self = if few.len() > FEW {
+            Self::Many(Box::new(few.into_iter().collect()))
+        } else {
+            Self::Few(few)
         };
     }
 

@@ -48,9 +48,10 @@ impl Targets {
         let rest = self.plain.get(self.next..)?;
         let first = rest.first()?;
         let is_same = |other: &&Subscriber| other.client == first.client;
-        let count = match merges_overlapping {
-            true => rest.iter().take_while(is_same).count(),
-            false => 1,
+        let count = if merges_overlapping {
+            rest.iter().take_while(is_same).count()
+        } else {
+            1
         };
         self.next += count;
         rest.get(..count)

@@ -117,9 +117,10 @@ impl PasswordHash {
                 matches!(salt.len(), 12 | 64) && hash.len() == digest::SHA512_OUTPUT_LEN
             }
         };
-        match fits && parts.next().is_none() {
-            true => Ok(Self { form, salt, hash }),
-            false => Err(unknown()),
+        if fits && parts.next().is_none() {
+            Ok(Self { form, salt, hash })
+        } else {
+            Err(unknown())
         }
     }
 }

@@ -193,9 +193,10 @@ impl BrokerConfig {
             return self.security.clone();
         };
         // With `per_listener_settings`, the directives above the first listener belong to the default listener only.
-        let all = match self.per_listener {
-            true => &SecurityConfig::default(),
-            false => &self.security,
+        let all = if self.per_listener {
+            &SecurityConfig::default()
+        } else {
+            &self.security
         };
         own.clone().or(all)
     }

@@ -171,9 +171,10 @@ impl CommitQueue {
     pub(super) fn push(&mut self, mutations: Vec<Mutation>) {
         self.bytes += payload_bytes(&mutations);
         // In the usual case no mutation waits, and nothing is copied.
-        match self.waiting.is_empty() {
-            true => self.waiting = mutations,
-            false => self.waiting.extend(mutations),
+        if self.waiting.is_empty() {
+            self.waiting = mutations
+        } else {
+            self.waiting.extend(mutations)
         }
     }
 

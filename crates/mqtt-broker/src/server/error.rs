@@ -65,16 +65,15 @@ impl ListenError {
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (address, reason) = (&self.address, reason(&self.error));
-        match self.is_look_up {
-            false => write!(f, "cannot listen on {address}: {reason}"),
-            true => {
-                // The text of the standard library begins with the name of the function that failed.
-                let reason = reason.rsplit(": ").next().unwrap_or_default();
-                write!(
-                    f,
-                    "cannot listen on '{address}': cannot find the address of this host: {reason}"
-                )
-            }
+        if self.is_look_up {
+            // The text of the standard library begins with the name of the function that failed.
+            let reason = reason.rsplit(": ").next().unwrap_or_default();
+            write!(
+                f,
+                "cannot listen on '{address}': cannot find the address of this host: {reason}"
+            )
+        } else {
+            write!(f, "cannot listen on {address}: {reason}")
         }
     }
 }

@@ -210,12 +210,13 @@ fn audience<'a>(listeners: impl Iterator<Item = (bool, &'a ListenerPolicy)>) -> 
         }
         (false, false) => "",
     };
-    let sentences = match open.is_empty() {
-        true => ["", others],
-        false => [
+    let sentences = if open.is_empty() {
+        ["", others]
+    } else {
+        [
             "Every program on this machine can use the broker without a password.",
             others,
-        ],
+        ]
     };
     sentences.join(" ").trim().to_owned()
 }

@@ -168,9 +168,10 @@ impl Anchor {
         }
         let before = Duration::from_nanos(self.wall);
         // If the current wall clock is before `EARLIEST`, the subtraction saturates to zero.
-        match before < EARLIEST {
-            true => Duration::ZERO,
-            false => clock.since_1970().saturating_sub(before),
+        if before < EARLIEST {
+            Duration::ZERO
+        } else {
+            clock.since_1970().saturating_sub(before)
         }
     }
 
@@ -180,9 +181,10 @@ impl Anchor {
         let passed = timeline.time_of(clock.now).saturating_sub(self.time);
         let expected = self.wall.saturating_add(passed);
         let wall = nanoseconds(clock.since_1970());
-        let longest = match has_mutations {
-            true => CHECK_INTERVAL,
-            false => RENEWAL,
+        let longest = if has_mutations {
+            CHECK_INTERVAL
+        } else {
+            RENEWAL
         };
         wall.abs_diff(expected) > nanoseconds(TOLERANCE) || passed >= nanoseconds(longest)
     }

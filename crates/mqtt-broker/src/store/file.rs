@@ -75,9 +75,10 @@ impl<B: StorageBackend> StorageBackend for Measured<B> {
 
     fn sync_data(&self, eventual: bool) -> io::Result<()> {
         // With `sync never`, the operating system decides when the file reaches the disk.
-        match self.is_synced {
-            true => self.backend.sync_data(eventual),
-            false => Ok(()),
+        if self.is_synced {
+            self.backend.sync_data(eventual)
+        } else {
+            Ok(())
         }
     }
 

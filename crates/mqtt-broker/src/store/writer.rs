@@ -99,9 +99,10 @@ impl Commit {
             self.store = Some(self.reopen()?);
         }
         let store = self.store.as_mut().ok_or(StoreError::Gone)?;
-        match self.is_sync {
-            true => store.sync(&self.mutations, self.clock),
-            false => store.commit(&self.mutations, self.clock),
+        if self.is_sync {
+            store.sync(&self.mutations, self.clock)
+        } else {
+            store.commit(&self.mutations, self.clock)
         }
     }
 
