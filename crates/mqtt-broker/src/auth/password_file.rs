@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 
 use mqtt_session::Printable;
+use subtle::ConstantTimeEq;
 
 use crate::auth::error::{AccessError, AccessFile};
 use crate::auth::hash::{Form, MAXIMUM_ARGON2_WORK, PasswordHash};
@@ -160,7 +161,8 @@ impl Passwords {
         let own = self.users.get(user_name);
         let is_right = own.is_some_and(|own| {
             let made = hash(own.form, password, &own.salt, own.hash.len());
-            made.is_some_and(|made| is_equal(&made, &own.hash))
+            // In a time that does not depend on the first difference.
+            made.is_some_and(|made| made.ct_eq(&own.hash).into())
         });
         // These hashes only take time. `black_box` keeps the compiler from removing them.
         for form in self.work.beside(own.map(|own| own.form)) {
@@ -173,12 +175,6 @@ impl Passwords {
 /// The salt of the hashes that are only made for their time. It has the length of a real salt, because the length
 /// affects the time.
 const REFERENCE_SALT: [u8; 64] = [0; 64];
-
-/// Compares two hashes in a time that does not depend on the position of the first difference.
-fn is_equal(one: &[u8], other: &[u8]) -> bool {
-    let differences = one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
-    one.len() == other.len() && differences == 0
-}
 
 #[cfg(test)]
 mod tests {
