@@ -1,5 +1,5 @@
 //! Runs the broker core with several peers that send arbitrary packets. The broker must send permitted packets only,
-//! and must not keep the state of peers that are gone.
+//! and must not keep any state of disconnected peers.
 
 use std::time::{Duration, Instant};
 

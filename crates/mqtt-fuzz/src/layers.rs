@@ -18,7 +18,8 @@ pub fn layers(input: &[u8]) {
     assert_eq!(whole, run(*choice, &single), "cuts matter");
     assert!(whole.up.len() <= bytes.len(), "more comes up than came");
     // Answers, such as WebSocket pongs, are no longer than the bytes that they answer. The text of a rejection has a
-    // fixed length. A longer output would mean that memory does not follow the input.
+    // fixed length. A longer output would mean that a peer can make this end allocate more memory than the peer has
+    // sent.
     assert!(whole.down <= bytes.len() + 4096, "{} bytes", whole.down);
 }
 

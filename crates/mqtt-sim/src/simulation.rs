@@ -1,8 +1,9 @@
 //! The state of one run, and its main loop. Each step of the loop does one small thing at a random place: an
 //! application acts, bytes move on a link, a client connects, or time passes.
 //!
-//! The state has six owners. A function of the other modules takes those owners that it needs. A function that takes the
-//! whole [`Simulation`] may commit, and so crash and restart the broker.
+//! The state consists of several structs, such as [`Scenario`] and [`Network`]. A function in another module takes only
+//! the structs that it needs. A function that takes the whole [`Simulation`] may make the broker commit, and a commit
+//! may crash and restart the broker.
 
 use std::time::{Duration, Instant};
 

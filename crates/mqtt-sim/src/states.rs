@@ -104,8 +104,9 @@ impl States {
                 _ => published.last,
             };
             let may_miss = qos.min(subscriber.granted) == 0;
-            // A client at QoS 0 may lose the newest version with its connection, and gets it again only with a new
-            // subscription. No subscription brings back the removal of a state, because then nothing is retained.
+            // A client at QoS 0 may lose the newest version with its connection, and receives this version again only
+            // after a new subscription. If the newest message removed the state, even a new subscription does not help,
+            // because nothing is retained.
             if may_miss && subscriber.subscribes_once
                 || expected == 0 && (may_miss || known.has_toggled)
             {

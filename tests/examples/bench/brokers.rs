@@ -81,8 +81,9 @@ pub(crate) fn rows() -> Vec<Row> {
     rows
 }
 
-/// Measures rbroker with a store and a session that outlives its connection, beside mosquitto without both. `window` is
-/// the number of messages that the subscriber may have unacknowledged; further messages wait in its queue.
+/// Measures rbroker with a store and with a session that outlives its connection. It is compared with mosquitto without
+/// a store and without such a session. `window` is the maximum number of messages in flight to the subscriber; further
+/// messages wait in its queue.
 fn durable((qos, window): (QoS, usize)) -> Row {
     let load = Load {
         publishers: 100,

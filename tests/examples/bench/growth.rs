@@ -39,8 +39,7 @@ pub(crate) fn growth() -> String {
     text
 }
 
-/// Returns each amount with its cost as a multiple of the smallest cost. Where a message was lost, the cost is not a
-/// number.
+/// Returns each amount with its cost as a multiple of the smallest cost. The multiple is NaN where a message was lost.
 fn multiples(figures: &Figures) -> impl Iterator<Item = (usize, f64)> {
     let costs = figures.iter().map(|(_, cost)| *cost);
     let least = costs.fold(f64::NAN, f64::min);
@@ -141,7 +140,7 @@ fn payloads() -> Figures {
     sizes.map(cost).into()
 }
 
-/// Returns the CPU time for each message after `prepare` has run. The result is not a number if a message is lost.
+/// Returns the CPU time for each message after `prepare` has run, or NaN if a message was lost.
 fn cost<T>(load: Load, prepare: impl Fn(&Broker) -> T) -> f64 {
     let broker = start();
     let beside = prepare(&broker);

@@ -1,5 +1,5 @@
-//! Makes signals into sources of an event loop. The first SIGINT or SIGTERM asks a program to end. A second one ends
-//! the process immediately, in case the program hangs.
+//! Turns signals into event sources of an event loop. The first SIGINT or SIGTERM requests the end of a program. The
+//! second one ends the process immediately, in case the program hangs.
 
 #[cfg(unix)]
 pub(crate) use unix::{Interrupts, ServiceSignals};
@@ -17,7 +17,7 @@ mod unix {
 
     use crate::exit_status::Status;
 
-    /// The request to end the program, which SIGINT or SIGTERM makes.
+    /// The request to end the program. SIGINT and SIGTERM set it.
     #[derive(Debug)]
     pub(crate) struct Interrupts {
         /// The number of the last signal; 0 before the first one.

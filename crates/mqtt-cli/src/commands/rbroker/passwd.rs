@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::flags::help::{Body, Help, Section};
 use crate::output::standard_streams::StandardInput;
 
-/// The help around the options.
+/// The help text before and after the list of options.
 pub(crate) const HELP: Help = Help {
     about: "Write a password file for rbroker",
     usage: &[

@@ -20,7 +20,7 @@ use crate::flags::help::{Body, Help, Section};
 use crate::output::standard_streams;
 use crate::wording::system_text;
 
-/// The help around the options.
+/// The help text before and after the list of options.
 pub(crate) const HELP: Help = Help {
     about: "Print the state of a broker on this machine: clients, queues, memory and rates",
     usage: &["rbroker status [OPTIONS]"],
@@ -185,7 +185,7 @@ fn ask_at(path: &Path) -> io::Result<Values> {
     }
 }
 
-/// Returns the state for people.
+/// Returns the state as text for a person.
 fn text(values: &Values) -> String {
     let all = |name: &str| {
         let of_name = values.iter().filter(|(other, _)| other == name);
@@ -283,7 +283,8 @@ fn drop_reasons(values: &Values) -> String {
     }
 }
 
-/// The names of the numbers of dropped messages by reason begin with this text. The name without the slash is the sum.
+/// The prefix of the names of the counts of dropped messages, one for each reason. The name without the slash is the
+/// sum of these counts.
 const DROPPED: &str = "publish/messages/dropped/";
 
 /// A value, or a level with the values and levels below it.
@@ -292,14 +293,15 @@ enum Node {
     Level(BTreeMap<String, Self>),
 }
 
-/// Returns the state for scripts, as JSON in which each level of a name is an object.
+/// Returns the state as JSON. Each level of a name becomes an object.
 fn json(values: &Values) -> String {
     let mut root = BTreeMap::new();
     let mut listeners = Vec::new();
     for (name, value) in values {
         match name.as_str() {
             "listener" => listeners.push(quoted(value)),
-            // `dropped` is the sum and so a number, and a JSON value cannot be a number and an object.
+            // `dropped` is the sum of these counts, and a JSON value cannot be both a number and an object. So the
+            // counts go to an object with another name.
             name if name.starts_with(DROPPED) => {
                 let name = name.replacen("dropped/", "dropped_by_reason/", 1);
                 insert(&mut root, &name, literal(value));

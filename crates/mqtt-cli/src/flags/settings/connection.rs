@@ -132,8 +132,8 @@ impl ConnectionSettings {
         self.version
     }
 
-    /// Returns the time at which `-W` ends the program. It counts from the start, before files and name lookups take their
-    /// time: a script wants its result within this time, whatever takes long.
+    /// Returns the time at which `-W` ends the program. The timeout starts with the program, before files are read and
+    /// names are resolved: a script needs its result within this time, whichever step is slow.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.timeout.map(|timeout| self.started + timeout)
     }
@@ -232,8 +232,9 @@ impl ConnectionSettings {
             limits.maximum_packet_size = size.get().min(mqtt_codec::MAXIMUM_PACKET_SIZE);
         }
         limits.packet_identifiers = if self.keep_session {
-            // An earlier run may have been killed in the middle of an exchange. So the session releases each of these
-            // identifiers before it uses them. Their number is small for that reason, but not smaller than the window.
+            // An earlier run may have been killed in the middle of an exchange. So the session releases every packet
+            // identifier before it uses it for the first time. The range of identifiers is small for that reason, but
+            // not smaller than the window.
             PACKET_IDENTIFIERS.max(self.maximum_in_flight.unwrap_or(0))
         } else {
             // Without a session that lasts, no broker can mistake a message of this run for a duplicate of another run.

@@ -141,7 +141,7 @@ fn run_server(
         let ready = background.end_start(Status::Success);
         ready.context("cannot detach from the terminal")?;
     }
-    // After the fork of `-d` and the change of the user, because both affect the calling thread only.
+    // This call starts a thread, so it comes after the fork of `-d`, which copies only the calling thread.
     memory::return_free_pages();
     server.measure_memory_with(memory::used);
     process::report_to_systemd(&mut server);

@@ -11,7 +11,7 @@ use crate::flags::values::number;
 use crate::output::trace::Form;
 use crate::wording::shown;
 
-/// The help around the options.
+/// The help text before and after the list of options.
 const HELP: Help = Help {
     about: "Run an MQTT broker. Without -c, only programs on this machine can connect",
     usage: &[
