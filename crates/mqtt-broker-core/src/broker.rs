@@ -97,8 +97,8 @@ impl Broker {
         &mut self.stats.log_limiter
     }
 
-    /// Returns the soft limit of uncommitted mutations. Above it the broker throttles connections that made some of
-    /// them.
+    /// Returns the soft limit of uncommitted mutations. Above this limit the broker throttles the connections that made
+    /// these mutations.
     pub fn commit_backlog(&self) -> Backlog {
         self.resources.limits.commit_backlog
     }
@@ -129,7 +129,7 @@ impl Broker {
     }
 
     /// Sets the bytes of memory that the process uses. While this number is not below `memory_limit`, the broker
-    /// rejects messages, new clients and new subscriptions. It still delivers messages to the clients that it has.
+    /// rejects messages, new clients and new subscriptions. It still delivers queued messages to existing clients.
     pub fn set_memory_used(&mut self, bytes: u64) {
         self.resources.memory_used = bytes;
     }

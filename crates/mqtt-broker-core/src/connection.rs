@@ -33,8 +33,8 @@ pub(crate) struct ConnectionState {
     pub(crate) is_bridge: bool,
     /// The CONNECT packet, while its password waits for its check or is being checked.
     pub(crate) pending_connect: Option<Box<Connect>>,
-    /// Limits the output that may be written. `None` until output of this connection has waited for a commit, so that
-    /// most connections do not pay for it.
+    /// Limits the output that may be written. `None` until output of this connection has waited for a commit. Most
+    /// connections never need a gate and take no memory for it.
     pub(crate) commit_gate: Option<Box<CommitGate>>,
     /// The time of the timer entry of this connection.
     pub(crate) scheduled: Option<Instant>,
@@ -212,7 +212,7 @@ impl Connections {
         }
     }
 
-    /// Returns `true` if an acknowledgement to this client can have a reason code. Only those of 5.0 can.
+    /// Returns `true` if an acknowledgement to this client can have a reason code, which was added in MQTT 5.0.
     pub(crate) fn supports_reason_codes(&self, id: ConnectionId) -> bool {
         let connection = self.get(id);
         connection.is_some_and(|connection| connection.protocol.version() == ProtocolVersion::V5_0)

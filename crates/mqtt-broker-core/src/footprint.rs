@@ -28,7 +28,7 @@ fn of_properties(publish: &PublishRef<'_>) -> usize {
 pub(crate) fn of_outgoing(outgoing: &OutboundMessage) -> usize {
     let message = &*outgoing.message;
     let bytes = match message.properties {
-        // The short way, because most messages have no properties and this function is called for each copy.
+        // Most messages have no properties. They take this shorter path, because the function is called for each copy.
         None => FIXED + message.topic_name.len() + message.payload.len(),
         Some(_) => of_publish(&message.publish(mqtt_codec::Delivery::AtMostOnce)),
     };

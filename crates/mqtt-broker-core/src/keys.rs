@@ -3,7 +3,8 @@
 use slotmap::new_key_type;
 
 new_key_type! {
-    /// The key of a connection. A key is never reused, so an event for a removed connection cannot reach another one.
+    /// The key of a connection. A key is never reused, so an event for a removed connection cannot reach another
+    /// connection.
     pub struct ConnectionId;
 }
 

@@ -13,11 +13,11 @@
 //!
 //! ```text
 //!  interface                     the methods of Broker
-//!  packets, background           what a packet causes; what each turn does without one
-//!  lifecycle                     the beginning of sessions, the end of connections and sessions
-//!  routing                       the way of a message
-//!  durability, flow, stats       changes, throttling and counts; functions that take owners of state
-//!  sessions, topics, auth        owners of state, and their data types
+//!  packets, background           the handling of packets, and the work that no packet causes
+//!  lifecycle                     the beginning and the end of sessions, the end of connections
+//!  routing                       the delivery of a message to its subscribers
+//!  durability, flow, stats       changes to store, limits of the work of a call, counters
+//!  sessions, topics, auth        the state of clients, topics and permissions
 //! ```
 #![forbid(unsafe_code)]
 #![cfg_attr(

@@ -87,12 +87,13 @@ pub struct Limits {
     pub work_per_connection: usize,
     /// Maximum units of work in one turn for all connections that spend their own budget.
     pub work_per_turn: usize,
-    /// Bytes of output for one peer from which the broker adds no more messages. The output may exceed this number by
-    /// one message.
+    /// Bytes of unwritten output of one connection at which the broker adds no more messages. The output may exceed
+    /// this number by one message.
     pub maximum_unwritten: usize,
-    /// The soft limit of uncommitted mutations. Above it the broker throttles the connections that made some of them.
+    /// The soft limit of uncommitted mutations. Above this limit the broker throttles the connections that made these
+    /// mutations.
     pub commit_backlog: Backlog,
-    /// The hard limit of uncommitted mutations. Above it the broker handles no packet that can make more of them.
+    /// The hard limit of uncommitted mutations. Above this limit the broker handles no packet that can make mutations.
     pub maximum_commit_backlog: Backlog,
 }
 
@@ -139,18 +140,19 @@ impl Default for Limits {
             queue_qos_0: false,
             upgrade_qos: false,
             sys_interval: Duration::from_secs(10),
-            // 2 ms for one connection and 8 ms for all heavy ones, so that a ping of another client waits for
-            // milliseconds.
+            // One connection may take 2 ms of a turn, and all connections that exceed this budget 8 ms. A PINGREQ of
+            // another client then waits for some milliseconds only.
             work_per_connection: 2000,
             work_per_turn: 8000,
             maximum_unwritten: 1024 * 1024,
-            // Enough mutations that the sync is a small part of the time of a commit, and few enough that the commit
-            // takes well below a second.
+            // The number is large enough that the sync takes a small part of the time of a commit, and small enough
+            // that a commit takes well below a second.
             commit_backlog: Backlog {
                 mutations: 20_000,
                 bytes: 16 * 1024 * 1024,
             },
-            // Four times the soft limit, so that a few fast publishers do not make the broker throttle the others too.
+            // The hard limit is four times the soft limit, so that a few fast publishers do not make the broker
+            // throttle the others too.
             maximum_commit_backlog: Backlog {
                 mutations: 80_000,
                 bytes: 64 * 1024 * 1024,

@@ -11,7 +11,7 @@ use std::time::Instant;
 /// The entries, ordered by their time. `K` identifies the owner.
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
-    /// A set and not a `BinaryHeap`, because a heap cannot remove the entry of an owner that is removed.
+    /// The entries are in a set and not in a `BinaryHeap`, because a heap cannot remove the entry of a removed owner.
     entries: BTreeSet<(Instant, K)>,
 }
 
@@ -23,7 +23,7 @@ impl<K: Ord + Copy> Timers<K> {
     }
 
     /// Schedules a deadline of `key`. Adds an entry, or replaces the entry of `key` if the new deadline is earlier.
-    /// `scheduled` is the time of the entry; the owner stores it, since it is needed to find the entry.
+    /// `scheduled` is the time of the entry. The owner stores this time, because the entry cannot be found without it.
     pub(crate) fn schedule(
         &mut self,
         key: K,

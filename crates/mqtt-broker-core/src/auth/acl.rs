@@ -2,8 +2,7 @@
 //! format of the file is that of mosquitto's `acl_file`.
 //!
 //! In a `pattern`, the level `%u` stands for the user name and `%c` for the client identifier. Clients choose their
-//! identifiers, so an identifier with '/', '+', '#' or '$' must not grant more topics than the level itself, and must
-//! not evade a `deny`.
+//! identifiers. An identifier with '/', '+', '#' or '$' must neither grant topics of other clients nor evade a `deny`.
 
 use std::collections::BTreeMap;
 

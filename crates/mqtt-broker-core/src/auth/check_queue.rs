@@ -1,9 +1,9 @@
 //! [`CheckQueue`]: the passwords that wait for their check, in a fair order.
 //!
 //! The check of a password takes milliseconds, so a peer that sends many CONNECT packets could delay the logins of all
-//! others. Therefore the peer addresses take turns: a login waits for the earlier checks of its own address, and before
-//! each of them for at most one check of every other address. The broker removes the check of a connection that closes.
-//! The caller takes one check at a time and hashes the password.
+//! others. Therefore the peer addresses take turns. Between two checks of one address, every other address has at most
+//! one check. The broker removes the check of a connection that closes. The caller takes one check at a time and hashes
+//! the password.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::collections::{BTreeMap, VecDeque};
@@ -77,15 +77,15 @@ impl CheckQueue {
     /// Adds the check of a connection.
     ///
     /// # Errors
-    /// Returns the connection that must be rejected, if too many checks wait. That is the newest connection of the
-    /// address with the most checks, which may be another one than `id`, so that one address cannot lock out the
-    /// others.
+    /// Returns the connection that must be rejected, if too many checks wait: the newest connection of the address with
+    /// the most checks. It may be another connection than `id`, so that one address cannot lock out the others.
     pub(crate) fn push(&mut self, group: PeerGroup, id: ConnectionId) -> Result<(), ConnectionId> {
         let own = self.groups.get(&group).map_or(0, VecDeque::len);
         if own >= MAXIMUM_OF_ADDRESS {
             return Err(id);
         }
-        // The address with the most checks loses one only if it has more than this address has with the new check.
+        // A check of the address with the most checks is removed only if that address has more checks than this one
+        // would have with the new check. Otherwise the new check is rejected.
         let refused = if self.len >= MAXIMUM_WAITING {
             Some(self.drop_of_longest(own + 1).ok_or(id)?)
         } else {

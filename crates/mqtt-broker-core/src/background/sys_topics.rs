@@ -31,7 +31,7 @@ pub(crate) fn publish_statistics(broker: &mut Broker, now: Instant) {
     counters.rates.take(now, counts);
     let values = values(broker, now);
     let before = std::mem::take(&mut broker.stats.counters.published);
-    // The order of the values does not change, so each is compared with the one at the same index.
+    // The order of the values does not change, so the last published value has the same index.
     for (index, value) in values.iter().enumerate() {
         if before.get(index) == Some(value) {
             continue;
@@ -61,7 +61,7 @@ pub(crate) fn values(broker: &mut Broker, now: Instant) -> Vec<Value> {
         traffic(&broker.connections, &broker.stats),
     );
     let total = broker.sessions.clients.len();
-    // The two numbers are counted in different places, so the subtraction is guarded.
+    // The two numbers are counted in different places, so the subtraction must not underflow if they disagree.
     let away = total - counters.connected.min(total);
     let (messages, bytes) = (
         counters.queued + broker.topics.retained.len(),

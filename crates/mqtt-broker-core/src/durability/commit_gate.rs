@@ -54,7 +54,8 @@ impl CommitGate {
     /// progress before.
     pub(crate) fn begin_commit(&mut self, waiting: usize) -> bool {
         self.awaits_next_commit = false;
-        // After a failed commit on a full disk, the next attempt covers the output that was queued since.
+        // After a failed commit on a full disk, the next attempt also covers the output that was queued in the
+        // meantime.
         let end = self.written + waiting as u64;
         self.committing_to.replace(end).is_none()
     }

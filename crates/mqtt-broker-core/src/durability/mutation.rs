@@ -3,9 +3,9 @@
 //! (`commit_gate.rs`).
 //!
 //! Mutations are made for retained messages, for sessions that outlive their connection, and for wills. A session that
-//! ends with its connection makes no mutations, so its client does not cost a sync. Its will does: the store has the
-//! will from before CONNACK until the will is published or withdrawn, because the broker must publish it after a crash
-//! too [MQTT-3.1.2-8].
+//! ends with its connection makes no mutations, so it causes no sync. The will of its client is stored, however: from
+//! before CONNACK until the will is published or withdrawn. The broker must publish a will after a crash too
+//! [MQTT-3.1.2-8].
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -72,7 +72,7 @@ pub(crate) fn throttle_publisher(
     let Some(client) = take_congested(connections, flow, id) else {
         return false;
     };
-    // The pause ends earlier if the subscriber has room again, so it never costs throughput for long.
+    // The pause ends earlier if the subscriber has room again, so the publisher loses little throughput.
     let until = now + PAUSE;
     if let Some(connection) = connections.get_mut(id) {
         connection.throttled_until = Some(until);
@@ -89,7 +89,7 @@ pub(crate) fn end_backpressure(
     resources: &Resources,
     now: Instant,
 ) {
-    // The usual case, because this function is called in each turn.
+    // Most turns have no publisher that waits.
     if flow.throttle.throttled_publishers.is_empty() {
         return;
     }

@@ -27,7 +27,7 @@ pub(crate) struct FanOuts {
     /// The publications that wait for `current`, in the order in which they were published.
     pub(crate) waiting: VecDeque<Publication>,
     /// Set when a publication has ended, until `take_mutations` returns its mutations. Until then no publication that
-    /// makes mutations may begin: with one always in progress, there would never be a commit.
+    /// makes mutations may begin. If one were always in progress, no commit could ever begin.
     pub(crate) is_sealed: bool,
 }
 
@@ -78,7 +78,7 @@ impl FanOuts {
         let Self {
             current, waiting, ..
         } = self;
-        // The same client, but another connection: the client has reconnected.
+        // The client has reconnected if a publication has the same client but another connection.
         let client = connections.get(id).and_then(|connection| connection.client);
         let is_orphan = |publication: &Publication| {
             let origin = publication.origin;

@@ -32,7 +32,7 @@ impl Broker {
     }
 
     /// Begins the commit of all mutations that `take_mutations` has returned. Output that was queued until now and
-    /// depends on them becomes writable with `end_commit`.
+    /// depends on these mutations becomes writable with `end_commit`.
     pub fn begin_commit(&mut self) {
         self.flow.throttle.begin_commit();
         // `committing` is not empty if the previous commit failed on a full disk and is tried again.
@@ -92,9 +92,9 @@ impl Broker {
     /// Returns the mutations since the last call, in the order in which they were made. The caller makes them durable
     /// between `begin_commit` and `end_commit`.
     ///
-    /// Returns an empty list while a publication that makes mutations is delivered in slices. If two commits shared its
-    /// mutations, a crash between them would deliver messages of QoS 2 twice: the publisher resends the message,
-    /// because it was not acknowledged.
+    /// Returns an empty list while a publication that makes mutations is delivered in slices. If its mutations were in
+    /// two commits, a crash between the commits would deliver a message of QoS 2 twice: the publisher resends the
+    /// message, because it was not acknowledged.
     pub fn take_mutations(&mut self) -> Vec<Mutation> {
         if fan_out::holds_mutations(&self.durability, &self.flow, &self.resources) {
             return Vec::new();

@@ -77,15 +77,15 @@ impl Broker {
     pub fn poll_changed(&mut self) -> Option<ConnectionId> {
         let id = self.connections.changed.pop()?;
         if let Some(connection) = self.connections.get_mut(id) {
-            // Reset before the caller writes, so that a change during the write is reported again.
+            // The flag is reset before the caller writes, so that a change during the write is reported again.
             connection.is_changed = false;
             connection.count_output(&mut self.stats.counters);
         }
         Some(id)
     }
 
-    /// Removes the first `count` bytes of the output, which the caller has written to the socket. The room in the
-    /// output lets queued messages be sent and a connection resume that waited for its peer to read.
+    /// Removes the first `count` bytes of the output, which the caller has written to the socket. Then sends queued
+    /// messages into the free room, and resumes the connection if it waited for its peer to read.
     pub fn consume_output(&mut self, now: Instant, id: ConnectionId, count: usize) {
         if let Some(connection) = self.connections.get_mut(id) {
             self.stats.counters.bytes_sent += count as u64;

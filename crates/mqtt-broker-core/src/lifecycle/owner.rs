@@ -12,7 +12,7 @@ use crate::lifecycle::expiry;
 use crate::log_lines::limiter::LogEvent;
 use crate::log_lines::targets::EVENTS;
 
-/// The owner of the session whose identifier a CONNECT has.
+/// The relation between the sender of a CONNECT and the session with its client identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionOwner {
     /// No session exists, or the session belongs to the same user with the same mount point.

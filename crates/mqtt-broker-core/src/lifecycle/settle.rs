@@ -4,7 +4,7 @@ use crate::broker::Broker;
 use crate::durability::record;
 use crate::keys::ConnectionId;
 
-/// Brings the state around a connection up to date after its packets were handled: the mutations of its exchanges, the
+/// Updates the state that depends on a connection after its packets were handled: the mutations of its exchanges, the
 /// list of changed connections, and its timer.
 pub(crate) fn settle(broker: &mut Broker, id: ConnectionId) {
     let before = broker.durability.mutation_count();
@@ -18,7 +18,7 @@ pub(crate) fn settle(broker: &mut Broker, id: ConnectionId) {
         .flow
         .throttle
         .note_mutations_of(&mut broker.connections, &broker.durability, id, before);
-    // The keep alive may have moved, and the output may have grown.
+    // The deadline of the keep alive may be later now, and the output may be longer.
     broker.connections.mark_changed(id);
     broker.connections.schedule(&mut broker.flow.timers, id);
 }

@@ -36,7 +36,8 @@ pub(crate) fn remove_stale_subscriptions(topics: &mut Topics, flow: &mut Flow, s
             return;
         };
         let key = *key;
-        // One subscription for each unit, so that the budget is not exceeded by the rest of a session.
+        // Each round removes a single subscription, so that a session with many subscriptions does not exceed the
+        // budget.
         match subscriptions.next() {
             Some((topic_filter, _)) => {
                 flow.work.spend(1);

@@ -24,7 +24,7 @@ pub(crate) fn connect_reject_reason(
     if !names::is_plain_text(&connect.client_identifier) {
         return Some(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
     }
-    // The broker assigns an identifier in the other cases, and CONNACK of 5.0 tells the client.
+    // In the other cases the broker assigns an identifier. CONNACK of 5.0 contains the assigned identifier.
     let must_be_named = match version {
         ProtocolVersion::V3_1 => true,
         ProtocolVersion::V3_1_1 => !connect.clean_start, // [MQTT-3.1.3-8 of 3.1.1]
@@ -49,9 +49,9 @@ pub(crate) fn connect_reject_reason(
     let is_stored = known.is_some_and(|client| client.stored > Stored::Nothing);
     let is_to_be_stored =
         Expiry::of_connect(connect) != Expiry::WithConnection || connect.will.is_some();
-    // A store above `max_store_bytes` does not keep clients from resuming stored sessions, because the store shrinks
-    // when their messages are delivered. A full disk does: even the delivery of a message makes mutations.
-    // Reason code 0x97 in 5.0, return code 3 in 3.x.
+    // If the store is above `max_store_bytes`, clients may still resume stored sessions, because the store shrinks
+    // when their messages are delivered. On a full disk they may not, because even a delivery makes mutations. The
+    // client gets reason code 0x97 in 5.0, and return code 3 in 3.x.
     let is_refused = if is_stored {
         resources.is_store_full
     } else {

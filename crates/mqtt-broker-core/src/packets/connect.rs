@@ -82,8 +82,8 @@ pub(crate) fn handle_connect(
     None
 }
 
-/// Returns `true` if the CONNECT makes mutations, because it has a will or a session that must be stored, or because
-/// the broker has already stored one for this client identifier.
+/// Returns `true` if the CONNECT makes mutations: its will or its session must be stored, or the store contains an
+/// older session or will of this client identifier.
 fn is_stored_session(sessions: &Sessions, durability: &Durability, connect: &Connect) -> bool {
     let known = sessions
         .by_identifier
@@ -94,7 +94,7 @@ fn is_stored_session(sessions: &Sessions, durability: &Durability, connect: &Con
         && (is_kept || known.is_some_and(|client| client.stored > Stored::Nothing))
 }
 
-/// Rejects a CONNECT: logs the reason, and queues a CONNACK with it. The connection ends after that.
+/// Rejects a CONNECT: logs the reason, and queues a CONNACK with the reason code. The connection ends after that.
 pub(crate) fn refuse(
     connections: &mut Connections,
     stats: &mut Stats,
@@ -160,7 +160,7 @@ pub(crate) fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut co
     }
     let (identifier, assigned) =
         connack::client_identifier(&broker.auth, &mut broker.sessions, listener, &connect);
-    // Checked before the older connection ends: a client of another user must not be able to end it.
+    // The owner is checked before an older connection ends, because another user must not be able to end it.
     let owner = owner::owner_of(
         broker,
         now,
@@ -204,7 +204,7 @@ pub(crate) fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut co
         )
     };
     if let Some(client) = broker.sessions.clients.get_mut(key) {
-        // Set before `store_client`, which holds back the output of this connection.
+        // `store_client` holds back the output of this connection, so the connection is set before.
         client.connection = Some(id);
         client.principal.user_name = connect.user_name;
         client.principal.listener = listener;
@@ -252,7 +252,8 @@ fn withdraw_denied(
         return;
     };
     let (rules, who) = (&auth.policies, &client.principal);
-    // With QoS 2 the client may hold the packet identifier, so the session still sends PUBREL.
+    // With QoS 2 the client may have received the message and stored its packet identifier. So the session still sends
+    // PUBREL.
     session.withdraw(durability.mutations.is_some(), |outgoing| {
         permissions::may_receive(rules, who, &outgoing.message)
     });

@@ -41,7 +41,7 @@ fn handle_event(broker: &mut Broker, now: Instant, id: ConnectionId, event: Even
     }
 }
 
-/// Handles a CONNECT, and rejects the connection that has to give way if too many passwords wait.
+/// Handles a CONNECT. If too many passwords wait, rejects one of the connections that wait.
 fn handle_connect(broker: &mut Broker, now: Instant, id: ConnectionId, connect: Connect) {
     if let Some(refused) = connect::handle_connect(broker, now, id, connect) {
         handle_checked(broker, now, refused, Err(ReasonCode::ServerBusy));
@@ -161,7 +161,7 @@ fn continue_task(broker: &mut Broker, now: Instant, id: ConnectionId) -> InputPr
         .throttle
         .note_mutations_of(&mut broker.connections, &broker.durability, id, before);
     let connection = broker.connections.get(id);
-    // A task that was put off either has spent the budget or waits for a commit.
+    // A task that is not finished has either spent the budget, or waits for a commit.
     match connection.is_some_and(|connection| connection.task.is_some()) {
         false => InputProgress::Drained,
         true if broker.flow.work.is_spent() => InputProgress::Yielded,
@@ -206,7 +206,8 @@ pub(crate) fn handle_close(broker: &mut Broker, now: Instant, id: ConnectionId) 
 
 /// Removes a connection whose socket is closed.
 pub(crate) fn remove(broker: &mut Broker, now: Instant, id: ConnectionId) {
-    // The client must keep its session before the connection, which has the session, is dropped.
+    // This moves the session from the connection to the client. Otherwise the session would be dropped with the
+    // connection.
     handle_close(broker, now, id);
     if let Some(connection) = broker.connections.remove(id) {
         broker

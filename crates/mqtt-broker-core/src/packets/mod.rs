@@ -2,7 +2,7 @@
 //!
 //! `input.rs` receives the bytes of a connection and calls the module of each packet. The bytes are decoded in
 //! `mqtt_session::Connection`, which also answers the packets that need no decision of the broker, such as PINGREQ.
-//! Messages leave for the subscribers in `routing/`.
+//! `routing/` delivers the messages to their subscribers.
 
 mod admission;
 mod connack;

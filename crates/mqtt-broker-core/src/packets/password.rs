@@ -1,5 +1,5 @@
-//! Passes the passwords of CONNECT packets to the caller of the core, which checks them. The result comes back with
-//! [`Broker::handle_checked`](crate::Broker::handle_checked).
+//! Passes the passwords of CONNECT packets to the caller of the core, which checks them. The caller then passes the
+//! result to [`Broker::handle_checked`](crate::Broker::handle_checked).
 
 use crate::auth::check_queue::PasswordCheck;
 use crate::auth::state::Auth;

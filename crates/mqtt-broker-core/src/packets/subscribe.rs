@@ -133,7 +133,7 @@ fn subscribe(
     broker.flow.work.spend(1);
     let options = &mut subscription.options;
     options.qos = options.qos.min(terms.maximum_qos);
-    // SUBSCRIBE of 3.x has no such options. A bridge of 5.0 sets them itself.
+    // SUBSCRIBE of 3.x has neither No Local nor Retain As Published. A bridge of 5.0 sets both options itself.
     if broker.connections.is_bridge_without_options(id) {
         options.no_local = true;
         options.retain_as_published = true;
@@ -225,7 +225,7 @@ fn mounted_filter(
         return Ok(None);
     };
     let plain = filter.without_share();
-    // `$share/NAME/` of a shared subscription, otherwise empty.
+    // The text is `$share/NAME/` for a shared subscription, and empty otherwise.
     let share = filter.strip_suffix(plain).unwrap_or_default();
     let mounted = TopicFilter::new(&format!("{share}{mount_point}{plain}"));
     mounted

@@ -58,7 +58,7 @@ pub(crate) fn deliver(
     let Some(message) = visible_message(&broker.auth, &broker.sessions, key, routed) else {
         return;
     };
-    // Expired messages are removed only when room is needed, because this walks over the whole queue.
+    // Expired messages are removed only when room is needed, because the search looks at every message of the queue.
     if is_full && !drop_expired(broker, now, key) {
         // A message of QoS 0 is queued if the output has no room for it. Then the full output is the reason of the
         // drop.
@@ -262,7 +262,7 @@ fn visible_message(
     if visible.len() == message.topic_name.len() {
         return Some(message);
     }
-    // Only the last form is remembered, because most clients of a message have the same mount point.
+    // Only the last form is remembered, because most subscribers of a message have the same mount point.
     let known = routed.unmounted.as_ref();
     if let Some(known) = known.filter(|known| *known.topic_name == *visible) {
         return Some(Arc::clone(known));

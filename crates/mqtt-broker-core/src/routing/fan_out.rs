@@ -140,10 +140,10 @@ fn may_begin(
         || may_mutate_now(durability, flow, resources)
 }
 
-/// Returns `true` if a publication that makes mutations may begin now. It may begin only while the backlog is below the
-/// soft limit, because it cannot be throttled later: the commit that would reduce the backlog waits for the end of the
-/// publication. While the broker lacks storage, it may begin in any case, so that it does not wait as long as the disk
-/// is full: messages of QoS 1 and 2 are rejected then.
+/// Returns `true` if a publication that makes mutations may begin now. The backlog must be below the soft limit,
+/// because the publication cannot be throttled later: the commit that would reduce the backlog waits for the end of the
+/// publication. While the broker lacks storage, the publication may begin in any case. Its message is then rejected,
+/// and does not wait as long as the disk is full.
 pub(crate) fn may_mutate_now(
     durability: &Durability,
     flow: &mut Flow,

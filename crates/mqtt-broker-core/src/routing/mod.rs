@@ -1,6 +1,6 @@
 //! Routes messages from the publisher to the subscribers.
 //!
-//! `publication.rs` begins: it retains the message, and delivers it immediately or in slices (`fan_out.rs`).
+//! `publication.rs` is the first step: it retains the message, and delivers it immediately or in slices (`fan_out.rs`).
 //! `router.rs` finds the subscribers of a topic. `delivery.rs` sends a message to one client or adds it to the client's
 //! queue. `sending.rs` sends the messages of the queue and the retained messages when the client has room for them.
 //! `acknowledgement.rs` acknowledges the message to its publisher. `redistribute.rs` moves the messages of a shared

@@ -20,7 +20,7 @@ pub(crate) fn publish_own(broker: &mut Broker, now: Instant, topic_name: &str, p
     let Ok(topic_name) = TopicName::new(topic_name) else {
         return;
     };
-    // Retained, so that a client that subscribes later gets the current value immediately.
+    // The message is retained, so that a client that subscribes later gets the current value immediately.
     let mut message = Message::new(topic_name, payload.to_owned());
     message.retain = true;
     let message = Arc::new(message);

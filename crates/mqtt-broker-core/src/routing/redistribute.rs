@@ -1,5 +1,5 @@
 //! Redistributes the messages of a shared subscription (MQTT 5.0, 4.8.2): if the session of a member ends, another
-//! member of the share gets the messages that the first one did not receive.
+//! member of the share gets the messages that the first member did not receive.
 //!
 //! These are messages of QoS 1 that the member has not acknowledged, and messages of QoS 1 and 2 that were not sent to
 //! the member yet. A message of QoS 2 whose delivery has begun must not be sent to another member [MQTT-4.8.2-5],
@@ -82,7 +82,7 @@ fn left_behind(mut client: Client) -> Vec<OutboundMessage> {
         .filter(|outgoing| outgoing.share().is_some())
         .cloned()
         .collect();
-    // The queue has the messages that were never sent, so QoS 2 may be moved here too.
+    // The messages in the queue were never sent, so messages of QoS 2 may be moved too.
     let waiting = std::iter::from_fn(|| client.queue.pop());
     let waiting = waiting.map(|queued| queued.outgoing);
     messages.extend(

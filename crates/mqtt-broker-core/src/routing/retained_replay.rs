@@ -43,7 +43,7 @@ pub(crate) fn begin_replay(
         .topics
         .retained
         .next_match(topic_filter, None, &mut { PROBE });
-    // The usual case, without a retained message: no replay begins, and no mutation is made.
+    // Usually no retained message matches. Then no replay begins, and no mutation is made.
     if matches!(first, Found::End) {
         return end_replay(
             &mut broker.connections,
@@ -113,7 +113,7 @@ pub(crate) fn record_replay(
     else {
         return;
     };
-    // Nothing to record, if the subscription was repeated before the replay advanced.
+    // If the client repeats its SUBSCRIBE before the replay has advanced, the progress is unchanged.
     if replay.recorded.as_ref() == Some(&replay.state) {
         return;
     }

@@ -14,8 +14,8 @@ pub(crate) struct Routed<'a> {
     pub(crate) publish: PublishRef<'a>,
     pub(crate) expires: Option<Instant>,
     owned: Option<Arc<Message>>,
-    /// The owned form without a mount point, for the last client that has one. The next client with the same mount
-    /// point shares it.
+    /// The owned form without the mount point of the last client that has a mount point. The next client with the same
+    /// mount point shares this form.
     pub(crate) unmounted: Option<Arc<Message>>,
 }
 

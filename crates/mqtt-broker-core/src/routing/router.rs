@@ -83,7 +83,8 @@ pub(crate) fn collect_targets(
         .flow
         .work
         .spend((filters + plain.len() + shared.len()) / 2);
-    // Otherwise PUBACK could not report 0x10 (No matching subscribers) for a topic that only ended sessions match.
+    // Subscriptions of ended sessions are left out. If no other subscription matches, PUBACK can then report 0x10 (No
+    // matching subscribers).
     if broker.flow.has_stale_subscriptions() {
         plain.retain(|subscriber| broker.sessions.clients.contains_key(subscriber.client));
     }
@@ -104,7 +105,7 @@ pub(crate) fn collect_targets(
 /// in slices.
 pub(crate) fn is_large(resources: &Resources, targets: &Targets, payload: usize) -> bool {
     let limit = resources.limits.work_per_connection / work::copy_cost(payload);
-    // The cheap comparison first: `count` walks over the whole list.
+    // The cheap comparison comes first, because `count` looks at the whole list.
     targets.plain.len() + targets.shared.len() > limit.max(1)
         && targets.count(!resources.limits.allow_duplicates) > limit.max(1)
 }
@@ -187,7 +188,8 @@ fn has_size_for(
         topic_name,
         ..*publish
     };
-    // The PUBLISH as it would be sent: without the publisher's alias, and with the identifier of this subscription.
+    // This is the PUBLISH as the broker would send it: without the publisher's alias, and with the identifier of this
+    // subscription.
     sent.properties.topic_alias = None;
     sent.properties.subscription_identifiers = SubscriptionIdentifiers::new(&identifiers);
     connection.protocol.has_size_for(&sent)

@@ -54,7 +54,7 @@ struct Sending<'a> {
 
 /// A change that becomes a mutation after the call, if the client is stored.
 enum Note {
-    /// A retained message was sent, or a queued message got a new number. The store must have it until it is
+    /// A retained message was sent, or a queued message got a new number. The message must be stored until it is
     /// acknowledged.
     Queued(u64, OutboundMessage),
     /// The message with this number was dropped or got a new number.
@@ -86,7 +86,7 @@ pub(crate) fn send_queue(broker: &mut Broker, now: Instant, key: ClientKey) -> u
     let Some((id, connection)) = connection else {
         return 0;
     };
-    // The usual case after an acknowledgement: no message waits.
+    // Usually no message waits after an acknowledgement.
     if client.queue.is_empty() && client.retained_replays.is_empty() {
         client.queue.allow_overflow_warning();
         return 0;
@@ -237,7 +237,7 @@ impl Sending<'_> {
             self.client.queue.put_back(queued);
             return Step::Blocked;
         }
-        // A retained message that was sent before has a higher number.
+        // If a message with a higher number was sent already, it was a retained message that has overtaken this one.
         let was_overtaken = number < self.client.next_to_send;
         let is_stored = self.is_recorded && self.client.stored == Stored::Session;
         let stored = (is_stored && was_overtaken && outgoing.qos > QoS::AtMostOnce)
@@ -308,7 +308,8 @@ impl Sending<'_> {
                 self.send_retained(&topic_filter, retained, qos, identifiers);
                 return Step::Done;
             }
-            // Skipped messages cost steps too, so that a replay of messages that the client may not read ends the call.
+            // Skipped messages count as steps too, so that a replay of messages that the client may not read is
+            // interrupted.
             self.pass(&retained.message.topic_name);
             if self.steps == 0 {
                 break;
@@ -485,7 +486,7 @@ pub(crate) fn must_wait_for_replay(
     number: u64,
     topic_name: &str,
 ) -> bool {
-    // The usual case, without a look-up of the topic.
+    // Usually the client has no replay, so the topic need not be looked up.
     if client.retained_replays.is_empty() {
         return false;
     }

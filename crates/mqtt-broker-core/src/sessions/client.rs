@@ -41,7 +41,7 @@ pub(crate) struct Client {
     pub(crate) retained_replays: RetainedReplays,
     /// The time at which `send_queue` continues, if its last call has spent all its steps.
     pub(crate) resumes: Option<Instant>,
-    /// The part of the client that the store has.
+    /// The part of the client that is stored.
     pub(crate) stored: Stored,
     /// The numbers of the messages in flight, if the broker has a store.
     pub(crate) in_flight: BTreeMap<PacketIdentifier, u64>,
@@ -61,7 +61,7 @@ pub(crate) struct Client {
     pub(crate) scheduled: Option<Instant>,
 }
 
-/// The part of a client that the store has. Each variant includes the one before it.
+/// The part of a client that is stored. Each variant includes the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stored {
     /// Nothing: the session ends with its connection, and there is no will.
@@ -164,7 +164,8 @@ impl Client {
         topic_filter: TopicFilter,
         state: SubscriptionState,
     ) {
-        // Counted before the old subscription is released, so that an identifier that both have is not removed.
+        // The new identifier is counted before the old subscription is released. Otherwise an identifier that both
+        // subscriptions have would be removed and inserted again.
         if let Some(identifier) = state.identifier {
             *self.identifiers.entry(identifier).or_default() += 1;
         }

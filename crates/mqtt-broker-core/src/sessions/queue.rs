@@ -30,7 +30,7 @@ impl Queued {
     }
 }
 
-/// The queue of one client. Boxed, because most clients never have a message that waits.
+/// The queue of one client. Its content is boxed, because most clients never have a message that waits.
 #[derive(Debug, Default)]
 pub(crate) struct Queue(Option<Box<Waiting>>);
 
@@ -143,8 +143,8 @@ impl Queue {
         gone
     }
 
-    /// Records that a message was dropped because the queue is full. Returns `true` if the caller must log a warning,
-    /// which is once until the queue is empty.
+    /// Records that a message was dropped because the queue is full. Returns `true` if the caller must log a warning.
+    /// The next warning is logged only after the queue was empty.
     pub(crate) fn note_overflow(&mut self) -> bool {
         let waiting = self.0.get_or_insert_default();
         !std::mem::replace(&mut waiting.is_overflow_logged, true)

@@ -72,7 +72,7 @@ impl RetainedReplays {
         let table = self.0.as_mut()?;
         let place = table.by_filter.remove(topic_filter)?;
         let replay = table.replays.remove(&place);
-        // Frees the memory, and makes `is_empty` a check of one pointer.
+        // Without replays the table is freed, so that `is_empty` only checks one pointer.
         if table.replays.is_empty() {
             self.0 = None;
         }

@@ -13,7 +13,7 @@ use crate::topics::names::is_reserved;
 /// The clients that are connected or have a session.
 pub(crate) struct Sessions {
     pub(crate) clients: SlotMap<ClientKey, Client>,
-    /// The keys of the clients by client identifier. A map with an order, because the order must not depend on a random
+    /// The keys of the clients by client identifier. The map is ordered, because iteration must not depend on a random
     /// hash seed: the same input must give the same run.
     pub(crate) by_identifier: BTreeMap<Arc<str>, ClientKey>,
     /// Returns the random bits for the client identifiers that the broker assigns.

@@ -1,6 +1,6 @@
-//! [`Counters`]: the counts since the start of the broker, and current totals. The code that does something adds to
-//! them. Nothing here walks over all clients or messages, so that a broker with a million sessions can publish its
-//! values often.
+//! [`Counters`]: the counts since the start of the broker, and current totals. Each module updates the counters of the
+//! events that it handles. No function here looks at all clients or messages, so that a broker with a million sessions
+//! can publish its values often.
 
 use std::time::Instant;
 

@@ -1,8 +1,8 @@
 //! [`Dump`]: logs all subscriptions and retained messages, when an administrator sends SIGUSR2.
 //!
-//! A broker may have millions of them, so each turn logs a limited number of lines. Subscriptions that change during
-//! the dump are logged as they are when their turn comes. The retained messages are those at the end of the
-//! subscriptions.
+//! A broker may have millions of them, so each turn logs a limited number of lines. If subscriptions change during the
+//! dump, each line has the state at the time of that line. The list of retained messages is made after the last
+//! subscription was logged.
 
 use std::ops::Bound;
 use std::sync::Arc;

@@ -33,7 +33,7 @@ pub(crate) struct Rates {
 
 impl Rates {
     /// Updates the averages with the current counts. Each average is an exponentially weighted moving average: the rate
-    /// since the last update has more weight if more of the window has passed since.
+    /// since the last update has more weight if that update was longer ago.
     pub(crate) fn take(&mut self, now: Instant, counts: [u64; GROWING.len()]) {
         let before = self.taken.replace(now);
         let since = before.map_or(Duration::ZERO, |before| now - before);

@@ -18,7 +18,8 @@ pub(crate) enum SmallMap<K, V> {
     Few(Vec<(K, V)>),
     /// One entry.
     One((K, V)),
-    /// More entries. Boxed, because an unboxed tree would make every map eight bytes larger.
+    /// More than `FEW` entries, or more than half of `FEW` after removals. The tree is boxed, because an unboxed tree
+    /// would make every map eight bytes larger.
     #[allow(clippy::box_collection)]
     Many(Box<BTreeMap<K, V>>),
 }

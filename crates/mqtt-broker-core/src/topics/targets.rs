@@ -8,7 +8,7 @@ use crate::topics::subscriptions::{Chosen, Subscriber};
 pub(crate) struct Targets {
     /// The subscriptions that are not shared, sorted by client if several filters match.
     pub(crate) plain: Vec<Subscriber>,
-    /// The chosen members of shared subscriptions. They are delivered to first, so that a chosen member is unlikely to
+    /// The chosen members of shared subscriptions. Their deliveries come first, so that a chosen member is unlikely to
     /// disconnect before its delivery.
     pub(crate) shared: Vec<Chosen>,
     /// The index of the next subscription in `plain`.

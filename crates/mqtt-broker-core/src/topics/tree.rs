@@ -22,10 +22,10 @@ pub(crate) struct TopicTree<T> {
 #[derive(Debug)]
 pub(crate) struct Node<T> {
     /// The levels between the parent and the value or the branch of this node, joined by slashes. The text has at least
-    /// one level. That of the root is empty and not used.
+    /// one level, except in the root, where it is empty and not used.
     levels: Box<str>,
     value: Option<T>,
-    /// Boxed, because most nodes are leaves.
+    /// The children. They are boxed, because most nodes are leaves without children.
     children: Option<Box<Children<T>>>,
 }
 
@@ -170,8 +170,7 @@ impl<T> Node<T> {
     }
 
     /// Returns the child that begins with the first level of `topic`, and the rest of `topic` after the levels of the
-    /// child. Inserts the child if it does not exist, and splits its levels if the topic matches only the first ones of
-    /// them.
+    /// child. Inserts the child if it does not exist. Splits the child if `topic` begins with only some of its levels.
     fn descend<'a>(&mut self, topic: &'a str) -> Option<(&mut Self, Option<&'a str>)> {
         let (level, _) = mqtt_codec::split_level(topic);
         let children = self.children.get_or_insert_default();
@@ -212,7 +211,7 @@ impl<T> Node<T> {
             return;
         }
         child.value = None;
-        // A child with children stays, or is merged with its only one. A leaf without a value is removed.
+        // A child with children stays, or is merged with its only child. A leaf without a value is removed.
         if child.children.is_some() {
             return child.merge();
         }
@@ -271,8 +270,8 @@ fn strip_levels<'a>(levels: &str, topic: &'a str) -> Option<Option<&'a str>> {
     }
 }
 
-/// Splits `levels` into the first ones, which `topic` begins with, and the others. Returns `None` if `topic` begins
-/// with all of them. The first level must be that of `topic`.
+/// Splits `levels` into the levels with which `topic` begins, and the others. Returns `None` if `topic` begins with all
+/// of them. `levels` and `topic` must have the same first level.
 fn leave<'a>(levels: &'a str, topic: &str) -> Option<(&'a str, &'a str)> {
     let (mut own, mut topic) = (Some(levels), Some(topic));
     loop {
