@@ -2,11 +2,12 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::NamedTempFile;
 
-use crate::{Program, Running};
+use crate::{Finished, Program, Running};
 
 /// The kind of a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +122,16 @@ impl Broker {
         format!("-h 127.0.0.1 -p {}", self.port)
     }
 
+    /// Selects a client program that connects to the broker.
+    pub fn program(&self, name: &str) -> Program {
+        Program::new(name).args(&self.options())
+    }
+
+    /// Runs a client program that connects to the broker to its end. The program must exit with status 0.
+    pub fn run(&self, name: &str, arguments: &str) -> Finished {
+        self.program(name).args(arguments).run().success()
+    }
+
     /// Returns the address of the broker.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
@@ -180,6 +191,12 @@ impl Broker {
             _config: config,
         })
     }
+}
+
+/// Returns the lines of configuration for a broker that keeps its store in this folder.
+pub fn stored_in(folder: &Path) -> String {
+    let location = folder.display();
+    format!("persistence true\npersistence_location {location}/\n")
 }
 
 /// The ports that [`free_port`] returns. They are below the ports that systems assign to the client's end of a

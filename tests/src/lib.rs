@@ -13,7 +13,7 @@ mod slow_link;
 mod tunnels;
 mod usage;
 
-pub use broker::{Broker, Kind, Stopped, free_port};
+pub use broker::{Broker, Kind, Stopped, free_port, stored_in};
 pub use certificates::{Certificates, Validity};
 pub use openssl::{Issue, OpenSsl};
 pub use peer::{Acknowledge, PEER_TIMEOUT, Peer, subscribe};

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 
-use crate::{PATIENCE, free_port};
+use crate::{PATIENCE, Program, free_port};
 
 /// A client that sends the bytes of a test.
 #[derive(Debug)]
@@ -117,6 +117,11 @@ impl FakeServer {
     /// Returns the options with which a client connects to the server.
     pub fn options(&self) -> String {
         format!("-h 127.0.0.1 -p {}", self.address.port())
+    }
+
+    /// Selects a client program that connects to the server.
+    pub fn program(&self, name: &str) -> Program {
+        Program::new(name).args(&self.options())
     }
 
     /// Waits until all connections have ended. Returns the bytes that the client of each connection has sent.

@@ -14,7 +14,7 @@ use crate::{cargo, run as run_command, setup, target};
 
 /// The test modules whose result may depend on the platform. Tests of memory, time and the operating system are left
 /// out, because they would measure the emulator.
-const MODULES: [&str; 20] = [
+const MODULES: [&str; 24] = [
     // Messages of each version and QoS, and requests.
     "exchange::",
     "responses::",
@@ -26,9 +26,12 @@ const MODULES: [&str; 20] = [
     "websockets::",
     "legacy_certificates::",
     "openssl_files::",
+    "certificate_chains::",
     // Lines of standard input and output.
     "streams::",
     "trace_output::",
+    "terminal::",
+    "selected_messages::",
     "watching::",
     // The store, also after `kill -9`.
     "persistence::",
@@ -36,6 +39,7 @@ const MODULES: [&str; 20] = [
     "lost_state::",
     // Exit statuses and messages.
     "exit_status::",
+    "interrupted::",
     "signals::",
     "failures::",
     "malformed_input::",

@@ -26,8 +26,8 @@ fn users(folder: &Path) -> PathBuf {
 }
 
 fn publish(broker: &Broker, options: &str) -> Finished {
-    Program::new("rpub")
-        .args(&broker.options())
+    broker
+        .program("rpub")
         .args("-t a -m x -q 1 -i id")
         .args(options)
         .run()
@@ -175,14 +175,14 @@ fn permissions_apply_to_publishing_and_receiving() {
     std::fs::write(&list, LIST).unwrap();
     // Every client may connect without a password. The user name alone selects the permissions.
     let broker = Broker::start(&format!("acl_file {}", list.display()));
-    let subscriber = Program::new("rsub")
-        .args(&broker.options())
+    let subscriber = broker
+        .program("rsub")
         .args("-t # -v -q 1 -C 2 -u you -i s")
         .start();
     broker.wait_for_log("Sending SUBACK to s");
     let publish = |options: &str| {
-        Program::new("rpub")
-            .args(&broker.options())
+        broker
+            .program("rpub")
             .args("-m x -q 1 -V 5 -i id")
             .args(options)
             .run()
@@ -210,20 +210,11 @@ fn permissions_apply_to_wills_and_queued_messages() {
     let list = folder.path().join("list");
     std::fs::write(&list, LIST).unwrap();
     let broker = Broker::start(&format!("acl_file {}", list.display()));
-    let options = broker.options();
-    let away = || {
-        Program::new("rsub")
-            .args(&options)
-            .args("-t # -q 1 -c -i away -u you")
-    };
+    let away = || broker.program("rsub").args("-t # -q 1 -c -i away -u you");
     away().args("-E").run().success();
     for topic in ["mine/a", "mine/b"] {
         let publish = format!("-t {topic} -m x -q 1 -u me");
-        Program::new("rpub")
-            .args(&options)
-            .args(&publish)
-            .run()
-            .success();
+        broker.program("rpub").args(&publish).run().success();
     }
     for (name, topic, said) in [
         ("w1", "open/will", "Denied will of w1 ('open/will')"),
@@ -231,7 +222,7 @@ fn permissions_apply_to_wills_and_queued_messages() {
     ] {
         let will =
             format!("-t none -u me -i {name} --will-topic {topic} --will-payload w --will-qos 1");
-        let mut dying = Program::new("rsub").args(&options).args(&will).start();
+        let mut dying = broker.program("rsub").args(&will).start();
         broker.wait_for_log(&format!("Sending SUBACK to {name}"));
         dying.kill();
         broker.wait_for_log(said);
@@ -261,17 +252,13 @@ fn retained_messages_are_removed_when_their_publisher_loses_its_permission() {
         ));
         for (topic, user) in [("a/1", "me"), ("a/2", "me")] {
             let publish = format!("-t {topic} -m x -r -q 1 -u {user}");
-            Program::new("rpub")
-                .args(&broker.options())
-                .args(&publish)
-                .run()
-                .success();
+            broker.program("rpub").args(&publish).run().success();
         }
         std::fs::write(&list, all.replace("readwrite a/#", "readwrite a/2")).unwrap();
         broker.running.signal("HUP");
         broker.wait_for_log("Config reloaded");
-        let got = Program::new("rsub")
-            .args(&broker.options())
+        let got = broker
+            .program("rsub")
             .args("-t # -v -u you -W 1 -F %t")
             .run();
         let expected = if check { "a/2\n" } else { "a/1\na/2\n" };
@@ -301,8 +288,8 @@ fn password_guesses_do_not_delay_other_clients() {
     let file = users(folder.path());
     let broker = guarded(&file, "");
     let guess = || {
-        Program::new("rpub")
-            .args(&broker.options())
+        broker
+            .program("rpub")
             .args("-t a -m x -u me -P wrong")
             .start()
     };
@@ -328,7 +315,7 @@ fn account_with_an_empty_password_cannot_be_used() {
         ("-V 5", Some("")),
         ("-V 5", None),
     ] {
-        let program = Program::new("rpub").args(&broker.options());
+        let program = broker.program("rpub");
         let program = program.args("-t a -m x -q 1 -u me").args(options);
         let program = match password {
             Some(password) => program.arg("-P").arg(password),
@@ -419,8 +406,8 @@ fn session_is_kept_when_another_user_connects_with_its_client_identifier() {
     passwd(&["-b"], &file, &["you", "secret"]).run().success();
     let broker = guarded(&file, "");
     let session = |user: &str, more: &str| {
-        Program::new("rsub")
-            .args(&broker.options())
+        broker
+            .program("rsub")
             .args(&format!("-u {user} -P secret -i same -q 1 {more}"))
             .run()
     };
@@ -449,7 +436,7 @@ fn disconnects_removed_users_at_reload() {
     passwd(&["-b"], &file, &["you", "secret"]).run().success();
     let broker = guarded(&file, "");
     let start = |user: &str| {
-        let rsub = Program::new("rsub").args(&broker.options());
+        let rsub = broker.program("rsub");
         let options = format!("-u {user} -P secret -i {user} -V 5 -t a -C 1");
         let running = rsub.args(&options).start();
         broker.wait_for_log(&format!("Sending SUBACK to {user}"));

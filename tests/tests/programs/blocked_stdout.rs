@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use tests::{Broker, Kind, PATIENCE, Program, RawClient, programs};
+use tests::{Broker, Kind, PATIENCE, RawClient, programs};
 
 const CONNECT: usize = 14; // the length of CONNECT in 3.1.1 without identifier
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
@@ -58,7 +58,7 @@ fn reader_that_pauses_gets_the_messages_published_meanwhile() {
         let _ = sender.send(lines.any(|line| line == "home/2500 NEW"));
     });
     assert_eq!(receiver.recv_timeout(PATIENCE), Ok(true));
-    let publisher = Program::new("rpub").args(&broker.options());
+    let publisher = broker.program("rpub");
     let publisher = publisher.args("-t home/2500 -r -q 1 -m NEW");
     publisher.run().success();
     start.send(()).unwrap();
@@ -204,7 +204,7 @@ fn signal_ends_rsub_while_its_pipe_is_full() {
         .chain([b'\n'])
         .collect::<Vec<_>>()
         .repeat(2000);
-    let publisher = Program::new("rpub").args(&broker.options());
+    let publisher = broker.program("rpub");
     publisher.args("-t x -l -q 1").input(lines).run().success();
     let mut kill = Command::new("kill");
     kill.args(["-s", "TERM", &child.id().to_string()]);

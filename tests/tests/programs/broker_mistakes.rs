@@ -57,7 +57,7 @@ fn log_reports_a_loopback_listener_as_open_to_local_programs_only() {
 fn client_without_identifier_is_logged_as_unknown() {
     let lines = "allow_anonymous false\nlog_type all";
     let broker = Broker::start_silent(Kind::Rbroker, lines);
-    let client = Program::new("rsub").args(&broker.options());
+    let client = broker.program("rsub");
     let finished = client.args("-V 5 -t t").run();
     assert_eq!(finished.status, 135, "{finished:?}");
     let log = broker

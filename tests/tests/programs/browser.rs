@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use tests::{Broker, Program, find, mqtt_js, skip};
+use tests::{Broker, find, mqtt_js, skip};
 
 #[test]
 fn a_page_exchanges_messages_over_websocket() {
@@ -24,7 +24,7 @@ fn a_page_exchanges_messages_over_websocket() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("page.html");
     std::fs::write(&file, page).unwrap();
-    let result = Program::new("rsub").args(&broker.options());
+    let result = broker.program("rsub");
     let result = result.args("--ws -i r -t result -C 1 -W 50").start();
     broker.wait_for_log("Sending SUBACK to r");
     let mut browser = Command::new(browser)

@@ -7,10 +7,7 @@ const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
 /// Returns the CONNECT packet that a program sends, without its fixed header.
 fn connect(program: &str, arguments: &str, length: usize) -> Vec<u8> {
     let server = FakeServer::start(&[&[(length, &[0x20, 2, 0, 5])]], false);
-    let finished = Program::new(program)
-        .args(&server.options())
-        .args(arguments)
-        .run();
+    let finished = server.program(program).args(arguments).run();
     assert_ne!(finished.status, 0);
     server.received().remove(0)[2..].to_vec()
 }
@@ -59,8 +56,8 @@ fn each_option_of_the_connection_is_in_connect() {
 fn under_way(arguments: &str, connect_length: usize, connack: &[u8]) -> usize {
     let message = 9 + usize::from(arguments.contains("-V 5"));
     let server = FakeServer::start(&[&[(connect_length, connack)]], false);
-    let (publisher, mut input) = Program::new("rpub")
-        .args(&server.options())
+    let (publisher, mut input) = server
+        .program("rpub")
         .args(&format!("-t a -l -k 5 -d {arguments}"))
         .start_with_input();
     use std::io::Write;
@@ -102,10 +99,7 @@ fn at_most_20_messages_are_in_flight_by_default() {
 fn reconnects_less_often_to_a_server_that_closes_after_each_connack() {
     let script: tests::Script<'_> = &[(14, ACCEPT), (8, b"")];
     let server = FakeServer::start(&[script, script], true);
-    let publisher = Program::new("rpub")
-        .args(&server.options())
-        .args("-t a -l -q 1")
-        .input("1\n");
+    let publisher = server.program("rpub").args("-t a -l -q 1").input("1\n");
     let publisher = publisher.start();
     server.received(); // both connections have ended
     // The server has ended. When "Connection refused" is printed, the third wait has begun.

@@ -9,7 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tests::{Broker, Program, Running};
+use tests::{Broker, Running};
 
 /// The options of all publishers and subscribers, whose sessions outlive the crashes of the broker.
 const FOR_EVER: &str = "-c --wait 60 --reconnect-max 60";
@@ -26,8 +26,8 @@ struct Publisher {
 
 impl Publisher {
     fn start(broker: &Broker, name: &'static str, qos: u8) -> Self {
-        let (running, mut stdin) = Program::new("rpub")
-            .args(&broker.options())
+        let (running, mut stdin) = broker
+            .program("rpub")
             .args(&format!("{FOR_EVER} -i {name} -l -t t/{name} -q {qos}"))
             .start_with_input();
         let (go_on, stop) = channel();
@@ -86,8 +86,8 @@ fn acknowledged_messages_survive_repeated_kills_of_the_broker() {
     let subscribers: Vec<_> = [("s3", "mqttv311"), ("s5", "mqttv5 -x 3600")]
         .into_iter()
         .map(|(name, version)| {
-            Program::new("rsub")
-                .args(&broker.options())
+            broker
+                .program("rsub")
                 .args(&format!("{FOR_EVER} -i {name} -q 2 -t t/+ -t end"))
                 .args(&format!("-V {version}"))
                 .start()
@@ -95,11 +95,8 @@ fn acknowledged_messages_survive_repeated_kills_of_the_broker() {
         .collect();
     // A subscriber has subscribed when it has received the message "ready".
     for subscriber in &subscribers {
-        let options = broker.options();
         while !subscriber.has_printed("ready\n") {
-            let ready = Program::new("rpub")
-                .args(&options)
-                .args("-t t/ready -m ready -q 1");
+            let ready = broker.program("rpub").args("-t t/ready -m ready -q 1");
             ready.run().success();
         }
     }
@@ -122,9 +119,7 @@ fn acknowledged_messages_survive_repeated_kills_of_the_broker() {
         publisher.running.wait().success(); // every line was acknowledged
         published.push((publisher.name, publisher.qos, count));
     }
-    let goodbye = Program::new("rpub")
-        .args(&broker.options())
-        .args("-t end -m end -q 2");
+    let goodbye = broker.program("rpub").args("-t end -m end -q 2");
     goodbye.run().success();
     let mut repeated = 0;
     for subscriber in subscribers {

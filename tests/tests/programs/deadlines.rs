@@ -19,7 +19,7 @@ fn program_ends_if_suback_or_unsuback_is_missing() {
     ] {
         let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (length, answer)];
         let server = FakeServer::start(&[script], false);
-        let command = Program::new(program).args(&server.options());
+        let command = server.program(program);
         let finished = command
             .args(arguments)
             .args("--connect-timeout 300ms")
@@ -36,7 +36,7 @@ fn a_subscriber_reconnects_if_a_later_answer_is_missing() {
     let second: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"")];
     let broker = FakeServer::start(&[first], true);
     let address = broker.address;
-    let subscriber = Program::new("rsub").args(&broker.options());
+    let subscriber = broker.program("rsub");
     let subscriber = subscriber.args("-t a --connect-timeout 2").start();
     broker.received();
     let silent = FakeServer::start_at(address, &[second], false);
@@ -72,7 +72,7 @@ fn programs_give_up_connecting_after_the_time_of_wait() {
     // The broker accepts TCP connections and sends nothing.
     for (arguments, status) in [("--wait 3s", 7), ("--connect-timeout 3s", 7), ("-W 3", 27)] {
         let server = FakeServer::start(&[&[]], false);
-        let command = Program::new("rrr").args(&server.options());
+        let command = server.program("rrr");
         let command = command.args("-t a -e b -m x").args(arguments);
         assert_eq!(status_after(asked, command), status, "{arguments}");
     }
@@ -82,7 +82,7 @@ fn programs_give_up_connecting_after_the_time_of_wait() {
 fn programs_give_up_reconnecting_after_the_time_of_reconnect_max() {
     let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x00")];
     let server = FakeServer::start(&[script], true);
-    let subscriber = Program::new("rsub").args(&server.options());
+    let subscriber = server.program("rsub");
     let subscriber = subscriber.args("-t a --reconnect-max 3s");
     assert_eq!(status_after(Duration::from_secs(3), subscriber), 1);
 }
@@ -208,9 +208,7 @@ fn deadline_applies_while_answers_are_missing() {
         let (program, arguments) = command.split_once(' ').unwrap();
         ends_at_the_deadline(step, status, || {
             let server = FakeServer::start(&[script], false);
-            Program::new(program)
-                .args(&server.options())
-                .args(arguments)
+            server.program(program).args(arguments)
         });
     }
 }
@@ -248,9 +246,7 @@ fn deadline_applies_while_the_client_reconnects() {
         let step = format!("reconnect of {program}");
         ends_at_the_deadline(&step, 27, || {
             let server = FakeServer::start(&[script], true);
-            Program::new(program)
-                .args(&server.options())
-                .args(arguments)
+            server.program(program).args(arguments)
         });
     }
     // The deadline passes before the first connection.
@@ -263,7 +259,7 @@ fn deadline_applies_while_the_client_reconnects() {
 fn rpub_ends_if_the_server_answers_pings_but_never_acknowledges() {
     let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b""), (2, b"\xD0\x00")];
     let server = FakeServer::start(&[script], false);
-    let command = Program::new("rpub").args(&server.options());
+    let command = server.program("rpub");
     let start = Instant::now();
     let finished = command.args("-t a -m x -q 1 -k 5 --timeout 6s").run();
     assert_eq!(finished.status, 27, "{finished:?}");

@@ -1,6 +1,6 @@
 //! Devices and servers that deviate from the standard, and details in which brokers differ. Whole programs are tested.
 
-use tests::{Broker, FakeServer, Program, RawClient, Script};
+use tests::{Broker, FakeServer, RawClient, Script};
 
 /// The length of the CONNECT of `-i i`, and the version for `-V`.
 const CONNECT: [(usize, &str); 2] = [(15, "311"), (19, "5")];
@@ -10,7 +10,7 @@ fn subscribe_to(version: usize, connack: &[u8], answer: &[u8]) -> (i32, String, 
     let (connect, name) = CONNECT[version];
     let script: Script<'_> = &[(connect, connack), (12 + version, answer)];
     let server = FakeServer::start(&[script], false);
-    let rsub = Program::new("rsub").args(&server.options());
+    let rsub = server.program("rsub");
     let rsub = rsub.args(&format!("-i i -V {name} -t a -t b -C 2 -W 30"));
     let finished = rsub.run();
     (finished.status, finished.text(), finished.errors)
@@ -61,7 +61,7 @@ fn rsub_accepts_a_padded_remaining_length() {
 #[test]
 fn rbroker_accepts_a_padded_remaining_length() {
     let broker = Broker::start("");
-    let rsub = Program::new("rsub").args(&broker.options());
+    let rsub = broker.program("rsub");
     let rsub = rsub.args("-i sub -t a -C 1").start();
     broker.wait_for_log("Sending SUBACK to sub");
     let mut device = RawClient::open(broker.address());
@@ -98,10 +98,10 @@ fn rbroker_logs_the_reason_for_rejecting_a_connect_of_5_0() {
 fn topics_of_200_slashes_are_delivered() {
     let broker = Broker::start("");
     let topic = "/".repeat(200);
-    let rsub = Program::new("rsub").args(&broker.options());
+    let rsub = broker.program("rsub");
     let rsub = rsub.args("-i sub -C 1 -t").arg(&topic).start();
     broker.wait_for_log("Sending SUBACK to sub");
-    let rpub = Program::new("rpub").args(&broker.options());
+    let rpub = broker.program("rpub");
     rpub.args("-q 1 -m x -t").arg(&topic).run().success();
     assert_eq!(rsub.wait().success().text(), "x\n");
 }
@@ -114,7 +114,7 @@ fn rsub_prints_topic_aliases() {
     let answer = [b"\x90\x04\x00\x01\x00\x00", &named[..], alone].concat();
     let script: Script<'_> = &[(22, b"\x20\x03\x00\x00\x00"), (9, &answer)];
     let server = FakeServer::start(&[script], false);
-    let rsub = Program::new("rsub").args(&server.options());
+    let rsub = server.program("rsub");
     let rsub = rsub.args("-i i -t a -C 2 -D connect topic-alias-maximum 9 -F");
     let text = rsub.arg("%A %t %j").run().success().text();
     for line in text.lines() {
@@ -133,10 +133,10 @@ const PROPERTIES: &str = "-D publish user-property a 1 -D publish message-expiry
 #[test]
 fn properties_of_a_message_keep_the_order_of_the_command_line() {
     let broker = Broker::start("");
-    let rpub = Program::new("rpub").args(&broker.options());
+    let rpub = broker.program("rpub");
     let rpub = rpub.args("-V 5 -q 1 -r -t a -m x").args(PROPERTIES);
     rpub.run().success();
-    let rsub = Program::new("rsub").args(&broker.options());
+    let rsub = broker.program("rsub");
     let rsub = rsub.args("-V 5 -t a -C 1 -D subscribe subscription-identifier 7 -F %j");
     let text = rsub.run().success().text();
     let expected = "\"properties\":{\"subscription-identifier\":7,\"user-properties\":[{\"a\":\"1\"},\
@@ -150,7 +150,7 @@ fn properties_are_sent_in_the_order_of_the_command_line() {
     let connect = b"\x26\x00\x01k\x00\x01v\x21\x00\x05\x11\x00\x00\x00\x09\x26\x00\x01l\x00\x01w";
     let script: Script<'_> = &[(16 + connect.len(), b"\x20\x03\x00\x00\x00")];
     let server = FakeServer::start(&[script], false);
-    let rpub = Program::new("rpub").args(&server.options());
+    let rpub = server.program("rpub");
     let rpub = rpub
         .args("-i i -c -t a -m x -D connect user-property k v -D connect receive-maximum 5")
         .args("-D connect session-expiry-interval 9 -D connect user-property l w")

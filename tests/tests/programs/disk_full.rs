@@ -33,10 +33,7 @@ impl Drop for SmallDisk {
 }
 
 fn publish(broker: &Broker, options: &str) -> Finished {
-    Program::new("rpub")
-        .args(&broker.options())
-        .args(options)
-        .run()
+    broker.program("rpub").args(options).run()
 }
 
 #[test]

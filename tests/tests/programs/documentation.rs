@@ -102,7 +102,7 @@ fn bash_completes_options() {
 fn bash_completes_topics_from_the_retained_messages_of_the_broker() {
     let broker = Broker::start("");
     for topic in ["room/temperature", "room/wind speed", "door"] {
-        let publisher = Program::new("rpub").args(&broker.options());
+        let publisher = broker.program("rpub");
         publisher.args("-r -m 1 -t").arg(topic).run().success();
     }
     let port = broker.address().port().to_string();

@@ -29,15 +29,13 @@ fn with_each(test: &str, settings: &str, check: impl Fn(&Broker, Tools)) {
 
 impl Tools {
     fn publish(self, broker: &Broker, arguments: &str) -> Program {
-        Program::new(self.publish)
-            .args(&broker.options())
-            .args(arguments)
+        broker.program(self.publish).args(arguments)
     }
 
     /// Starts a subscriber with this client identifier and waits until its subscription works.
     fn subscribe(self, broker: &Broker, identifier: &str, arguments: &str) -> tests::Running {
-        let running = Program::new(self.subscribe)
-            .args(&broker.options())
+        let running = broker
+            .program(self.subscribe)
             .args(&format!("-i {identifier}"))
             .args(arguments)
             .start();
@@ -118,7 +116,7 @@ fn retained_messages_are_kept_replaced_and_removed() {
                     .success();
                 let read = |count: u8| {
                     let arguments = format!("-t r/# -v -q 2 -C {count} -W 30 -V {version}");
-                    let command = Program::new(tools.subscribe).args(&broker.options());
+                    let command = broker.program(tools.subscribe);
                     let mut lines: Vec<_> = command
                         .args(&arguments)
                         .run()
@@ -199,7 +197,7 @@ fn a_session_keeps_messages_while_its_client_is_away() {
                 first.wait().success();
                 (1..=5).for_each(publish);
                 let subscribe = |rest: &str| {
-                    let command = Program::new(tools.subscribe).args(&broker.options());
+                    let command = broker.program(tools.subscribe);
                     command.args(&format!("-i {name} {arguments} {rest}")).run()
                 };
                 let lines: String = (1..=5).map(|n| format!("{name}/{n} {n}\n")).collect();
@@ -238,9 +236,7 @@ fn rsub_with_count_1_reads_each_message_of_a_session_once() {
         let mut printed = first.wait().success().text();
         for _ in 1..4 {
             let arguments = format!("-c -i {name} -t {name} -q {qos} -C 1 -W 30");
-            let command = Program::new("rsub")
-                .args(&broker.options())
-                .args(&arguments);
+            let command = broker.program("rsub").args(&arguments);
             printed += &command.run().success().text();
         }
         assert_eq!(printed, "0\n1\n2\n3\n", "QoS {qos}");
@@ -255,10 +251,7 @@ fn a_clean_start_ends_the_session() {
     broker.wait_for_log("disconnected");
     OURS.publish(&broker, "-t q -m kept -q 1").run().success();
     let arguments = "-i gone -t q -q 1 -C 1 -W 1";
-    let finished = Program::new("rsub")
-        .args(&broker.options())
-        .args(arguments)
-        .run();
+    let finished = broker.program("rsub").args(arguments).run();
     assert_eq!((finished.status, finished.text().as_str()), (27, ""));
 }
 
@@ -335,9 +328,7 @@ fn a_hundred_thousand_lines_are_delivered_once_and_in_order() {
                 |rest: &str| OURS.publish(broker, &format!("-t many{qos} -q {qos} {rest}"));
             publish("-m ready -r").run().success();
             let arguments = format!("-t many{qos} -q {qos} -C 100001");
-            let command = Program::new("rsub")
-                .args(&broker.options())
-                .args(&arguments);
+            let command = broker.program("rsub").args(&arguments);
             let subscriber = command.start();
             subscriber.wait_for_output("ready");
             publish("-l").input(lines.clone()).run().success();

@@ -1,4 +1,4 @@
-//! The ends of the programs: signals, input that does not end, and brokers that start late or never. Each end has its
+//! The ends of the programs: refusals, input that does not end, and brokers that start late or never. Each end has its
 //! exit status, and no program hangs.
 #![cfg(unix)]
 
@@ -11,72 +11,9 @@ const CONNECT: usize = 14; // the length of CONNECT in 3.1.1 without identifier
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
 
 #[test]
-fn rpub_completes_its_messages_after_a_signal_and_reports_the_signal() {
-    for (name, status) in [("INT", 130), ("TERM", 143)] {
-        let broker = Broker::start("");
-        let publisher = Program::new("rpub")
-            .args(&broker.options())
-            .args("-i p -t x -l -q 1 -d");
-        let (publisher, mut input) = publisher.start_with_input();
-        input.write_all(b"1\n2\nhalf a line").unwrap();
-        publisher.wait_for_error("received PUBACK (Mid: 2");
-        publisher.signal(name);
-        let finished = publisher.wait();
-        assert_eq!(finished.status, status, "{finished:?}");
-        let counts = "Interrupted: 2 of 2 messages acknowledged, 0 unknown, 0 rejected.";
-        assert!(finished.errors.contains(counts), "{finished:?}");
-        assert!(
-            finished.errors.contains("sending DISCONNECT\n"),
-            "{finished:?}"
-        );
-        drop(input);
-    }
-}
-
-#[test]
-fn a_signal_lets_the_broker_publish_the_will_of_rpub_and_rrr() {
-    for (program, arguments, wait_for) in [
-        ("rpub", "-t x -l -q 1", "received PUBACK"),
-        ("rrr", "-t x -e y -m z", "sending PUBLISH"),
-    ] {
-        for version in ["31", "311", "5"] {
-            let broker = Broker::start("");
-            let watcher = Program::new("rsub").args(&broker.options());
-            let watcher = watcher.args("-i watcher -t will -C 1").start();
-            broker.wait_for_log("Sending SUBACK to watcher");
-            let command = Program::new(program).args(&broker.options());
-            let command = command
-                .args(arguments)
-                .args(&format!("-i me -V {version} -d"));
-            let command = command.args("--will-topic will --will-payload gone");
-            let (running, mut input) = command.start_with_input();
-            input.write_all(b"1\n").unwrap();
-            running.wait_for_error(wait_for);
-            running.signal("TERM");
-            let finished = running.wait();
-            let has_disconnect = finished.errors.contains("sending DISCONNECT");
-            assert_eq!(has_disconnect, version == "5", "{finished:?}");
-            assert_eq!(watcher.wait().success().text(), "gone\n");
-        }
-    }
-}
-
-#[test]
-fn a_second_signal_ends_rpub_at_once() {
-    let server = FakeServer::start(&[&[(CONNECT, ACCEPT)]], false);
-    let publisher = Program::new("rpub").args(&server.options());
-    let publisher = publisher.args("-t x -m y -q 1 -d").start();
-    publisher.wait_for_error("sending PUBLISH");
-    publisher.signal("TERM");
-    publisher.signal("INT"); // a second signal ends rpub without the acknowledgement
-    let status = publisher.wait().status;
-    assert!(status == 130 || status == 143, "{status}");
-}
-
-#[test]
 fn unacknowledged_messages_are_counted_when_rpub_gives_up() {
     let server = FakeServer::start(&[&[(CONNECT, ACCEPT), (8, b"")]], true);
-    let publisher = Program::new("rpub").args(&server.options());
+    let publisher = server.program("rpub");
     let finished = publisher.args("-t x -m y -q 1").run();
     assert_eq!(finished.status, 7, "{finished:?}");
     let count = "0 of 1 message acknowledged, 1 unknown, 0 rejected.";
@@ -84,30 +21,16 @@ fn unacknowledged_messages_are_counted_when_rpub_gives_up() {
 }
 
 #[test]
-fn signal_before_connecting_determines_the_exit_status() {
-    for (name, status) in [("INT", 130), ("TERM", 143)] {
-        for (program, arguments) in [("rsub", "-t x -d"), ("rrr", "-t x -e y -m z -d")] {
-            let server = FakeServer::start(&[&[]], false);
-            let command = Program::new(program).args(&server.options());
-            let running = command.args(arguments).start();
-            running.wait_for_error("sending CONNECT");
-            running.signal(name);
-            assert_eq!(running.wait().status, status, "{program}");
-        }
-    }
-}
-
-#[test]
 fn time_limit_applies_before_connack_and_while_the_response_is_missing() {
     let broker = Broker::start("");
-    let asked = Program::new("rrr").args(&broker.options());
+    let asked = broker.program("rrr");
     let finished = asked.args("-t x -e y -m z -W 500ms").run();
     assert_eq!(
         (finished.status, finished.errors.as_str()),
         (27, "Timed out\n")
     );
     let server = FakeServer::start(&[&[]], false);
-    let asked = Program::new("rrr").args(&server.options());
+    let asked = server.program("rrr");
     let finished = asked.args("-t x -e y -m z -W 500ms").run();
     assert_eq!(
         (finished.status, finished.errors.as_str()),
@@ -123,7 +46,7 @@ fn program_gives_up_on_a_server_that_never_sends_connack() {
         ("rrr", "-t a -e b -m x --connect-timeout 300ms"),
     ] {
         let server = FakeServer::start(&[&[]], false);
-        let command = Program::new(program).args(&server.options());
+        let command = server.program(program);
         let finished = command.args(arguments).run();
         assert_eq!(finished.status, 7, "{program} {finished:?}");
         assert!(finished.errors.contains("no answer from"), "{finished:?}");
@@ -155,7 +78,7 @@ fn programs_wait_for_a_broker_that_starts_late() {
 fn rsub_tries_again_until_the_time_of_reconnect_max() {
     let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x00")];
     let server = FakeServer::start(&[script], true);
-    let subscriber = Program::new("rsub").args(&server.options());
+    let subscriber = server.program("rsub");
     let subscriber = subscriber.args("-t a --reconnect-max 1").start();
     server.received(); // the server has ended
     let finished = subscriber.wait();
@@ -167,7 +90,7 @@ fn rsub_tries_again_until_the_time_of_reconnect_max() {
 fn client_does_not_reconnect_after_its_session_is_taken_over() {
     let broker = Broker::start("");
     let start = || {
-        let command = Program::new("rsub").args(&broker.options());
+        let command = broker.program("rsub");
         command.args("-i same -V 5 -t x -d").start()
     };
     let first = start();
@@ -187,10 +110,7 @@ fn a_refusal_at_the_second_connection_ends_rsub() {
     let first: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x00")];
     let second: tests::Script<'_> = &[(CONNECT, &[0x20, 2, 0, 5])];
     let server = FakeServer::start(&[first, second], true);
-    let finished = Program::new("rsub")
-        .args(&server.options())
-        .args("-t a")
-        .run();
+    let finished = server.program("rsub").args("-t a").run();
     assert_eq!(finished.status, 5, "{finished:?}");
 }
 
@@ -203,20 +123,17 @@ fn reconnects_if_the_server_is_busy_at_the_second_connection() {
         (8, b"\x90\x03\x00\x01\x00\x30\x04\x00\x01a1"),
     ];
     let server = FakeServer::start(&[first, second, third], true);
-    let finished = Program::new("rsub")
-        .args(&server.options())
-        .args("-t a -C 1")
-        .run();
+    let finished = server.program("rsub").args("-t a -C 1").run();
     assert_eq!(finished.success().text(), "1\n");
 }
 
 #[test]
 fn lines_of_endless_input_are_published_as_they_arrive() {
     let broker = Broker::start("");
-    let subscriber = Program::new("rsub").args(&broker.options());
+    let subscriber = broker.program("rsub");
     let subscriber = subscriber.args("-i s -t x -v").start();
     broker.wait_for_log("Sending SUBACK to s");
-    let publisher = Program::new("rpub").args(&broker.options());
+    let publisher = broker.program("rpub");
     let (publisher, mut input) = publisher.args("-t x -l").start_with_input();
     for line in ["1", "2"] {
         writeln!(input, "{line}").unwrap();
@@ -237,7 +154,7 @@ fn rpub_and_rrr_report_why_the_broker_ended_the_connection() {
         let script: tests::Script<'_> =
             &[(18, b"\x20\x03\x00\x00\x00"), (length, b"\xE0\x02\x8B\x00")];
         let server = FakeServer::start(&[script], false);
-        let command = Program::new(program).args(&server.options());
+        let command = server.program(program);
         let finished = command.args(arguments).run();
         assert_eq!(finished.status, 4, "{program} {finished:?}");
         assert!(
@@ -254,7 +171,7 @@ fn rrr_fails_when_its_subscription_is_denied() {
         (9, b"\x90\x04\x00\x01\x00\x87"),
     ];
     let server = FakeServer::start(&[script], false);
-    let command = Program::new("rrr").args(&server.options());
+    let command = server.program("rrr");
     let finished = command.args("-t a -e b -m x").run();
     assert_eq!(finished.status, 135, "{finished:?}");
 }
@@ -262,7 +179,7 @@ fn rrr_fails_when_its_subscription_is_denied() {
 #[test]
 fn lines_are_given_up_and_counted_when_the_broker_stays_down() {
     let server = FakeServer::start(&[&[(CONNECT, ACCEPT), (8, b"")]], true);
-    let publisher = Program::new("rpub").args(&server.options());
+    let publisher = server.program("rpub");
     let arguments = "-t x -l -q 1 --reconnect-max 1";
     let (publisher, mut input) = publisher.args(arguments).start_with_input();
     input.write_all(b"y\nz\n").unwrap();
@@ -290,7 +207,7 @@ fn repetitions_and_requests_end_when_the_connection_is_lost() {
         ("rrr", "-t a -e b -m x", asking),
     ] {
         let server = FakeServer::start(&[script], true);
-        let command = Program::new(program).args(&server.options());
+        let command = server.program(program);
         let finished = command.args(arguments).run();
         assert_eq!(finished.status, 7, "{program} {finished:?}");
     }
@@ -299,7 +216,7 @@ fn repetitions_and_requests_end_when_the_connection_is_lost() {
 #[test]
 fn message_of_qos_0_is_complete_when_it_is_written() {
     let server = FakeServer::start(&[&[(CONNECT, ACCEPT), (6, b"")]], true);
-    let publisher = Program::new("rpub").args(&server.options());
+    let publisher = server.program("rpub");
     publisher.args("-t a -m x").run().success();
 }
 
@@ -316,7 +233,7 @@ fn reports_messages_that_connack_does_not_permit() {
         (b"\x20\x05\x00\x00\x02\x25\x00", "-m x -r", "etain"),
     ] {
         let server = FakeServer::start(&[&[(18, connack)]], false);
-        let publisher = Program::new("rpub").args(&server.options());
+        let publisher = server.program("rpub");
         let finished = publisher.args("-V 5 -t a").args(arguments).run();
         assert_eq!(finished.status, 7, "{arguments} {finished:?}");
         assert!(finished.errors.contains(text), "{arguments} {finished:?}");
@@ -335,7 +252,7 @@ fn reports_messages_that_connack_does_not_permit() {
 #[test]
 fn packet_above_the_limit_of_the_broker_ends_the_connection() {
     let broker = Broker::start("");
-    let publisher = Program::new("rpub").args(&broker.options());
+    let publisher = broker.program("rpub");
     let finished = publisher
         .args("-t a -s -q 1")
         .input(vec![b'x'; 3_000_000])
@@ -357,18 +274,8 @@ fn rejects_a_payload_above_the_protocol_limit_before_connecting() {
 #[test]
 fn disconnects_from_a_server_that_reports_a_session_after_clean_start() {
     let server = FakeServer::start(&[&[(CONNECT, &[0x20, 2, 1, 0])]], false);
-    let publisher = Program::new("rpub").args(&server.options());
+    let publisher = server.program("rpub");
     assert_eq!(publisher.args("-t a -m x").run().status, 2);
-}
-
-#[test]
-fn other_signals_end_rsub_as_the_system_does() {
-    let broker = Broker::start("");
-    let subscriber = Program::new("rsub").args(&broker.options());
-    let subscriber = subscriber.args("-t x -d").start();
-    subscriber.wait_for_error("Subscribed");
-    subscriber.signal("ALRM");
-    assert_eq!(subscriber.wait().status, 142);
 }
 
 /// CONNACK and SUBACK of 5.0, for one subscription to a filter of one letter.
@@ -378,7 +285,7 @@ const SUBACK_5: &[u8] = b"\x90\x04\x00\x01\x00\x00";
 #[test]
 fn a_request_waits_for_its_subscription() {
     let server = FakeServer::start(&[&[(18, ACCEPT_5), (9, b"")]], false);
-    let asking = Program::new("rrr").args(&server.options());
+    let asking = server.program("rrr");
     assert_eq!(asking.args("-t a -e b -m x -W 300ms").run().status, 27);
     let received = server.received();
     assert_eq!(
@@ -394,7 +301,7 @@ fn rrr_sends_its_request_again_after_a_lost_connection() {
     let answer = b"\x30\x07\x00\x01b\x00yes";
     let answered: tests::Script<'_> = &[(18, ACCEPT_5), (9, SUBACK_5), (11, answer)];
     let server = FakeServer::start(&[lost, answered], true);
-    let asking = Program::new("rrr").args(&server.options());
+    let asking = server.program("rrr");
     let finished = asking.args("-t a -e b -m x --reconnect-max 30").run();
     assert_eq!(finished.success().text(), "yes\n");
 }
@@ -408,90 +315,11 @@ fn rejected_removal_determines_the_exit_status() {
         (8, b"\x40\x03\x00\x02\x87"),
     ];
     let server = FakeServer::start(&[script], false);
-    let subscriber = Program::new("rsub").args(&server.options());
+    let subscriber = server.program("rsub");
     let finished = subscriber.args("-V 5 -t a --remove-retained -C 1").run();
     assert_eq!(
         (finished.status, finished.text().as_str()),
         (135, "1\n"),
-        "{finished:?}"
-    );
-}
-
-#[test]
-fn signal_while_an_acknowledgement_is_missing_determines_the_exit_status() {
-    let server = FakeServer::start(&[&[(CONNECT, ACCEPT)]], false);
-    let publisher = Program::new("rpub").args(&server.options());
-    let publisher = publisher.args("-t x -m y -q 1 -d").start();
-    publisher.wait_for_error("sending PUBLISH");
-    publisher.signal("INT");
-    let finished = publisher.wait();
-    assert_eq!(finished.status, 130, "{finished:?}");
-    let counts = "Interrupted: 0 of 1 message acknowledged, 1 unknown, 0 rejected.";
-    assert!(finished.errors.contains(counts), "{finished:?}");
-}
-
-#[test]
-fn signal_during_reconnect_ends_rsub_with_success() {
-    let script: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x00")];
-    let server = FakeServer::start(&[script], true);
-    let subscriber = Program::new("rsub")
-        .args(&server.options())
-        .args("-t a")
-        .start();
-    subscriber.wait_for_error("Trying again");
-    subscriber.signal("INT");
-    subscriber.wait().success();
-    server.received();
-}
-
-/// Accepts a client and reads everything that it sends, in a thread.
-fn swallow() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.write_all(ACCEPT).unwrap();
-        let _ = std::io::copy(&mut stream, &mut std::io::sink());
-    });
-    port
-}
-
-#[test]
-fn signal_ends_rpub_while_a_fast_server_acknowledges_everything() {
-    let options = format!("-h 127.0.0.1 -p {}", swallow());
-    let publisher = Program::new("rpub").args(&options).args("-t x -l");
-    let (publisher, mut input) = publisher.start_with_input();
-    let lines = b"y\n".repeat(10_000);
-    for _ in 0..10 {
-        input.write_all(&lines).unwrap();
-    }
-    std::thread::spawn(move || while input.write_all(&lines).is_ok() {});
-    publisher.signal("INT");
-    assert_eq!(publisher.wait().status, 130);
-    let options = format!("-h 127.0.0.1 -p {}", swallow());
-    let publisher = Program::new("rpub").args(&options);
-    let publisher = publisher.args("-t x -m y --repeat 4000000000 -d").start();
-    publisher.wait_for_error("sending PUBLISH");
-    publisher.signal("TERM");
-    assert_eq!(publisher.wait().status, 143);
-}
-
-#[test]
-fn signal_ends_rpub_while_the_server_does_not_read_its_message() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let file = tempfile::NamedTempFile::new().unwrap();
-    file.as_file().set_len(100_000_000).unwrap();
-    let publisher = Program::new("rpub").args(&format!("-h 127.0.0.1 -p {port} -t a -d -f"));
-    let publisher = publisher.arg(file.path()).start();
-    let (mut stream, _) = listener.accept().unwrap();
-    stream.write_all(ACCEPT).unwrap();
-    publisher.wait_for_error("sending PUBLISH");
-    publisher.signal("TERM");
-    let finished = publisher.wait();
-    assert_eq!(finished.status, 143, "{finished:?}");
-    assert!(
-        finished.errors.contains(" bytes did not reach the broker."),
         "{finished:?}"
     );
 }
@@ -516,7 +344,7 @@ fn waiting_for_a_broker_uses_no_cpu_time() {
         ),
     ] {
         let mut broker = Broker::start("");
-        let command = Program::new(program).args(&broker.options());
+        let command = broker.program(program);
         let running = command.args(arguments).start();
         let sign = if program == "rsub" {
             "Sending SUBACK to c"

@@ -5,7 +5,7 @@ use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use tests::{Broker, Program};
+use tests::Broker;
 
 const WARNING: &str = "can be read by every user of this machine";
 
@@ -35,7 +35,7 @@ fn warns_of_readable_password_and_options_files_of_clients() {
     let errors = |content: &str, mode: u32, option: &str| {
         std::fs::write(file.path(), content).unwrap();
         set_mode(file.path(), mode);
-        let publisher = Program::new("rpub").args(&broker.options());
+        let publisher = broker.program("rpub");
         let publisher = publisher.args("-u me -t a -n").arg(option);
         publisher.arg(file.path()).run().success().errors
     };

@@ -7,10 +7,7 @@ const CONNECT: usize = 14; // the length of CONNECT in 3.1.1 without identifier
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
 
 fn run(program: &str, server: &FakeServer, arguments: &str) -> tests::Finished {
-    Program::new(program)
-        .args(&server.options())
-        .args(arguments)
-        .run()
+    server.program(program).args(arguments).run()
 }
 
 #[test]
@@ -129,8 +126,8 @@ fn lines_are_resent_after_a_lost_connection() {
     // The first connection is lost while both lines are in flight. The second connection acknowledges them.
     let second: tests::Script<'_> = &[(CONNECT, ACCEPT), (16, b"\x40\x02\x00\x01\x40\x02\x00\x02")];
     let server = FakeServer::start(&[&[(CONNECT, ACCEPT), (16, b"")], second], true);
-    let finished = Program::new("rpub")
-        .args(&server.options())
+    let finished = server
+        .program("rpub")
         .args("-t a -l -q 1")
         .input("1\n2\n")
         .run()
@@ -156,9 +153,7 @@ fn resumes_session_after_a_lost_connection() {
     let rest = b"\x70\x02\x00\x01\x50\x02\x00\x02\x70\x02\x00\x02";
     let second: tests::Script<'_> = &[(15, &[0x20, 2, 1, 0]), (12, rest)];
     let server = FakeServer::start(&[first, second], true);
-    let publisher = Program::new("rpub")
-        .args(&server.options())
-        .args("-t a -l -q 2 -c -i c");
+    let publisher = server.program("rpub").args("-t a -l -q 2 -c -i c");
     publisher.input("1\n2\n").run().success();
     let received = server.received();
     assert_eq!(
@@ -171,18 +166,15 @@ fn resumes_session_after_a_lost_connection() {
 #[test]
 fn lines_survive_a_broker_that_is_killed_and_started_again() {
     let broker = Broker::start("max_queued_messages 0");
-    let (publisher, mut input) = Program::new("rpub")
-        .args(&broker.options())
+    let (publisher, mut input) = broker
+        .program("rpub")
         .args("-t l -l -q 1 -i pub -d")
         .start_with_input();
     use std::io::Write;
     input.write_all(b"before\n").unwrap();
     publisher.wait_for_error("received PUBACK");
     let broker = broker.restart();
-    let subscriber = Program::new("rsub")
-        .args(&broker.options())
-        .args("-i s -t l -q 1 -C 2")
-        .start();
+    let subscriber = broker.program("rsub").args("-i s -t l -q 1 -C 2").start();
     broker.wait_for_log("Sending SUBACK to s");
     input.write_all(b"after 1\nafter 2\n").unwrap();
     drop(input);
@@ -198,18 +190,11 @@ fn lines_survive_a_broker_that_is_killed_and_started_again() {
 #[test]
 fn rsub_reconnects_and_subscribes_again() {
     let broker = Broker::start("");
-    let subscriber = Program::new("rsub")
-        .args(&broker.options())
-        .args("-i s -t x -C 1 -d")
-        .start();
+    let subscriber = broker.program("rsub").args("-i s -t x -C 1 -d").start();
     subscriber.wait_for_error("Subscribed");
     let broker = broker.restart();
     broker.wait_for_log("Sending SUBACK to s");
-    Program::new("rpub")
-        .args(&broker.options())
-        .args("-t x -m back")
-        .run()
-        .success();
+    broker.program("rpub").args("-t x -m back").run().success();
     let finished = subscriber.wait().success();
     assert_eq!(finished.text(), "back\n");
     assert!(
@@ -223,10 +208,7 @@ fn rsub_reconnects_and_subscribes_again() {
 #[test]
 fn time_limit_ends_rsub_in_each_phase() {
     let broker = Broker::start("");
-    let finished = Program::new("rsub")
-        .args(&broker.options())
-        .args("-t x -W 1")
-        .run();
+    let finished = broker.program("rsub").args("-t x -W 1").run();
     assert_eq!(
         (finished.status, finished.errors.as_str()),
         (27, "Timed out\n")
@@ -241,10 +223,7 @@ fn time_limit_ends_rsub_in_each_phase() {
 fn rsub_ends_with_success_after_a_signal() {
     let broker = Broker::start("");
     for name in ["INT", "TERM"] {
-        let subscriber = Program::new("rsub")
-            .args(&broker.options())
-            .args("-t x -d")
-            .start();
+        let subscriber = broker.program("rsub").args("-t x -d").start();
         subscriber.wait_for_error("Subscribed");
         subscriber.signal(name);
         let finished = subscriber.wait().success();
@@ -363,8 +342,8 @@ fn write_error_is_a_failure_and_a_closed_pipe_is_not() {
         // The subscriber has the name of the one before, so its SUBACK cannot be seen in the log. Messages are
         // published until it ends.
         while child.try_wait().unwrap().is_none() {
-            Program::new("rpub")
-                .args(&broker.options())
+            broker
+                .program("rpub")
                 .args("-t o -m x -q 1")
                 .run()
                 .success();
@@ -456,7 +435,7 @@ fn rrr_reports_a_rejected_connect_of_3_1_1_with_its_own_text() {
 #[test]
 fn lines_end_when_the_first_connection_is_closed() {
     let server = FakeServer::start(&[&[(CONNECT, b"")]], true);
-    let publisher = Program::new("rpub").args(&server.options());
+    let publisher = server.program("rpub");
     let finished = publisher.args("-t a -l").input("hi\n").run();
     assert_eq!(finished.status, 7, "{finished:?}");
 }

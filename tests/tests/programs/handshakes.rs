@@ -71,7 +71,7 @@ fn failed_handshake_is_reported_for_its_layer() {
         ] {
             let server = FakeServer::start(&[&[(3, b"")]], closes);
             let options = options.replace("{port}", &server.address.port().to_string());
-            let command = Program::new("rpub").args(&server.options()).args(&options);
+            let command = server.program("rpub").args(&options);
             let finished = command.args("-t a -m x --connect-timeout 1s").run();
             assert_eq!(finished.status, 1, "{options} {finished:?}");
             let expected = format!("Unable to connect ({layer}). ");

@@ -29,8 +29,8 @@ fn the_user_name_comes_from_the_certificate_whatever_connect_says() {
     ] {
         let broker = Broker::start(&settings(&certificates, line));
         let publish = || {
-            Program::new("rpub")
-                .args(&broker.options())
+            broker
+                .program("rpub")
                 .args("-t a -m x -q 1 -i me -u somebody -P else --cafile")
                 .arg(file("ca.crt"))
         };
@@ -69,8 +69,8 @@ fn a_certificate_with_an_empty_name_is_refused() {
     certificates.client("");
     let file = |name: &str| certificates.path(name);
     let broker = Broker::start(&settings(&certificates, "use_identity_as_username true"));
-    let nameless = Program::new("rpub")
-        .args(&broker.options())
+    let nameless = broker
+        .program("rpub")
         .args("-t a -m x -q 1 -i me --cafile")
         .arg(file("ca.crt"))
         .arg("--cert")

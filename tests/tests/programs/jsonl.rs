@@ -11,13 +11,13 @@ const COPIED: usize = 3000;
 const COPIED_VARIABLE: &str = "RPUBSUB_COPIED_MESSAGES";
 
 fn run(program: &str, broker: &Broker, arguments: &str, input: &[u8]) -> tests::Finished {
-    let command = Program::new(program).args(&broker.options());
+    let command = broker.program(program);
     command.args(arguments).input(input).run()
 }
 
 /// Starts `rsub` and waits until the broker has its subscription.
 fn subscribe(broker: &Broker, arguments: &str) -> Running {
-    let command = Program::new("rsub").args(&broker.options());
+    let command = broker.program("rsub");
     let running = command.args(arguments).args("-d").start();
     running.wait_for_error("received SUBACK");
     running
@@ -209,7 +209,7 @@ fn the_file_of_f_is_read_and_lines_of_mosquitto_sub_are_published() {
     let printed = subscriber.wait().success().text();
     file.write_all(printed.as_bytes()).unwrap();
     let subscriber = subscribe(&broker, "-t m/# -C 2 --jsonl -q 1 -V 5");
-    let command = Program::new("rpub").args(&broker.options());
+    let command = broker.program("rpub");
     let command = command.args("-V 5 --jsonl -f").arg(file.path());
     command.run().success();
     let copied = comparable(&subscriber.wait().success().text());
@@ -268,7 +268,7 @@ fn lines_with_topics_and_records_with_nul_go_through_a_pipe() {
 fn rrr_prints_the_response_as_a_json_line() {
     let broker = Broker::start("");
     let service = subscribe(&broker, "-t ask -C 1");
-    let command = Program::new("rrr").args(&broker.options());
+    let command = broker.program("rrr");
     let asking = command.args("-t ask -e answer -m x --jsonl").start();
     service.wait().success();
     run("rpub", &broker, "-t answer -m y", b"").success();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use mqtt_client::{
     Client, ClientEvent, InboundMessage, Messages, Options, PublishError, QoS, Statistics,
 };
-use tests::{Broker, PATIENCE, Proxy};
+use tests::{Broker, PATIENCE, Proxy, stored_in};
 
 fn options(port: u16, identifier: &str, keeps_session: bool) -> Options {
     let mut options = Options::new("127.0.0.1", port);
@@ -34,10 +34,7 @@ fn receive_all(messages: &mut Messages, mut expected: BTreeSet<String>) -> Vec<S
 /// Publishes and pauses in a loop, while the broker is killed and started again after two seconds.
 fn published_in_a_loop(qos: QoS, rounds: usize) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
-    let location = folder.path().display();
-    let broker = Broker::start(&format!(
-        "persistence true\npersistence_location {location}/\n"
-    ));
+    let broker = Broker::start(&stored_in(folder.path()));
     let subscriber = Client::connect(options(broker.port, "sub", true))?;
     let mut messages = subscriber.messages();
     subscriber.subscribe("d/#", QoS::ExactlyOnce)?;

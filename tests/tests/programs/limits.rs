@@ -5,8 +5,8 @@ use std::thread;
 use tests::{Broker, Finished, Kind, Program, RawClient};
 
 fn publish(broker: &Broker, options: &str) -> Finished {
-    Program::new("rpub")
-        .args(&broker.options())
+    broker
+        .program("rpub")
         .args("-t a -i id")
         .args(if options.contains("-m ") { "" } else { "-m x" })
         .args(options)
@@ -15,11 +15,7 @@ fn publish(broker: &Broker, options: &str) -> Finished {
 
 /// Returns the output of a subscriber for the messages that are published after it has subscribed.
 fn receive(broker: &Broker, options: &str, published: &[&str]) -> String {
-    let subscriber = Program::new("rsub")
-        .args(&broker.options())
-        .args("-i s")
-        .args(options)
-        .start();
+    let subscriber = broker.program("rsub").args("-i s").args(options).start();
     broker.wait_for_log("Sending SUBACK to s");
     for options in published {
         publish(broker, options).success();
@@ -116,8 +112,8 @@ fn mount_point_prefixes_the_topics_of_its_clients() {
     both.wait_for_log("Sending SUBACK to other");
     publish(&both, "").success();
     publish(&both, "-q 2").success();
-    let mut dying = Program::new("rsub")
-        .args(&both.options())
+    let mut dying = both
+        .program("rsub")
         .args("-t b -i w --will-topic will --will-payload w")
         .start();
     both.wait_for_log("Sending SUBACK to w");
@@ -160,11 +156,7 @@ fn the_qos_of_the_subscription_may_be_used_for_what_is_sent() {
 fn messages_of_qos_0_are_queued_if_configured() {
     for (line, expected) in [("queue_qos0_messages true", "x\nlast\n"), ("", "last\n")] {
         let broker = Broker::start(line);
-        let away = || {
-            Program::new("rsub")
-                .args(&broker.options())
-                .args("-t a -q 1 -c -i away")
-        };
+        let away = || broker.program("rsub").args("-t a -q 1 -c -i away");
         away().args("-E").run().success();
         publish(&broker, "-q 0").success();
         publish(&broker, "-q 1 -m last").success();
@@ -177,11 +169,7 @@ fn messages_of_qos_0_are_queued_if_configured() {
 #[test]
 fn queued_bytes_are_limited_as_well_as_messages() {
     let broker = Broker::start("max_queued_bytes 3000");
-    let away = || {
-        Program::new("rsub")
-            .args(&broker.options())
-            .args("-t a -q 1 -c -i away")
-    };
+    let away = || broker.program("rsub").args("-t a -q 1 -c -i away");
     away().args("-E").run().success();
     let payloads = ["1", "2", "3"].map(|digit| digit.repeat(2000));
     for payload in &payloads {
@@ -203,11 +191,7 @@ fn bytes_in_flight_are_limited_but_one_message_is_always_sent() {
 #[test]
 fn sessions_without_expiry_end_after_persistent_client_expiration() {
     let broker = Broker::start("persistent_client_expiration 1s\nglobal_max_clients 1");
-    let away = || {
-        Program::new("rsub")
-            .args(&broker.options())
-            .args("-t a -q 1 -c -i away")
-    };
+    let away = || broker.program("rsub").args("-t a -q 1 -c -i away");
     away().args("-E").run().success();
     // While this session exists, no other client may connect.
     let start = std::time::Instant::now();

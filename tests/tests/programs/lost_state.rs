@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tests::{Broker, Kind, Program, RawClient, has_mosquitto};
+use tests::{Broker, Kind, RawClient, has_mosquitto};
 
 /// The number of packet identifiers that the broker holds for the run that was killed.
 const HELD: u16 = 20;
@@ -64,19 +64,19 @@ fn counted(lines: &str) -> BTreeMap<&str, usize> {
 fn check(kind: Kind, version: u8, qos: u8) {
     let broker = &Broker::start_kind(kind, "");
     leave_held(broker, version);
-    let subscriber = Program::new("rsub").args(&broker.options());
+    let subscriber = broker.program("rsub");
     let count = LINES + usize::from(HELD);
     let subscriber = subscriber
         .args(&format!("-i s -t t -t end -q 2 -C {count}"))
         .start();
     broker.wait_for_log("Sending SUBACK to s");
-    let publisher = Program::new("rpub").args(&broker.options());
+    let publisher = broker.program("rpub");
     publisher.args("-t w -m waiting -q 1").run().success();
 
     let lines: String = (0..LINES).map(|number| format!("{number}\n")).collect();
     let name = if version == 5 { "5" } else { "311" };
     let arguments = format!("-c -i x -V {name} -q {qos} -t t -l");
-    let publisher = Program::new("rpub").args(&broker.options());
+    let publisher = broker.program("rpub");
     let expiry = if version == 5 { "-x 3600" } else { "" };
     let publisher = publisher.args(&arguments).args(expiry);
     let finished = publisher.input(lines.clone()).run().success();
@@ -86,7 +86,7 @@ fn check(kind: Kind, version: u8, qos: u8) {
     let printed = match kind {
         Kind::Mosquitto => subscriber.wait().success().text(),
         Kind::Rbroker => {
-            let end = Program::new("rpub").args(&broker.options());
+            let end = broker.program("rpub");
             end.args("-t end -q 2 --repeat 20 -m end").run().success();
             subscriber.wait().success().text().replace("end\n", "")
         }

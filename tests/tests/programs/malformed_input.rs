@@ -114,11 +114,7 @@ fn connection_that_is_taken_over_gets_disconnect_and_leaves_the_new_one_unchange
     assert_eq!(old.read_to_end(), [0xE0, 1, 0x8E]);
     new.send(&[0x82, 7, 0, 1, 0, 0, 1, b'a', 0]);
     assert_eq!(new.read(6), [0x90, 4, 0, 1, 0, 0]);
-    Program::new("rpub")
-        .args(&broker.options())
-        .args("-t a -m x")
-        .run()
-        .success();
+    broker.program("rpub").args("-t a -m x").run().success();
     assert_eq!(new.read(7), [0x30, 5, 0, 1, b'a', 0, b'x']);
 }
 
@@ -151,18 +147,13 @@ fn a_client_that_does_not_read_loses_only_its_own_messages() {
     let mut stalled = RawClient::connect(broker.address(), 4, "stalled");
     stalled.send(&[0x82, 6, 0, 1, 0, 1, b'a', 0]);
     assert_eq!(stalled.read(5), [0x90, 3, 0, 1, 0]);
-    let reader = Program::new("rsub")
-        .args(&broker.options())
-        .args("-t a -N -q 1 -C 30 -d")
-        .start();
+    let reader = broker.program("rsub").args("-t a -N -q 1 -C 30 -d").start();
     reader.wait_for_error("Subscribed");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("megabyte");
     std::fs::write(&file, vec![b'x'; 1_000_000]).unwrap();
     for _ in 0..30 {
-        let command = Program::new("rpub")
-            .args(&broker.options())
-            .args("-t a -q 1 -f");
+        let command = broker.program("rpub").args("-t a -q 1 -f");
         command.arg(&file).run().success();
     }
     assert_eq!(reader.wait().success().output.len(), 30_000_000);

@@ -195,9 +195,9 @@ fn accepts_a_text_that_contains_the_name_of_an_option() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("options");
     std::fs::write(&path, "-m turn -r on\n-t my lamp\n-d --retain\n").unwrap();
-    let publisher = Program::new("rpub").args(&broker.options()).arg("-o");
+    let publisher = broker.program("rpub").arg("-o");
     publisher.arg(&path).run().success();
-    let subscriber = Program::new("rsub").args(&broker.options());
+    let subscriber = broker.program("rsub");
     let finished = subscriber.args("-t # -v -C 1 -W 60").run().success();
     assert_eq!(finished.text(), "my lamp turn -r on\n");
 }

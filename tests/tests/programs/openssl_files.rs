@@ -2,29 +2,28 @@
 //! faulty file and says what to do. Debian's mosquitto runs beside ours where it can decide about a case.
 
 use std::io::Write;
-use std::process::Command;
 
 use tests::{Broker, Finished, Issue, Kind, OpenSsl, Program, find, free_port};
 
-const ECDSA: &str = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256";
-const SERVER: Issue<'_> = Issue {
+pub(super) const ECDSA: &str = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256";
+pub(super) const SERVER: Issue<'_> = Issue {
     common_name: "server",
     extensions: "subjectAltName=DNS:localhost",
     has_expired: false,
 };
-const CLIENT: Issue<'_> = Issue {
+pub(super) const CLIENT: Issue<'_> = Issue {
     common_name: "client",
     extensions: "extendedKeyUsage=clientAuth",
     has_expired: false,
 };
 
 /// Returns the brokers that are installed.
-fn kinds() -> Vec<Kind> {
+pub(super) fn kinds() -> Vec<Kind> {
     let mosquitto = find("mosquitto").map(|_| Kind::Mosquitto);
     [Kind::Rbroker].into_iter().chain(mosquitto).collect()
 }
 
-fn publish(port: u16, more: &str) -> Finished {
+pub(super) fn publish(port: u16, more: &str) -> Finished {
     let options = format!("-h localhost -p {port} -t a -m x -q 1");
     Program::new("rpub").args(&options).args(more).run()
 }
@@ -37,108 +36,6 @@ fn refuse(authority: &OpenSsl, lines: &str) -> String {
     assert_eq!(finished.status, 3, "{finished:?}");
     let line = finished.errors.lines().last().unwrap_or_default();
     line.to_owned()
-}
-
-#[test]
-fn completes_the_chain_of_a_server() {
-    let Some(root) = OpenSsl::new("completes_the_chain_of_a_server", ECDSA) else {
-        return;
-    };
-    let between = root.intermediate("between");
-    let below = between.intermediate("below");
-    below.issue("server", SERVER);
-    let chain = [&below, &between, &root].map(|authority| authority.read("ca.crt"));
-    below.write("chain.pem", &chain.concat());
-    let folder = tempfile::tempdir().unwrap();
-    for (name, text) in ["a.pem", "b.pem", "c.pem"].iter().zip(&chain) {
-        std::fs::write(folder.path().join(name), text).unwrap();
-    }
-    let rehash = Command::new("openssl")
-        .arg("rehash")
-        .arg(folder.path())
-        .status();
-    assert!(rehash.unwrap().success());
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let open = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(folder.path(), open).unwrap();
-    }
-    let trust = format!("--cafile {}", root.path("ca.crt").display());
-    let own = below.folder().display();
-    for kind in kinds() {
-        for authorities in [
-            format!("cafile {own}/chain.pem"),
-            format!("capath {}", folder.path().display()),
-        ] {
-            let settings =
-                format!("certfile {own}/server.crt\nkeyfile {own}/server.key\n{authorities}");
-            let broker = Broker::start_kind(kind, &settings);
-            let finished = publish(broker.port, &trust);
-            assert_eq!(
-                (finished.status, &*finished.errors),
-                (0, ""),
-                "{kind:?} {authorities}"
-            );
-        }
-    }
-    // The root alone does not complete the chain, because the intermediate certificate is missing.
-    let settings = format!(
-        "certfile {own}/server.crt\nkeyfile {own}/server.key\ncafile {}",
-        root.path("ca.crt").display()
-    );
-    let broker = Broker::start(&settings);
-    assert_eq!(publish(broker.port, &trust).status, 1);
-}
-
-#[test]
-fn completes_the_chain_of_a_client() {
-    let Some(root) = OpenSsl::new("completes_the_chain_of_a_client", ECDSA) else {
-        return;
-    };
-    root.issue("server", SERVER);
-    let between = root.intermediate("between");
-    between.issue("client", CLIENT);
-    between.write("both.pem", &(between.read("ca.crt") + &root.read("ca.crt")));
-    let (folder, own) = (root.folder().display(), between.folder().display());
-    let settings = format!(
-        "certfile {folder}/server.crt\nkeyfile {folder}/server.key\ncafile {folder}/ca.crt\nrequire_certificate true"
-    );
-    for kind in kinds() {
-        let broker = Broker::start_kind(kind, &settings);
-        let with = |authorities: &str| {
-            publish(
-                broker.port,
-                &format!("--cafile {authorities} --cert {own}/client.crt --key {own}/client.key"),
-            )
-        };
-        assert_eq!(with(&format!("{own}/both.pem")).status, 0, "{kind:?}");
-        // Here the intermediate certificate is in no file.
-        assert_ne!(with(&format!("{folder}/ca.crt")).status, 0, "{kind:?}");
-    }
-}
-
-#[test]
-fn chooses_the_issuer_whose_key_has_signed() {
-    let Some(root) = OpenSsl::new("chooses_the_issuer_whose_key_has_signed", ECDSA) else {
-        return;
-    };
-    // The authority was renewed: two certificates have the same name and different keys.
-    let (old, new) = (root.intermediate("between"), root.intermediate("between"));
-    new.issue("server", SERVER);
-    new.write(
-        "chain.pem",
-        &[&old, &new, &root].map(|it| it.read("ca.crt")).concat(),
-    );
-    let own = new.folder().display();
-    let settings =
-        format!("certfile {own}/server.crt\nkeyfile {own}/server.key\ncafile {own}/chain.pem");
-    let broker = Broker::start(&settings);
-    let finished = publish(
-        broker.port,
-        &format!("--cafile {}", root.path("ca.crt").display()),
-    );
-    assert_eq!(finished.status, 0, "{finished:?}");
 }
 
 #[test]

@@ -1,28 +1,15 @@
 //! The state that survives with `persistence true` when the broker is killed with SIGKILL.
 
-use tests::{Broker, Program, RawClient};
+use tests::{Broker, Program, RawClient, stored_in};
 
 /// Starts a broker with a store in this folder.
 fn start(folder: &tempfile::TempDir) -> Broker {
-    let location = folder.path().display();
-    Broker::start(&format!(
-        "persistence true\npersistence_location {location}/"
-    ))
-}
-
-fn publish(broker: &Broker, arguments: &str) {
-    let options = broker.options();
-    Program::new("rpub")
-        .args(&options)
-        .args(arguments)
-        .run()
-        .success();
+    Broker::start(&stored_in(folder.path()))
 }
 
 /// Returns the output of `rsub` with these arguments.
 fn receive(broker: &Broker, arguments: &str) -> String {
-    let options = broker.options();
-    let rsub = Program::new("rsub").args(&options).args(arguments);
+    let rsub = broker.program("rsub").args(arguments);
     rsub.args("-v").run().success().text()
 }
 
@@ -30,9 +17,9 @@ fn receive(broker: &Broker, arguments: &str) -> String {
 fn sessions_messages_and_retained_messages_survive_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(&folder);
-    publish(&broker, "-t kept -m retained -q 1 -r");
-    publish(&broker, "-t gone -m retained -r");
-    publish(&broker, "-t gone -n -r");
+    broker.run("rpub", "-t kept -m retained -q 1 -r");
+    broker.run("rpub", "-t gone -m retained -r");
+    broker.run("rpub", "-t gone -n -r");
     // A session waits for messages while its client is away.
     let mut session = RawClient::open(broker.address());
     session.send(b"\x10\x13\x00\x04MQTT\x04\x00\x00\x00\x00\x07waiting");
@@ -42,18 +29,18 @@ fn sessions_messages_and_retained_messages_survive_a_kill() {
     drop(session);
     broker.wait_for_log("disconnected: connection closed by client");
     for (qos, payload) in [(0, "lost"), (1, "one"), (2, "two")] {
-        publish(&broker, &format!("-t a/b -m {payload} -q {qos}"));
+        broker.run("rpub", &format!("-t a/b -m {payload} -q {qos}"));
     }
     let broker = broker.restart();
     broker.wait_for_log("1 sessions, 1 retained messages.");
-    publish(&broker, "-t a/b -m three -q 2");
+    broker.run("rpub", "-t a/b -m three -q 2");
     let broker = broker.restart();
     let received = receive(&broker, "-i waiting -c -t a/# -q 2 -C 3");
     assert_eq!(received, "a/b one\na/b two\na/b three\n");
     assert_eq!(receive(&broker, "-t # -C 1 -q 1"), "kept retained\n");
     // After another kill, the broker does not send the received messages again.
     let broker = broker.restart();
-    publish(&broker, "-t a/b -m four -q 1");
+    broker.run("rpub", "-t a/b -m four -q 1");
     let received = receive(&broker, "-i waiting -c -t a/# -q 2 -C 1");
     assert_eq!(received, "a/b four\n");
 }
@@ -116,7 +103,7 @@ fn rejects_foreign_and_corrupt_stores_and_accepts_an_empty_file() {
     let damaged = start_with(|path| {
         let store = tempfile::tempdir().unwrap();
         let broker = start(&store);
-        publish(&broker, "-t kept -m retained -q 1 -r");
+        broker.run("rpub", "-t kept -m retained -q 1 -r");
         broker.running.signal("TERM");
         assert_eq!(broker.running.wait().status, 0);
         let mut bytes = std::fs::read(store.path().join("rbroker.db")).unwrap();
@@ -191,14 +178,13 @@ fn store_with_a_topic_of_60000_levels_does_not_crash_the_broker() {
     drop(store);
     let broker = start(&folder);
     broker.wait_for_log("4 retained messages, subscriptions and wills are removed from the store");
-    publish(&broker, "-t a/b -m x -q 1");
+    broker.run("rpub", "-t a/b -m x -q 1");
     assert_eq!(receive(&broker, "-i deep -c -t a/# -q 1 -C 1"), "a/b x\n");
     // The session is removed, together with its nodes in the topic tree.
-    let options = broker.options();
-    let clean = Program::new("rsub").args(&options).args("-i deep -t x -E");
+    let clean = broker.program("rsub").args("-i deep -t x -E");
     clean.run().success();
     let broker = broker.stop().start();
-    publish(&broker, "-t a/b -m x -q 1");
+    broker.run("rpub", "-t a/b -m x -q 1");
     let log = broker.wait_for_log("opened: 0 sessions, 0 retained messages.");
     assert!(!log.contains("are ignored"), "{log}");
     broker.stop();

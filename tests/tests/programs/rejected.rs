@@ -1,6 +1,6 @@
 //! A broker rejects some messages. The programs still send all others.
 
-use tests::{Broker, FakeServer, Kind, Program, has_mosquitto};
+use tests::{Broker, FakeServer, Kind, has_mosquitto};
 
 /// A broker that has not announced its Maximum Packet Size rejects a large message or closes the connection. rpub still
 /// sends the lines after it.
@@ -19,10 +19,10 @@ fn lines_after_one_that_is_too_large_are_sent() {
         for (version, qos) in [("311", 1), ("311", 2), ("5", 1), ("5", 2)] {
             let what = format!("{kind:?} {settings} {version} QoS {qos}");
             let broker = Broker::start_kind(kind, settings);
-            let subscriber = Program::new("rsub").args(&broker.options());
+            let subscriber = broker.program("rsub");
             let subscriber = subscriber.args("-i s -t a -q 2").start();
             broker.wait_for_log("Sending SUBACK to s");
-            let publisher = Program::new("rpub").args(&broker.options());
+            let publisher = broker.program("rpub");
             // mosquitto discards a message of QoS 2 without PUBREL when a session ends with its connection.
             let session = match (qos, version) {
                 (1, _) => "",
@@ -35,7 +35,7 @@ fn lines_after_one_that_is_too_large_are_sent() {
             let finished = publisher.input(format!("1\n2\n{large}\n3\n4\n")).run();
             // The subscriber ends at the last message and not after a count: QoS 1 permits duplicates when the
             // publisher reconnects after the rejected message.
-            let last = Program::new("rpub").args(&broker.options());
+            let last = broker.program("rpub");
             last.args("-t a -q 2 -m end").run().success();
             subscriber.wait_for_output("end");
             subscriber.signal("TERM");
@@ -83,7 +83,7 @@ fn message_with_an_unexpected_reason_code_is_the_only_one_that_fails() {
             .map(|(count, bytes)| (*count, &bytes[..]))
             .collect();
         let server = FakeServer::start(&[&script], false);
-        let publisher = Program::new("rpub").args(&server.options());
+        let publisher = server.program("rpub");
         let publisher = publisher.args(&format!("-V 5 -t a -l -q {qos}"));
         let finished = publisher.input("1\n2\n3\n4\n5\n").run();
         assert_eq!(finished.status, 128, "{finished:?}");

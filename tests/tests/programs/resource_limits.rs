@@ -163,8 +163,8 @@ fn topics_that_are_too_deep_are_refused() {
 fn retained_messages_are_limited_and_their_memory_comes_back() {
     let broker = Broker::start("max_retained_messages 3\nmax_retained_bytes 20000");
     let publish_as = |options: &str, topic: &str, payload: &str| {
-        Program::new("rpub")
-            .args(&broker.options())
+        broker
+            .program("rpub")
             .args(&format!("{options} -r -t {topic} -m {payload}"))
             .run()
             .status
@@ -176,14 +176,14 @@ fn retained_messages_are_limited_and_their_memory_comes_back() {
     // A client of 3.1.1 gets no acknowledgement and is disconnected. A message of QoS 0 needs no acknowledgement and is
     // delivered.
     assert_eq!(publish_as("-V 311 -q 2", "d", "1"), 7);
-    let watcher = Program::new("rsub").args(&broker.options());
+    let watcher = broker.program("rsub");
     let watcher = watcher.args("-i watch -t d -C 1 -F %r%p").start();
     broker.wait_for_log("Sending SUBACK to watch");
     assert_eq!(publish_as("-q 0", "d", "live"), 0);
     assert_eq!(watcher.wait().success().text(), "0live\n");
     assert_eq!(publish("b", &"x".repeat(20_000)), 0x97);
     assert_eq!(publish("b", &"x".repeat(15_000)), 0);
-    let clear = Program::new("rpub").args(&broker.options());
+    let clear = broker.program("rpub");
     clear.args("-V 5 -q 1 -r -t b -n").run().success();
     assert_eq!(publish("d", &"x".repeat(15_000)), 0);
 }

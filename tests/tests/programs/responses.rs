@@ -1,6 +1,6 @@
 //! The messages that `rrr` accepts as the response, and those that it ignores.
 
-use tests::{FakeServer, Program, Script};
+use tests::{FakeServer, Script};
 
 /// A retained message on the response topic is older than the request. `rrr` does not wait for the end of its QoS 2
 /// exchange: this server never answers PUBREC.
@@ -34,7 +34,7 @@ fn an_old_retained_message_is_not_the_response() {
             (counts[2], &response),
         ];
         let server = FakeServer::start(&[script], false);
-        let command = Program::new("rrr").args(&server.options());
+        let command = server.program("rrr");
         let start = std::time::Instant::now();
         let finished = command.args(&format!("-V {version} -t a -e b -m x")).run();
         assert_eq!(finished.success().text(), "new\n");

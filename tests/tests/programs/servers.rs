@@ -117,8 +117,8 @@ fn a_server_reference_is_followed() {
     for reason_code in [0x9C, 0x9D] {
         let connack = referring(&[0x20, 0], reason_code, &reference);
         let server = FakeServer::start(&[&[(20, &connack)]], true);
-        let finished = Program::new("rpub")
-            .args(&server.options())
+        let finished = server
+            .program("rpub")
             .args("-V 5 -t a -m x -q 2 -i me --follow-redirects")
             .run()
             .success();
@@ -132,8 +132,8 @@ fn a_server_reference_is_followed() {
     let disconnect = referring(&[0xE0], 0x9C, &broker.address().to_string());
     let accept = [0x20, 3, 0, 0, 0];
     let server = FakeServer::start(&[&[(20, &accept), (9, &disconnect)]], true);
-    let finished = Program::new("rsub")
-        .args(&server.options())
+    let finished = server
+        .program("rsub")
         .args("-V 5 -t a -C 1 -i me --follow-redirects")
         .run()
         .success();
@@ -156,7 +156,7 @@ fn a_server_reference_is_named_and_not_followed_unless_the_user_allows_it() {
         ("rrr", "-t a -e b -m x", ending, 4, "Use another server"),
     ] {
         let server = FakeServer::start(&[script], true);
-        let command = Program::new(program).args(&server.options());
+        let command = server.program(program);
         let finished = command.args("-V 5 -i me").args(arguments).run();
         assert_eq!(finished.status, status, "{program} {finished:?}");
         let expected = format!("The broker refers to '{reference}' (use --follow-redirects");
@@ -350,8 +350,8 @@ fn silent_name_server_does_not_delay_a_program_beyond_its_time_limit() {
 fn tcp_keepalive_is_enabled_by_its_option() {
     for (option, expected) in [("--tcp-keepalive 60", true), ("", false)] {
         let broker = Broker::start("");
-        let _subscriber = Program::new("rsub")
-            .args(&broker.options())
+        let _subscriber = broker
+            .program("rsub")
             .args("-t a -i me")
             .args(option)
             .start();

@@ -1,17 +1,13 @@
 //! Signals that an administrator sends, signals that must not end the broker, and the notifications for systemd.
 #![cfg(unix)]
 
-use tests::{Broker, Kind, Program, RawClient};
+use tests::{Broker, Kind, Program, RawClient, stored_in};
 
 #[test]
 fn usr1_writes_the_store_regardless_of_its_interval() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = format!(
-        "persistence true\npersistence_location {}\nsync interval 3600",
-        folder.path().display()
-    );
-    let broker = Broker::start(&settings);
-    let publish = Program::new("rpub").args(&broker.options());
+    let broker = Broker::start(&(stored_in(folder.path()) + "sync interval 3600"));
+    let publish = broker.program("rpub");
     publish.args("-q 1 -r -t t -m x").run().success();
     broker.running.signal("USR1");
     broker.wait_for_log("Saving the store to ");
@@ -31,7 +27,7 @@ fn usr2_logs_subscriptions_and_retained_messages() {
     subscriber.read(5);
     subscriber.send(b"\x82\x06\x00\x01\x00\x01#\x00");
     subscriber.read(5);
-    let publish = Program::new("rpub").args(&broker.options());
+    let publish = broker.program("rpub");
     publish.args("-q 1 -r -t b/c -m four").run().success();
     // The broker must not block when the pipe for signals is full.
     (0..400).for_each(|_| broker.running.signal("USR2"));
@@ -50,7 +46,7 @@ fn usr2_logs_subscriptions_and_retained_messages() {
 
 /// The signal still works after any number of signals.
 fn publish_and_dump(broker: &Broker) {
-    let publish = Program::new("rpub").args(&broker.options());
+    let publish = broker.program("rpub");
     publish.args("-q 1 -r -t late -m x").run().success();
     broker.running.signal("USR2");
     broker.wait_for_log("\tlate (QoS 1, 1 bytes)\n");

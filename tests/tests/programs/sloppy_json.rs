@@ -1,6 +1,6 @@
 //! `%J` with payloads that mosquitto_sub accepts as JSON although they violate the standard.
 
-use tests::{Broker, Program, has_mosquitto};
+use tests::{Broker, has_mosquitto};
 
 const PAYLOADS: &[&[u8]] = &[
     b"{\"a\":[1,true,null]}",
@@ -30,7 +30,7 @@ const PAYLOADS: &[&[u8]] = &[
 
 /// Returns the payloads as this program prints them; empty for payloads that it does not print.
 fn printed(program: &str, broker: &Broker) -> Vec<String> {
-    let subscriber = Program::new(program).args(&broker.options());
+    let subscriber = broker.program(program);
     let count = format!("-t j/# -C {}", PAYLOADS.len());
     let finished = subscriber.args(&count).args("-F %t=%J;").run().success();
     let text = finished.text();
@@ -54,7 +54,7 @@ fn sloppy_json_is_accepted_and_printed_as_mosquitto_sub_does() {
     }
     let broker = Broker::start("");
     for (index, payload) in PAYLOADS.iter().enumerate() {
-        let publisher = Program::new("rpub").args(&broker.options());
+        let publisher = broker.program("rpub");
         let publisher = publisher.args(&format!("-t j/{index} -s -r -q 1"));
         publisher.input(*payload).run().success();
     }

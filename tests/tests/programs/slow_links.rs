@@ -41,7 +41,7 @@ fn subscriber_on_a_slow_link_gets_large_messages(qos: u8) {
     subscriber.wait_for_error("Subscribed");
     for byte in 0..COUNT as u8 {
         let file = file(b'a' + byte);
-        let publisher = Program::new("rpub").args(&broker.options());
+        let publisher = broker.program("rpub");
         let publisher = publisher.args(&format!("-V 5 -t t -q {qos} -f"));
         publisher.arg(file.path()).run().success();
     }
@@ -72,7 +72,7 @@ fn subscriber_on_a_slow_link_gets_large_messages_of_qos_2() {
 fn publisher_on_a_slow_link_sends_large_messages_of_each_qos() {
     let broker = broker();
     let proxy = Proxy::start_slow(broker.address(), RATE);
-    let subscriber = Program::new("rsub").args(&broker.options());
+    let subscriber = broker.program("rsub");
     let subscriber = subscriber.args("-V 5 -t t -q 2 -C 3 -N -d").start();
     subscriber.wait_for_error("Subscribed");
     for qos in 0..3 {
@@ -89,7 +89,6 @@ fn publisher_on_a_slow_link_sends_large_messages_of_each_qos() {
 #[test]
 fn subscriber_that_pauses_and_pings_stays_connected() {
     let broker = broker();
-    let options = broker.options();
     let mut paused = RawClient::open(broker.address());
     // CONNECT with a keep alive of one second.
     paused.send(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x01\x00\x01p");
@@ -99,7 +98,7 @@ fn subscriber_that_pauses_and_pings_stays_connected() {
     let publishing = std::thread::spawn(move || {
         for byte in 0..COUNT as u8 {
             let file = file(b'a' + byte);
-            let publisher = Program::new("rpub").args(&options);
+            let publisher = broker.program("rpub");
             let publisher = publisher.args("-V 5 -t t -q 1 -f").arg(file.path());
             publisher.run().success();
         }

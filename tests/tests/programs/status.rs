@@ -1,57 +1,47 @@
 //! The state of a running broker: the topics below `$SYS/broker`, and `rbroker status`.
 #![cfg(unix)]
 
-use tests::{Broker, Finished, Kind, Program, has_mosquitto};
-
-fn subscribe(broker: &Broker, options: &str) -> String {
-    let finished = Program::new("rsub")
-        .args(&broker.options())
-        .args(options)
-        .run();
-    finished.success().text()
-}
-
-fn publish(broker: &Broker, options: &str) {
-    Program::new("rpub")
-        .args(&broker.options())
-        .args(options)
-        .run()
-        .success();
-}
+use tests::{Broker, Finished, Kind, Program, has_mosquitto, stored_in};
 
 #[test]
 fn sys_topics_are_published_at_start_and_updated() {
     let broker = Broker::start("sys_interval 1");
-    let version = subscribe(&broker, "-t $SYS/broker/version -C 1 -F %r%q%p -q 2");
+    let version = broker
+        .run("rsub", "-t $SYS/broker/version -C 1 -F %r%q%p -q 2")
+        .text();
     assert!(version.starts_with("12rbroker version "), "{version}");
-    let uptime = subscribe(&broker, "-t $SYS/broker/uptime -C 2 -W 50");
+    let uptime = broker
+        .run("rsub", "-t $SYS/broker/uptime -C 2 -W 50")
+        .text();
     assert!(uptime.contains(" seconds\n"), "{uptime}");
-    let subscriber = Program::new("rsub")
-        .args(&broker.options())
+    let subscriber = broker
+        .program("rsub")
         .args("-i watch -t $SYS/broker/publish/bytes/received -W 50")
         .args("-F %p -C 2 -R")
         .start();
     broker.wait_for_log("Sending SUBACK to watch");
-    publish(&broker, "-t a -m 12345 -q 1");
+    broker.run("rpub", "-t a -m 12345 -q 1");
     subscriber.wait_for_output("5\n");
-    publish(&broker, "-t a -m 1234567 -q 2");
+    broker.run("rpub", "-t a -m 1234567 -q 2");
     assert_eq!(subscriber.wait().success().text(), "5\n12\n");
     // Wildcards at the first level do not match these topics, and clients cannot publish to them.
-    publish(&broker, "-t $SYS/broker/version -r -m forged -q 1");
+    broker.run("rpub", "-t $SYS/broker/version -r -m forged -q 1");
     assert_eq!(
-        subscribe(&broker, "-t $SYS/broker/version -C 1 -F %r%q%p -q 2"),
+        broker
+            .run("rsub", "-t $SYS/broker/version -C 1 -F %r%q%p -q 2")
+            .text(),
         version
     );
-    publish(&broker, "-t b -m kept -r -q 1");
-    assert_eq!(subscribe(&broker, "-t # -v -C 1"), "b kept\n");
+    broker.run("rpub", "-t b -m kept -r -q 1");
+    assert_eq!(broker.run("rsub", "-t # -v -C 1").text(), "b kept\n");
 }
 
 #[test]
 fn sys_topics_can_be_disabled() {
     let broker = Broker::start("sys_interval 0");
-    publish(&broker, "-t $SYS2 -m end -r -q 1");
+    broker.run("rpub", "-t $SYS2 -m end -r -q 1");
     let all = "-t $SYS/# -t $SYS2 -C 1";
-    assert_eq!(subscribe(&broker, all), "end\n");
+    assert_eq!(broker.run("rsub", all).text(), "end\n");
 }
 
 /// rbroker has the topics of mosquitto. `docs/differences.md` lists the differences.
@@ -63,12 +53,9 @@ fn sys_topics_are_those_of_mosquitto() {
     let names = |kind| {
         let broker = Broker::start_kind(kind, "sys_interval 1");
         // Some topics appear with the first traffic, some with the second interval.
-        publish(&broker, "-t a -m x -q 1");
+        broker.run("rpub", "-t a -m x -q 1");
         let options = "-t $SYS/broker/# -F %t -W 4";
-        let finished = Program::new("rsub")
-            .args(&broker.options())
-            .args(options)
-            .run();
+        let finished = broker.program("rsub").args(options).run();
         assert_eq!(finished.status, 27);
         let mut names: Vec<_> = finished.text().lines().map(str::to_owned).collect();
         names.sort();
@@ -98,9 +85,9 @@ fn status_shows_clients_and_their_queued_messages() {
     let socket = folder.path().join("control").display().to_string();
     let broker = Broker::start(&format!("control_socket {socket}\nsys_interval 0"));
     let away = "-i away -c -x 1000 -V 5 -q 1 -t a -t $share/g/b -E";
-    let subscriber = Program::new("rsub").args(&broker.options()).args(away);
+    let subscriber = broker.program("rsub").args(away);
     subscriber.run().success();
-    publish(&broker, "-t a -m 1234567890 -q 1 -r");
+    broker.run("rpub", "-t a -m 1234567890 -q 1 -r");
     let told = status(&format!("--socket {socket}")).success().text();
     for line in [
         &format!("Listening on  127.0.0.1:{}", broker.port),
@@ -138,22 +125,22 @@ fn status_shows_clients_and_their_queued_messages() {
 #[test]
 fn status_shows_memory_and_the_reasons_of_dropped_messages() {
     let folder = tempfile::tempdir().unwrap();
-    let place = folder.path().display();
-    let socket = format!("{place}/control");
+    let socket = format!("{}/control", folder.path().display());
+    let store = stored_in(folder.path());
     let broker = Broker::start(&format!(
-        "control_socket {socket}\npersistence true\npersistence_location {place}\nmax_queued_messages 2"
+        "control_socket {socket}\n{store}max_queued_messages 2"
     ));
     let away = "-i away -c -x 1000 -V 5 -q 1 -t a -E";
-    let subscriber = Program::new("rsub").args(&broker.options()).args(away);
+    let subscriber = broker.program("rsub").args(away);
     subscriber.run().success();
     let small = "-i small -V 5 -t a -C 1 -D connect maximum-packet-size 100";
-    let small = Program::new("rsub").args(&broker.options()).args(small);
+    let small = broker.program("rsub").args(small);
     let small = small.start();
     broker.wait_for_log("Sending SUBACK to small");
-    publish(&broker, "-t r -m 1234567890 -q 1 -r");
-    publish(&broker, &format!("-t a -m {}", "x".repeat(200)));
+    broker.run("rpub", "-t r -m 1234567890 -q 1 -r");
+    broker.run("rpub", &format!("-t a -m {}", "x".repeat(200)));
     for _ in 0..4 {
-        publish(&broker, "-t a -m 1234567890 -q 1");
+        broker.run("rpub", "-t a -m 1234567890 -q 1");
     }
     small.wait().success();
     let told = status(&format!("--socket {socket}")).success().text();

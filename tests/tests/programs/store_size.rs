@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Instant;
 
-use tests::{Broker, Finished, PATIENCE, Program};
+use tests::{Broker, Finished, PATIENCE};
 
 fn start(folder: &Path, settings: &str) -> Broker {
     let location = folder.display();
@@ -24,8 +24,7 @@ fn size(folder: &Path) -> u64 {
 }
 
 fn run(program: &str, broker: &Broker, arguments: &str) -> Finished {
-    let options = broker.options();
-    Program::new(program).args(&options).args(arguments).run()
+    broker.program(program).args(arguments).run()
 }
 
 const SESSION: &str = "-V 5 -i away -c -x 1000 -q 1 -t t/#";
@@ -76,9 +75,8 @@ fn the_store_shrinks_while_the_broker_runs() {
     let folder = folder.path();
     let broker = start(folder, "sync interval 1");
     run("rsub", &broker, &format!("{SESSION} -E")).success();
-    let options = broker.options();
     let lines = format!("{}\n", "x".repeat(50_000)).repeat(400);
-    let rpub = Program::new("rpub").args(&options).args("-q 1 -t t/a -l");
+    let rpub = broker.program("rpub").args("-q 1 -t t/a -l");
     rpub.input(lines).run().success();
     let start = Instant::now();
     while size(folder) < 20_000_000 {

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
-use tests::{Broker, Program};
+use tests::Broker;
 
 /// Returns a stream in non-blocking mode for a program, and its other end. The system buffers a few kilobytes, so a
 /// program that does not wait finds the stream empty or full many times.
@@ -40,7 +40,7 @@ fn succeeds(mut child: Child) {
 }
 
 fn start_subscriber(broker: &Broker, count: usize) -> tests::Running {
-    let subscriber = Program::new("rsub").args(&broker.options());
+    let subscriber = broker.program("rsub");
     let arguments = format!("-i s -t a -q 1 -C {count}");
     let subscriber = subscriber.args(&arguments).start();
     broker.wait_for_log("Sending SUBACK to s");
@@ -98,7 +98,7 @@ fn rsub_prints_everything_to_a_non_blocking_standard_output() {
     let arguments = format!("-i s -t a -q 1 -C {COUNT}");
     let subscriber = start("rsub", &broker, &arguments, |c| c.stdout(theirs));
     broker.wait_for_log("Sending SUBACK to s");
-    let publisher = Program::new("rpub").args(&broker.options());
+    let publisher = broker.program("rpub");
     let lines = format!("{}\n", "x".repeat(100)).repeat(COUNT);
     let publisher = publisher.args("-t a -q 1 -l").input(lines.clone());
     publisher.run().success();

@@ -283,8 +283,8 @@ fn tls_stream_that_ends_without_close_notify_is_an_error() {
     let certificates = Certificates::new();
     certificates.server("server", &["127.0.0.1"], Validity::Now);
     let mut broker = broker(&certificates, "server", "");
-    let subscriber = Program::new("rsub")
-        .args(&broker.options())
+    let subscriber = broker
+        .program("rsub")
         .args("-t a -i s -d --cafile")
         .arg(certificates.path("ca.crt"))
         .start();
@@ -387,8 +387,8 @@ fn a_folder_of_authorities_is_read() {
         folder.path().join("any name.pem"),
     )
     .unwrap();
-    let finished = Program::new("rpub")
-        .args(&broker.options())
+    let finished = broker
+        .program("rpub")
         .args("-t a -m x -q 1 --capath")
         .arg(folder.path())
         .run();
@@ -405,8 +405,8 @@ fn reload_reads_certificates_again_and_keeps_connections() {
     certificates.server("server", &["127.0.0.1"], Validity::Now);
     broker.running.signal("HUP");
     broker.wait_for_log("Config reloaded.");
-    let subscriber = Program::new("rsub")
-        .args(&broker.options())
+    let subscriber = broker
+        .program("rsub")
         .args("-t a -i s -C 1 --cafile")
         .arg(certificates.path("ca.crt"))
         .start();
@@ -455,8 +455,8 @@ fn system_certificates_are_trusted_by_default_or_if_requested() {
     let broker = broker(&certificates, "server", "");
     let others = Certificates::new();
     let publish = |options: &str, authorities: &Certificates| {
-        Program::new("rpub")
-            .args(&broker.options())
+        broker
+            .program("rpub")
             .args("-t a -m x -q 1")
             .args(options)
             .env(

@@ -64,7 +64,7 @@ fn each_class_of_failure_has_its_status_of_sysexits() {
         assert_eq!(finished.status, status, "{arguments}: {finished:?}");
     }
     // Without `--exit-status`, a write error has the status of the mosquitto tools.
-    let publisher = Program::new("rpub").args(&options);
+    let publisher = broker.program("rpub");
     publisher.args("-t t -m x -r").run().success();
     let script = "\"$0\" \"$@\" > /dev/full";
     let rsub = tests::programs().join("rsub");
@@ -113,7 +113,7 @@ fn a_report_has_the_reason_of_the_broker() {
     let server = FakeServer::start(&[&[(15, connack)]], true);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report");
-    let command = Program::new("rsub").args(&server.options());
+    let command = server.program("rsub");
     let finished = command.args("-V 5 -t t --report").arg(&file).run();
     assert_eq!(finished.status, 135, "{finished:?}");
     let report = std::fs::read_to_string(&file).unwrap();
@@ -142,7 +142,7 @@ fn a_success_is_reported_too() {
         r#""failed_lines":[]"#,
     ];
     assert_fields(&report, &fields);
-    let publisher = Program::new("rpub").args(&options);
+    let publisher = broker.program("rpub");
     publisher.args("-t t -m x -r").run().success();
     let (finished, report) = run("rsub", &options, "-t t -C 1", "");
     assert!(finished.success().text().starts_with("x\n"));

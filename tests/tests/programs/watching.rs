@@ -28,10 +28,10 @@ Client sub sending DISCONNECT
 #[test]
 fn handshake_of_qos_2_is_traced_by_both_clients_and_the_broker() {
     let broker = Broker::start("");
-    let subscriber = Program::new("rsub").args(&broker.options());
+    let subscriber = broker.program("rsub");
     let subscriber = subscriber.args("-i sub -t # -v -q 2 -C 1 -d").start();
     subscriber.wait_for_error("Subscribed");
-    let publisher = Program::new("rpub").args(&broker.options());
+    let publisher = broker.program("rpub");
     let published = publisher
         .args("-i pub -t temp/random -m 23.0 -q 2 -d")
         .run()
@@ -126,10 +126,7 @@ fn broker_prints_which_hosts_can_reach_its_listeners() {
 #[cfg(unix)]
 fn broker_ends_with_success_after_a_signal() {
     let broker = Broker::start("");
-    let subscriber = Program::new("rsub")
-        .args(&broker.options())
-        .args("-t x -V 5 -d")
-        .start();
+    let subscriber = broker.program("rsub").args("-t x -V 5 -d").start();
     subscriber.wait_for_error("Subscribed");
     broker.running.signal("TERM");
     subscriber.wait_for_error("Received DISCONNECT (139)");

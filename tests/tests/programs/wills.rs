@@ -1,26 +1,21 @@
 //! Wills of clients whose broker is stopped or killed. The broker publishes them after the next start, unless the
 //! client resumes its session in time.
 
-use tests::{Broker, Program, RawClient};
+use tests::{Broker, RawClient, stored_in};
 
 fn start(folder: &tempfile::TempDir, settings: &str) -> Broker {
-    let location = folder.path().display();
-    Broker::start(&format!(
-        "persistence true\npersistence_location {location}/\n{settings}"
-    ))
+    Broker::start(&(stored_in(folder.path()) + settings))
 }
 
 /// Publishes a retained message with the payload "online".
 fn publish_online(broker: &Broker) {
-    let options = broker.options();
-    let online = Program::new("rpub").args(&options);
+    let online = broker.program("rpub");
     online.args("-t state -m online -q 1 -r").run().success();
 }
 
 /// Returns `true` if the retained message of the topic has this payload.
 fn says(broker: &Broker, text: &str) -> bool {
-    let options = broker.options();
-    let rsub = Program::new("rsub").args(&options);
+    let rsub = broker.program("rsub");
     rsub.args("-t state -q 1 -C 1").run().success().text() == format!("{text}\n")
 }
 
@@ -48,8 +43,7 @@ fn will_of_a_lost_client_is_published_when_the_broker_stops() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(&folder, "");
     // The usual set-up: a client with a retained will and a session that ends with its connection.
-    let options = broker.options();
-    let client = Program::new("rsub").args(&options).args(
+    let client = broker.program("rsub").args(
         "-i dying -t commands -q 1 --will-topic state --will-payload offline --will-retain --will-qos 1",
     );
     let client = client.start();
@@ -93,7 +87,6 @@ fn delay_of_a_will_continues_after_restart_and_ends_if_the_client_resumes() {
         let broker = start(&folder, "");
         let client = connect(&broker, 200, 3);
         publish_online(&broker);
-        let options = broker.options();
         let broker = broker.stop().start();
         drop(client);
         assert!(says(&broker, "online"), "it is delayed");
@@ -101,12 +94,12 @@ fn delay_of_a_will_continues_after_restart_and_ends_if_the_client_resumes() {
             let mut client = connect(&broker, 200, 3);
             client.ping();
             // After the delay the retained message is unchanged.
-            let watcher = Program::new("rsub").args(&options).args("-t state -R -W 4");
+            let watcher = broker.program("rsub").args("-t state -R -W 4");
             assert_eq!(watcher.run().text(), "");
             assert!(says(&broker, "online"));
             client.ping();
         } else {
-            let watcher = Program::new("rsub").args(&options).args("-t state -R -C 1");
+            let watcher = broker.program("rsub").args("-t state -R -C 1");
             assert_eq!(watcher.run().success().text(), "offline\n");
         }
     }
@@ -134,10 +127,7 @@ fn discarded_will_is_not_published_after_restart() {
 fn broker_without_a_store_publishes_wills_to_connected_clients_when_it_stops() {
     let broker = Broker::start("");
     let _client = connect(&broker, 200, 60);
-    let options = broker.options();
-    let watcher = Program::new("rsub")
-        .args(&options)
-        .args("-i watcher -t state -q 1 -C 1");
+    let watcher = broker.program("rsub").args("-i watcher -t state -q 1 -C 1");
     let watcher = watcher.start();
     broker.wait_for_log("Sending SUBACK to watcher");
     broker.stop();

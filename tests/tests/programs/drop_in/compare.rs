@@ -152,7 +152,7 @@ fn run(row: &Row, program: &Path) -> Seen {
 }
 
 fn rpub(broker: &Broker, words: &str) {
-    let mut command = Program::new("rpub").args(&broker.options());
+    let mut command = broker.program("rpub");
     for word in split(words) {
         command = command.arg(word);
     }
