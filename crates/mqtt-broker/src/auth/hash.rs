@@ -169,8 +169,8 @@ impl Form {
         match self {
             Self::Argon2id([memory, passes, lanes]) => {
                 let params = Params::new(memory, passes, lanes, Some(length)).ok()?;
-                // The memory is allocated for each hash and freed afterwards, so that an idle broker does not keep up
-                // to m KiB.
+                // The memory (m KiB) is allocated for each hash and freed afterwards, so that an idle broker does not
+                // keep it.
                 let mut blocks = vec![Block::default(); params.block_count()];
                 Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
                     .hash_password_into_with_memory(password, salt, &mut hash, &mut blocks)

@@ -60,7 +60,7 @@ impl Work {
     /// Returns the forms of the hashes that a check must make in addition to the hash of the user's own form. `own` is
     /// `None` for an unknown user.
     fn beside(&self, own: Option<Form>) -> impl Iterator<Item = Form> {
-        // With the user's own hash, a check takes as long as for an unknown user.
+        // These hashes and the user's own hash together take as long as the check for an unknown user.
         let sha512 = (self.has_sha512 && own != Some(Form::Sha512)).then_some(Form::Sha512);
         let done = match own {
             Some(Form::Pbkdf2(iterations)) => iterations.get(),

@@ -26,7 +26,7 @@ pub fn closest_name<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
         let distance = damerau_levenshtein(&word, &letters);
         let is_form = is_start(&word, &letters) || is_start(&letters, &word);
         let is_misspelt = distance <= length / LETTERS_PER_MISTAKE;
-        // A name that differs in few letters is a better suggestion than one of which only the start was written.
+        // A name that differs in few letters is a better suggestion than a name that only starts with the word.
         let is_close = !letters.is_empty() && (is_misspelt || is_form);
         is_close.then_some(((!is_misspelt, distance), name))
     });

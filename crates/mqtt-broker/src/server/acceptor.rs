@@ -13,8 +13,8 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-/// Maximum number of connections that a listener accepts in one turn. With more, a storm of new connections would delay
-/// the open ones.
+/// Maximum number of connections that a listener accepts in one turn. Without this limit, many new connections at the
+/// same time would delay the open ones.
 const MAXIMUM_ACCEPTED: usize = 32;
 
 /// The pause before the server accepts connections again after a failure, such as too many open files.
@@ -35,7 +35,8 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Binds the listeners of the configuration, or `default_ports` at the loopback addresses if it has none.
+    /// Binds the listeners of the configuration, or `default_ports` at the loopback addresses if the configuration has
+    /// no listeners.
     ///
     /// # Errors
     /// Returns an error if a listener cannot be bound. No listener stays open then.
@@ -107,8 +108,8 @@ impl Acceptor {
             }
             self.serve_connection(broker, sockets, registry, now, index, (stream, address));
         }
-        // More connections may wait. The poll does not report the same readiness again, so the next turn tries by
-        // itself.
+        // More connections may wait. The poll does not report the same readiness again, so the next turn tries to
+        // accept without an event.
         self.accepting.push(index);
     }
 
@@ -172,8 +173,8 @@ impl Acceptor {
         !self.accepting.is_empty()
     }
 
-    /// Returns the next connection that waits at a listener, with the name of its peer. Begins a pause if it cannot be
-    /// accepted.
+    /// Returns the next connection that waits at a listener, with the name of its peer. If the connection cannot be
+    /// accepted, begins a pause.
     fn next_connection(
         &mut self,
         broker: &mut Broker,
@@ -181,7 +182,7 @@ impl Acceptor {
         index: usize,
     ) -> Option<(Stream, String)> {
         let bound = self.listeners.get(index)?;
-        // The reserve comes first, so that a client cannot get its descriptors.
+        // The reserve is filled first, so that the connection does not take a descriptor of the reserve.
         let accepted = self.reserve.fill().and_then(|()| bound.listener.accept());
         match accepted {
             Ok(Some(accepted)) => {
@@ -236,7 +237,7 @@ impl Acceptor {
                 None => log::info!(target: CONNECTIONS, "New connection on {address}."),
             }
         }
-        // The core knows a listener by its number, which is the index of its policy.
+        // The core identifies a listener by the index of its policy.
         let id = broker.open(now, address, index as u32);
         let config = bound.and_then(|bound| bound.config.as_ref());
         let tls = config.and_then(|config| config.tls.as_ref());

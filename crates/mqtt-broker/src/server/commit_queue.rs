@@ -31,8 +31,8 @@ pub(super) struct CommitQueue {
     timeline: Timeline,
     /// The thread that commits.
     store_writer: StoreWriter,
-    /// The store. `None` during a commit, when the thread has it, and while the disk is full, because a store that has
-    /// failed must be opened again.
+    /// The store. `None` during a commit, when the thread owns the store, and while the disk is full, because a store
+    /// that has failed must be opened again.
     store: Option<Store>,
     /// Set during a commit.
     is_busy: bool,
@@ -116,8 +116,8 @@ impl CommitQueue {
         );
         broker.record_mutations();
         broker.restore(clock.now, saved);
-        // Stored immediately, because the sessions of clients that were connected begin to expire now. Otherwise their
-        // expiry would begin anew at each restart.
+        // The new deadlines are stored immediately, because the sessions of clients that were connected begin to expire
+        // now. Otherwise their expiry would begin anew at each restart.
         store.sync(&broker.take_mutations(), clock)?;
         let maximum_unsynced = broker.commit_backlog();
         Ok(Self::new(store, path, policy, maximum_unsynced, waker)?)

@@ -35,7 +35,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A broker with its sockets.
 pub struct Server {
-    /// The configuration at the start. A reload does not change this field, but the broker and the listeners.
+    /// The configuration at the start. A reload changes the broker and the listeners, but not this field.
     pub(super) config: BrokerConfig,
     pub(super) poll: Poll,
     pub(super) broker: Broker,
@@ -203,7 +203,8 @@ impl Server {
 
     /// Handles one event of the poll.
     fn handle_event(&mut self, now: Instant, event: &Event) {
-        // The tokens of listeners begin at 0, those of sockets follow, and the special ones are at the other end.
+        // The tokens of listeners begin at 0, and those of sockets follow. The tokens of `tokens.rs` are the highest
+        // numbers.
         let listeners = self.acceptor.listeners.len();
         match event.token() {
             STOP | DONE => {} // the caller stops; results of threads are taken in each turn

@@ -23,8 +23,8 @@ pub(crate) struct BoundListener {
     pub(crate) address: Option<SocketAddr>,
     /// The configuration of the listener. `None` for a listener that the server opens without a configuration.
     pub(crate) config: Option<ListenerConfig>,
-    /// The number of earlier listeners in the configuration with the same host and port. A reload finds the same
-    /// listener by it. With port 0 several listeners may have the same host and port.
+    /// The number of earlier listeners in the configuration with the same host and port. With port 0 several listeners
+    /// may have the same host and port, and a reload uses this number to find the same listener.
     pub(crate) rank: usize,
 }
 
@@ -159,7 +159,7 @@ fn each_host<T>(
 ) -> Result<Vec<T>, ListenError> {
     let mut used = Vec::new();
     let mut missing = None;
-    // Many machines have no IPv6. For a single address of the configuration, however, the error is reported.
+    // Many machines have no IPv6, so the error of one address is ignored. The error of a single address is reported.
     for host in hosts {
         match use_host(host) {
             Ok(one) => used.push(one),

@@ -193,7 +193,7 @@ fn is_for_everyone(access: &ListenerPolicy) -> bool {
 fn audience<'a>(listeners: impl Iterator<Item = (bool, &'a ListenerPolicy)>) -> String {
     let (open, closed): (Vec<_>, Vec<_>) =
         listeners.partition(|(_, access)| is_for_everyone(access));
-    // Nothing else matters if one listener lets everyone in.
+    // If one listener admits everyone who can reach this machine, the other listeners do not matter.
     if open.iter().any(|(is_local, _)| !is_local) {
         return "Open to everyone who can reach this machine, without password.".to_owned();
     }

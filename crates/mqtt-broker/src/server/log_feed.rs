@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Maximum number of lines that wait for the loop. Further lines are dropped. Almost all lines are logged by the loop
-/// itself, so more of them do not wait in practice.
+/// itself, so the limit is not reached in practice.
 const MAXIMUM_WAITING: usize = 1000;
 
 /// The lines that were logged and not published yet. A clone shares the same lines.

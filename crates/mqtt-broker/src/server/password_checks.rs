@@ -22,7 +22,7 @@ pub(crate) struct PasswordChecks {
 }
 
 impl PasswordChecks {
-    /// Returns the owner of the checks, without passwords. `waker` is woken when a password was checked.
+    /// Returns a value without passwords. The thread wakes `waker` when it has checked a password.
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
         Self {
             passwords: Vec::new(),

@@ -10,7 +10,7 @@ use std::fs::File;
 const COUNT: usize = 3;
 
 /// Open descriptors without a use. The server closes them before a reload and before it accepts at the status socket,
-/// and opens them again afterwards. It accepts clients only while all of them are open.
+/// and opens them again afterwards. The server accepts clients only while all of these descriptors are open.
 #[derive(Debug, Default)]
 pub(super) struct Reserve {
     #[cfg(unix)]

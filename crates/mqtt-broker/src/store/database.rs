@@ -83,7 +83,7 @@ impl Store {
             Err(error) => return Err(StoreError::Open(path.to_owned(), Box::new(error.into()))),
         }
         let mut store = Self::new((database, size), policy, clock, None)?;
-        // The time that this takes does not matter: no connection waits for a commit yet.
+        // Shrinking may take long here, because no connection waits for a commit yet.
         if store.has_much_room() {
             store.shrink().map_err(access)?;
         }
@@ -343,7 +343,7 @@ impl Store {
             "clients" => writer.client(&reader.client()?),
             "deliveries" => {
                 let reference = encoding::shared_number(value);
-                // The message of a shared delivery is not part of its value, so any message serves.
+                // The message of a shared delivery is not part of its value, so any message can be used.
                 let message = || Some(Arc::new(Message::new(TopicName::new("t").ok()?, "")));
                 let outgoing = reader.delivery(|_| message())?;
                 match reference {

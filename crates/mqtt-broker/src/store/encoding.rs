@@ -1,7 +1,7 @@
 //! Encodes and decodes the values in the store. A message is encoded as a PUBLISH packet of 5.0, so that there is one
 //! encoding of messages; the fields that a PUBLISH packet does not have come before it. All numbers are big endian.
 //!
-//! A change of an encoding needs a new number of the format (`FORMAT` in `mod.rs`).
+//! A change of an encoding needs a new number of the format (`FORMAT` in `database.rs`).
 
 use super::clock::Timeline;
 use crate::store::error::StoreError;
@@ -136,7 +136,8 @@ impl Writer {
 
     /// Writes the length of a text plus one, and the text. The value 0 stands for `None`.
     fn text(&mut self, text: Option<&str>) {
-        // A text comes from an MQTT string of at most 65,535 bytes, or from the subject of a certificate.
+        // The length fits into 32 bits: a text comes from an MQTT string of at most 65,535 bytes, or from the subject
+        // of a certificate.
         let length = text.map_or(0, |text| text.len() + 1);
         self.bytes
             .extend(u32::try_from(length).unwrap_or(0).to_be_bytes());
@@ -229,7 +230,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Decodes a delivery. `shared` returns the shared message with a number, if the store has it.
+    /// Decodes a delivery. `shared` returns the shared message with a number, or `None` if the store has no such
+    /// message.
     pub(super) fn delivery(
         mut self,
         shared: impl FnOnce(u64) -> Option<Arc<Message>>,

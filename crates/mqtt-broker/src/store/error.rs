@@ -8,11 +8,11 @@ use std::{fmt, io};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The file cannot be opened, is no store, or another broker has it.
+    /// The file cannot be opened, is not a store, or is locked by another broker.
     Open(PathBuf, Box<redb::Error>),
     /// The content is not what this broker writes.
     Corrupt(&'static str),
-    /// The file cannot be read or written. Records that were to be written are not durable.
+    /// The file cannot be read or written. The mutations of the failed commit are not durable.
     Access(Box<redb::Error>),
     /// The thread that uses the store has ended.
     Gone,

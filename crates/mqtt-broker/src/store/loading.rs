@@ -142,7 +142,7 @@ fn held(transaction: &ReadTransaction, client: &str) -> Result<Vec<PacketIdentif
 }
 
 /// Calls `show` with the key and the value of each entry, in the order of the keys. With a client, these are the
-/// entries of this client, and the key is without the part that names the client.
+/// entries of this client, and the key is only the suffix after the client identifier.
 fn each(
     transaction: &ReadTransaction,
     table: Definition,

@@ -8,8 +8,8 @@ pub enum SyncPolicy {
     /// Each commit is synced. An acknowledged message survives a loss of power.
     #[default]
     Always,
-    /// A commit is synced after this time at the latest. A crash of the broker or a loss of power loses the messages of
-    /// this time, or the last part of them.
+    /// A commit is synced after this time at the latest. A crash of the broker or a loss of power may lose the messages
+    /// of this time.
     Interval(Duration),
     /// No commit is synced. A crash of the broker alone loses no message. A loss of power may leave a corrupt file.
     Never,

@@ -46,7 +46,8 @@ pub(super) const RETAINED: Definition = Definition::new("retained");
 /// The shared messages. The key is the number to which deliveries refer.
 pub(super) const MESSAGES: Definition = Definition::new("messages");
 
-/// The part of a delivery that contains the message or its number. It is removed when the client has the message.
+/// The part of a delivery that contains the message or its number. It is removed when the client has received the
+/// message.
 pub(super) const MESSAGE: u8 = 0;
 
 /// The part of a delivery that contains the packet identifier. It exists from the sending of the message until the
@@ -136,7 +137,8 @@ impl<'a> Tables<'a> {
         mutations: &[Mutation],
         timeline: Timeline,
     ) -> Result<(), redb::Error> {
-        // Counted for the whole commit first, because a message is shared from its first delivery on.
+        // The deliveries of the whole commit are counted first, because the first delivery must already refer to the
+        // shared message.
         let receivers = messages::receivers(mutations);
         mutations
             .iter()

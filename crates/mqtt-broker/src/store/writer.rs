@@ -111,7 +111,7 @@ impl Commit {
     fn reopen(&self) -> Result<Store, StoreError> {
         let probe = self.path.with_extension("room");
         let written = std::fs::write(&probe, [0; ROOM]);
-        // Removed after a failed write too, because the file may exist without its bytes.
+        // The file is removed after a failed write too, because it may exist without its bytes.
         let _ = std::fs::remove_file(&probe);
         written.map_err(|error| StoreError::Access(Box::new(error.into())))?;
         Store::reopen(&self.path, self.policy, self.clock, self.timeline)

@@ -22,7 +22,7 @@ pub(crate) enum ListenerDirective {
     Origin(String),
     MountPoint(String),
     Versions(Vec<ProtocolVersion>),
-    /// The part of the certificate that is the user name, and if it is turned on or off.
+    /// The part of the certificate that is the user name, and `true` to turn this on.
     Identity(IdentitySource, bool),
     UserNameIsIdentifier(bool),
     MaximumConnections(Option<usize>),

@@ -79,7 +79,8 @@ impl Sockets {
             .count();
         let due: Vec<_> = self.lingering.drain(..due).collect();
         for (_, index) in due {
-            // The socket may have been closed before, and a new socket may have its index. The new one is not ending.
+            // The socket may have been closed before, and a new socket may have its index. `is_ending` of the new
+            // socket is not set.
             let Some(socket) = self.table.get_mut(index).filter(|socket| socket.is_ending) else {
                 continue;
             };

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 impl Sockets {
     /// Reads once from a peer, and passes the bytes to the broker. If the broker has not handled all earlier bytes,
-    /// passes those again and reads nothing.
+    /// passes the earlier bytes again and reads nothing.
     pub(super) fn read(
         &mut self,
         broker: &mut Broker,
@@ -94,7 +94,8 @@ impl Sockets {
     }
 }
 
-/// Passes the bytes of a connection to the broker, with what TLS knows about the peer.
+/// Passes the bytes of a connection to the broker. Before that, passes the user name in the client's certificate, and
+/// logs a warning about the certificate.
 fn handle_input(
     broker: &mut Broker,
     now: Instant,
@@ -119,7 +120,8 @@ fn handle_input(
     buffer.consume(available - input.len());
 }
 
-/// Logs why a connection has failed, if a layer such as TLS explains it. An error of the system has no text of its own.
+/// Logs why a connection has failed, if the error comes from TLS or WebSocket. Errors of the system, such as a reset
+/// connection, are not logged here.
 fn log_failure(broker: &mut Broker, now: Instant, id: ConnectionId, error: &io::Error) {
     if error.get_ref().is_none() {
         return;

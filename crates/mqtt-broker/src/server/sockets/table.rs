@@ -1,5 +1,5 @@
-//! [`SocketTable`]: the sockets of the connections, and what the loop remembers for each of them. The protocol state of
-//! a connection is in the core, under its [`ConnectionId`].
+//! [`SocketTable`]: the sockets of the connections, each with the state that the loop needs for it. The protocol state
+//! of a connection is in the core, under its [`ConnectionId`].
 
 use mqtt_broker_core::{ConnectionId, EVENTS, IdentitySource, InputProgress};
 use mqtt_transport::{ReadBuffer, Stream};
@@ -64,7 +64,7 @@ impl Socket {
         }
     }
 
-    /// Returns the user name in the client's certificate. Returns it once, after the TLS handshake.
+    /// Returns the user name in the client's certificate. The name is returned once, after the TLS handshake.
     pub(crate) fn identity(&mut self) -> Option<String> {
         // The certificate is known when the TLS handshake is complete, which may take several reads.
         let source = self.unidentified.filter(|_| self.stream.is_open())?;
@@ -76,8 +76,8 @@ impl Socket {
         }
     }
 
-    /// Returns a warning about the certificate of the client, if there is one. Returns it once, after the TLS
-    /// handshake.
+    /// Returns a warning about the certificate of the client, if there is one. The warning is returned once, after the
+    /// TLS handshake.
     pub(crate) fn warning(&mut self) -> Option<String> {
         if !self.may_have_warning || !self.stream.is_open() {
             return None;
