@@ -131,6 +131,7 @@ fn protocol_violation(
 /// payload requests that. The message itself is rejected, because its copies for subscribers could not be stored. The
 /// removal needs no room: it takes effect in memory, and its mutation waits until the store has room.
 fn clear_without_room(broker: &mut Broker, publisher: ClientKey, publish: &PublishRef<'_>) {
+    // `reject_reason` is called later, so the permission must be checked here too.
     let is_clear = publish.retain && publish.payload.is_empty();
     if (broker.resources.is_storage_exhausted() || broker.resources.is_memory_exhausted())
         && is_clear

@@ -81,6 +81,7 @@ pub(crate) fn continue_filters(
         if must_stop(broker, id, key) {
             return broker.connections.defer_packet(id, Task::Filters(task));
         }
+        // Work and mutations are counted for each filter, because a packet may have thousands of filters.
         let before = broker.durability.mutation_count();
         let reason_code = match &mut task.left {
             LeftFilters::Subscribe(terms, left) => left
@@ -93,6 +94,7 @@ pub(crate) fn continue_filters(
         let Some(reason_code) = reason_code else {
             return answer(broker, now, id, key, task);
         };
+        // The reason codes have the order of the filters in the packet [MQTT-3.9.3-1].
         task.reason_codes.push(reason_code);
         broker.flow.throttle.note_mutations_of(
             &mut broker.connections,

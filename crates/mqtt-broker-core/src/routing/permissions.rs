@@ -41,6 +41,7 @@ pub(crate) fn may_receive(
     message: &Message,
 ) -> bool {
     match policies.of(principal.listener).mount_point.as_deref() {
+        // This check is made for each delivery, so no topic name is built if the listener has no mount point.
         None => policies.allow(principal, &message.topic_name, AclAction::Read),
         Some(mount_point) => {
             let topic_name = format!("{mount_point}{}", message.topic_name);

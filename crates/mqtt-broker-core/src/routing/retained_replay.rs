@@ -88,6 +88,7 @@ pub(crate) fn end_replay(
 ) {
     let client = sessions.clients.get_mut(key);
     let replay = client.and_then(|client| client.retained_replays.remove(topic_filter));
+    // A replay that was never recorded is not in the store, so its end needs no mutation.
     if replay.is_some_and(|replay| replay.recorded.is_some()) {
         note_replay_end(connections, sessions, durability, key, topic_filter.clone());
     }

@@ -99,6 +99,7 @@ impl PasswordHash {
         let (form, encoding): (_, &Encoding) = match next()? {
             "6" => (Form::Sha512, &BASE64),
             "7" => (Form::Pbkdf2(iterations(next()?)?), &BASE64),
+            // 19 (0x13) is the current version of argon2, and the only one that mosquitto_passwd writes.
             "argon2id" if next()? == "v=19" => {
                 (Form::Argon2id(argon2_numbers(next()?)?), &BASE64_NOPAD)
             }

@@ -61,6 +61,7 @@ impl PasswordVerifier {
         self.worker
             .begin((id, passwords, check))
             .map_err(|error| match error {
+                // The caller checks `is_busy` first, so this is only a safeguard.
                 WorkerError::Busy => ReasonCode::ServerBusy,
                 _ => ReasonCode::UnspecifiedError,
             })

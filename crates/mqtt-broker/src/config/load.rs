@@ -44,6 +44,7 @@ fn apply(parsed: Parsed) -> Result<BrokerConfig, ConfigError> {
         applied.map_err(|what| error_at(&place, &what))?;
         settings.note_place(placed.name, &placed.value, place);
     }
+    // No directive above the invalid line has an error, so this error is the first one of the file.
     if let Some(error) = parsed.error {
         return Err(error);
     }

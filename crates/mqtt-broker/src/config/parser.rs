@@ -128,6 +128,7 @@ impl Parser {
         if line.rest.is_empty() {
             return Err(format!("Empty '{name}' value in configuration."));
         }
+        // Folders that include each other would be read without end.
         if self.is_included && name == "include_dir" {
             return Err("'include_dir' is allowed in the main file only.".to_owned());
         }

@@ -57,6 +57,7 @@ impl PasswordChecks {
                 return; // no password waits
             };
             log::debug!(target: EVENTS, "Checking the password of {}.", broker.peer(id));
+            // The thread starts with the first password, so that a broker without users has no such thread.
             if self.verifier.is_none() {
                 self.verifier = PasswordVerifier::start(Arc::clone(&self.waker)).ok();
             }

@@ -92,6 +92,7 @@ fn serve_with(disk: SlowDisk, limits: Limits) -> SocketAddr {
             limits,
             ..BrokerConfig::default()
         };
+        // This configuration has no store, so `open` opens none. The store on the slow disk is added after it.
         let mut server = Server::bind(config, &[0]).unwrap();
         server.open().unwrap();
         let store = Store::with_backend(disk, Clock::now()).unwrap();
@@ -163,6 +164,7 @@ impl Peer {
 
     fn has_nothing(&self) -> bool {
         self.stream.set_nonblocking(true).unwrap();
+        // `peek` leaves the bytes in the socket, so that a later `next` still receives them.
         let peeked = self.stream.peek(&mut [0]);
         self.stream.set_nonblocking(false).unwrap();
         self.received.is_empty() && peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
@@ -294,6 +296,8 @@ fn retained_messages_of_qos_0_are_not_read_faster_than_the_disk_stores_them() {
     let packets = packet.repeat(FLOOD / packet.len());
     disk.hold_up(true);
     let sent = publisher.flood(&packets);
+    // At its backlog limit the broker stops reading from the publisher. The buffers of the sockets fill up, and the
+    // publisher cannot send the rest. The bystander makes no mutations, so it is still served.
     assert!(sent < packets.len(), "the broker read everything");
     (0..100).for_each(|_| bystander.ping());
 
@@ -321,6 +325,7 @@ fn large_subscribe_is_continued_commit_by_commit() {
         options: SubscriptionOptions::new(QoS::AtLeastOnce),
     };
     disk.hold_up(true);
+    // Each of the 3000 subscriptions is a mutation, and at most 400 mutations may wait.
     subscriber.send(&[PacketRef::Subscribe(Subscribe {
         packet_identifier: PacketIdentifier::FIRST,
         subscriptions: (0..3000).map(subscription).collect(),
@@ -350,6 +355,7 @@ fn publisher_to_many_sessions_waits_for_the_disk() {
         dup: false,
     };
     disk.hold_up(true);
+    // Each message makes 300 mutations, one for each sleeper, which is more than the soft limit of 200.
     let packets: Vec<_> = (1..=20)
         .map(|number| PacketRef::Publish(kept.publish(delivery(number))))
         .collect();

@@ -53,6 +53,7 @@ impl Writer {
     }
 
     pub(super) fn client(mut self, state: &ClientState) -> Vec<u8> {
+        // The order of the fields is part of the format: `Reader::client` reads them in the same order.
         self.bytes.extend(state.expiry.interval().to_be_bytes());
         self.text(state.user_name.as_deref());
         self.bytes.extend(state.listener.to_be_bytes());

@@ -132,6 +132,7 @@ impl LimitDirective {
 }
 
 fn maximum_in_flight(l: &Line<'_>) -> Result<u16, String> {
+    // Without a limit, the number of packet identifiers still permits at most 65,535 messages in flight.
     if l.is_negative() {
         return Ok(u16::MAX);
     }

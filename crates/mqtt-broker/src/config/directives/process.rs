@@ -61,6 +61,7 @@ fn sync(l: &Line<'_>) -> Result<SyncPolicy, String> {
         ("always", None) => Ok(SyncPolicy::Always),
         ("never", None) => Ok(SyncPolicy::Never),
         ("interval", Some(seconds)) => {
+            // `parse` also accepts `inf` and `NaN`, which the range below excludes.
             let seconds: Option<f64> = seconds.trim_end_matches('s').parse().ok();
             let interval = seconds
                 .filter(|seconds| (0.001..=86_400.0).contains(seconds))

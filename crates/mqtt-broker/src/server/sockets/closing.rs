@@ -21,6 +21,7 @@ impl Sockets {
     ) {
         broker.handle_close(now, id);
         let socket = self.table.get_mut(index);
+        // `flush` fails if the socket is broken. Then the answer cannot be written any more.
         if socket.is_some_and(|socket| socket.stream.has_ended() && socket.stream.flush().is_ok()) {
             self.end_socket(broker, now, id, index);
         } else {
@@ -63,6 +64,8 @@ impl Sockets {
         socket.connection = None;
         socket.buffer = None;
         socket.progress = InputProgress::Drained;
+        // The peer receives the end of the stream after the last output, and then closes the socket. If this fails, the
+        // connection is broken, and waiting for the peer would be in vain.
         if socket.stream.shut_down_writing().is_err() {
             return self.table.remove(index);
         }

@@ -100,6 +100,7 @@ impl SocketTable {
         if let Some(id) = socket.connection {
             self.by_connection.insert(id, index);
         }
+        // The table does not know the number of listeners, so the list grows with the first socket of a listener.
         if self.counts.len() <= socket.listener {
             self.counts.resize(socket.listener + 1, 0);
         }
