@@ -42,6 +42,8 @@ pub(crate) fn owner_of(
     };
     let mount_point = |listener| broker.auth.policy(listener).mount_point.as_deref();
     let (who, name) = (&client.principal, Excerpt(identifier));
+    // The messages of a session are stored without the mount point, so a client with another mount point must not
+    // receive them.
     if who.user_name.as_deref() == user_name && mount_point(who.listener) == mount_point(listener) {
         return SessionOwner::Same;
     }

@@ -83,6 +83,7 @@ pub(crate) fn deliver(
     let outgoing = outgoing
         .with_subscriptions(copy.subscription_identifiers, copy.share)
         .with_expiry(routed.expires);
+    // Even a message that can be sent now is queued first, so that it does not overtake the messages that wait.
     enqueue(broker, key, outgoing);
     sending::send_queue(broker, now, key);
     // Messages of QoS 0 are not acknowledged. A publisher that waited for acknowledgements would wait in vain.

@@ -116,6 +116,7 @@ pub(crate) fn send_queue(broker: &mut Broker, now: Instant, key: ClientKey) -> u
         .stats
         .counters
         .count_queue(before, client.queue.totals());
+    // Other connections are served before the timer continues with the rest.
     if steps == 0 {
         client.resumes = Some(now);
         let deadline = client.deadline();
@@ -133,6 +134,7 @@ pub(crate) fn send_queue(broker: &mut Broker, now: Instant, key: ClientKey) -> u
             note,
         );
     }
+    // The store needs the packet identifiers of the messages that were sent.
     if sent {
         record::note_changes(
             &mut broker.connections,

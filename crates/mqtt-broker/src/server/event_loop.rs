@@ -250,6 +250,8 @@ impl Server {
     /// # Errors
     /// Returns an error if the store has failed.
     fn write(&mut self, now: Instant) -> Result<(), ServerError> {
+        // The end of a commit makes output writable, so it comes first. Writing comes before the next commit, because
+        // the messages that are sent into the free room of the output make mutations too.
         self.commits.end_commit(&mut self.broker, now)?;
         self.sockets.write(&mut self.broker, now);
         self.commits.begin_commit(&mut self.broker)?;

@@ -93,6 +93,7 @@ pub(crate) fn bind_listener(listener: &ListenerConfig) -> Result<Vec<Listener>, 
 /// Returns an error if the listener could not be opened.
 pub(crate) fn check_listener(listener: &ListenerConfig) -> Result<(), ListenError> {
     if let Some(path) = listener.unix_path() {
+        // The socket may exist, because a broker serves at it. So only its folder is checked.
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());

@@ -71,6 +71,7 @@ impl Sockets {
             Ok(count) => broker.consume_output(now, id, count),
             Err(_) => return Err(index),
         }
+        // The socket of an ended connection is closed after the last output, which has the reason of the end.
         if broker.has_ended(id) {
             self.end_socket(broker, now, id, index);
         }
