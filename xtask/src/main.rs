@@ -1,10 +1,10 @@
-//! The tasks of this workspace: `cargo xtask demo`, `test`, `bench`, `conformance`, `reference`, `crash`, `crowd`,
-//! `dist`, `emulate`, `figures`, `libraries`, `msrv`, `mutants`, `siege`, `sim`, `texts` and `fuzz`. Each module has one
-//! task. The tasks need no shell and install what they need.
+//! The tasks of this workspace. `cargo xtask` lists them, and each module has one task. The tasks need no shell and
+//! install what they need.
 
 mod bench;
 mod conformance;
 mod crash;
+mod debian_check;
 mod debian_rust;
 mod demo;
 mod dist;
@@ -37,6 +37,8 @@ Usage: cargo xtask TASK
          run the tests that name statements of the standard and write docs/generated/conformance.md; --check
   crash  kill a broker with publishers and subscribers again and again: --seconds N (600)
   crowd  measure what idle connections and slow consumers cost, beside mosquitto
+  debian-check
+         install, use, upgrade and purge the Debian packages of 'dist' in a tree of Debian; needs root
   demo   build, start a broker, exchange messages at each QoS, and show what a user sees
   dist   build the release folder target/dist: --target T (repeat it; this machine's without), --all,
          --trial builds without optimisation
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         ["conformance", ref options @ ..] => conformance::run(options),
         ["crash", ref options @ ..] => crash::run_for(options),
         ["crowd"] => run(&mut cargo("run --release --package tests --example crowd")),
+        ["debian-check"] => debian_check::run(),
         ["demo"] => demo::run(),
         ["dist", ref options @ ..] => dist::run(options),
         ["emulate", ref options @ ..] => emulate::run(options),

@@ -7,6 +7,7 @@ mod archive;
 pub(crate) mod build;
 pub(crate) mod contents;
 mod crates;
+mod deb;
 pub(crate) mod targets;
 
 use anyhow::{Result, bail};
@@ -34,7 +35,13 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
             let size = folder.join("bin").join(platform.program(name)).metadata()?;
             println!("{:>12} {name}", size.len());
         }
-        println!("{:>12} {}", archive.metadata()?.len(), archive.display());
+        let mut files = vec![archive];
+        if let Some(architecture) = platform.debian {
+            files.extend(deb::build(&folder, architecture)?);
+        }
+        for file in files {
+            println!("{:>12} {}", file.metadata()?.len(), file.display());
+        }
     }
     archive::write_checksums(&dist)
 }

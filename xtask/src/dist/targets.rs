@@ -9,6 +9,8 @@ use anyhow::{Result, bail};
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     pub(crate) linker: Linker,
+    /// The architecture of the Debian package with this build.
+    pub(crate) debian: Option<&'static str>,
     /// The command that runs a program of this platform under emulation, without the path of the program. Empty if this
     /// machine can run the program directly.
     pub(crate) emulator: &'static [&'static str],
@@ -31,38 +33,46 @@ pub(crate) const TARGETS: [Target; 7] = [
     Target {
         name: "x86_64-unknown-linux-gnu",
         linker: Linker::Host,
+        debian: Some("amd64"),
         emulator: &[],
     },
     Target {
         name: "x86_64-unknown-linux-musl",
         linker: Linker::Zig,
+        debian: None,
         emulator: &[],
     },
     Target {
         name: "aarch64-unknown-linux-gnu",
         linker: Linker::Zig,
+        debian: Some("arm64"),
         emulator: &["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"],
     },
     Target {
         name: "aarch64-unknown-linux-musl",
         linker: Linker::Zig,
+        debian: None,
         emulator: &["qemu-aarch64-static"],
     },
     Target {
         name: "armv7-unknown-linux-gnueabihf",
         linker: Linker::Zig,
+        debian: None,
         emulator: &["qemu-arm-static", "-L", "/usr/arm-linux-gnueabihf"],
     },
-    // ARMv6 is the processor of Raspberry Pi Zero and 1. The emulator is set to such a processor, so that it rejects
-    // instructions of newer ones.
+    // ARMv6 is the processor of Raspberry Pi Zero and 1. Debian's armhf is ARMv7, but Raspberry Pi OS has the same name
+    // for ARMv6, so the package has this build, which runs on both. The emulator is set to such a processor, so that it
+    // rejects instructions of newer ones.
     Target {
         name: "arm-unknown-linux-musleabihf",
         linker: Linker::Zig,
+        debian: Some("armhf"),
         emulator: &["qemu-arm-static", "-cpu", "arm1176"],
     },
     Target {
         name: "x86_64-pc-windows-gnu",
         linker: Linker::Mingw,
+        debian: None,
         emulator: &["wine"],
     },
 ];
