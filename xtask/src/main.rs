@@ -2,6 +2,7 @@
 //! install what they need.
 
 mod bench;
+mod cluster;
 mod conformance;
 mod crash;
 mod debian_check;
@@ -33,6 +34,8 @@ Usage: cargo xtask TASK
 
   bench  measure programs and libraries beside others and write docs/performance.md;
          --instructions counts instructions only, --check compares them with docs/generated/instructions.tsv
+  cluster
+         publish to three nodes of RabbitMQ and kill one of them
   conformance
          run the tests that name statements of the standard and write docs/generated/conformance.md; --check
   crash  kill a broker with publishers and subscribers again and again: --seconds N (600)
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
     let tasks: Vec<_> = std::env::args().skip(1).collect();
     let result = match tasks.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["bench", ref options @ ..] => bench::run_with(options),
+        ["cluster"] => cluster::run(),
         ["conformance", ref options @ ..] => conformance::run(options),
         ["crash", ref options @ ..] => crash::run_for(options),
         ["crowd"] => run(&mut cargo("run --release --package tests --example crowd")),
