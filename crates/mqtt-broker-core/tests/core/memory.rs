@@ -100,7 +100,7 @@ fn a_message_has_each_subscription_identifier_once_and_a_client_few_of_them() {
     let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
     publisher.publish(&mut world, &message("a/b", "x"), QoS::AtMostOnce);
     assert_eq!(sub.messages(&mut world), ["a/b x q0 #1 #2"]);
-    // With these, the client has the maximum of 1024 different identifiers.
+    // With these subscriptions, the client has the maximum of 1024 different identifiers.
     for identifier in 3..=1024 {
         let filter = format!("x/{identifier}");
         sub.subscribe_with(&mut world, &filter, qos(0), Some(identifier));
@@ -152,7 +152,7 @@ fn a_retained_message_without_room_removes_the_one_before_and_is_delivered() {
     assert_eq!(sub.messages(&mut world), ["a old q0 retained"]);
     let mut large = retained("a", "");
     large.payload = vec![b'x'; 5000].into();
-    // The message exceeds the limit. It is delivered, but not retained, and the older message would be stale.
+    // The message exceeds the limit, so it is delivered but not retained. The older message is outdated and is removed.
     publisher.publish(&mut world, &large, QoS::AtMostOnce);
     assert_eq!(sub.messages(&mut world).len(), 1);
     assert_eq!(value(&mut world, "retained messages/count"), 0);

@@ -75,8 +75,8 @@ fn wills_are_published_as_the_ending_says() {
     }
     use Ending::*;
     let with_will = ReasonCode::DisconnectWithWillMessage;
-    // Version, ending, Session Expiry Interval, Will Delay Interval; is the will published immediately, is it published
-    // after a minute.
+    // The columns: version, ending, Session Expiry Interval, Will Delay Interval, `true` if the will is published
+    // immediately, and `true` if the will is published after a minute.
     let table = [
         (V3_1_1, Dies, 0, 0, true, true),
         (V3_1_1, Leaves(ReasonCode::Success), 0, 0, false, false),
@@ -376,8 +376,8 @@ fn with_will(mut connect: Connect, delay: u32) -> Connect {
 /// [MQTT-3.1.2-8]
 #[test]
 fn wills_survive_the_broker_and_are_published_unless_the_client_comes_back() {
-    // Session Expiry Interval, Will Delay Interval, seconds from the restart until the client reconnects; is the will
-    // published at the restart, is it published in the end.
+    // The columns: Session Expiry Interval, Will Delay Interval, seconds from the restart until the client reconnects,
+    // `true` if the will is published at the restart, and `true` if the will is published in the end.
     let cases = [
         (0, 0, None, true, true),
         (0, 60, None, true, true), // the session ends before the delay is over
