@@ -144,7 +144,7 @@ impl AccessList {
         }
         let names = [user_name.unwrap_or_default(), client_identifier];
         if self.patterns.is_empty() || names.iter().any(|name| name.contains(['+', '#'])) {
-            return false; // the name would act as a wildcard in a pattern
+            return false; // no pattern, or a name that would act as a wildcard in one
         }
         let matches_names = |rule: &Rule| rule.matches(user_name, client_identifier, topic_name);
         verdict(&self.patterns, right, matches_names).unwrap_or(false)

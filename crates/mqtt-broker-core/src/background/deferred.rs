@@ -6,8 +6,8 @@ use crate::broker::Broker;
 use crate::lifecycle::expiry;
 use crate::routing::fan_out;
 
-/// Publishes the wills and ends the sessions of deferred clients until the budget is spent or the store is behind
-/// again.
+/// Publishes the wills and ends the sessions of deferred clients until the budget is spent, or again too many mutations
+/// wait for a commit.
 pub(crate) fn handle_deferred(broker: &mut Broker, now: Instant) {
     while !broker.flow.work.is_spent()
         && !fan_out::is_will_deferred(&broker.durability, &mut broker.flow, &broker.resources)

@@ -66,8 +66,8 @@ pub enum Mutation {
     Released { client: Arc<str>, number: u64 },
     /// The delivery of the message is complete, or the message was dropped.
     Finished { client: Arc<str>, number: u64 },
-    /// The broker has accepted a message of QoS 2 from the client. It remembers the packet identifier to recognise
-    /// duplicates until PUBREL.
+    /// The broker has accepted a message of QoS 2 from the client. The packet identifier is stored until PUBREL, so
+    /// that the broker recognises duplicates.
     Held {
         client: Arc<str>,
         packet_identifier: PacketIdentifier,

@@ -20,8 +20,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// algorithm and delayed acknowledgements of TCP can delay the packets of a subscriber for so long.
 const ACTIVE: Duration = Duration::from_millis(100);
 
-/// Remembers the client if it is live and its queue is more than half full. The caller has just added a message to this
-/// queue.
+/// Records the client in `Flow::congested` if it is live and its queue is more than half full. The caller has just
+/// added a message to this queue.
 pub(crate) fn note_backpressure(
     connections: &Connections,
     sessions: &Sessions,
@@ -35,8 +35,8 @@ pub(crate) fn note_backpressure(
             .clients
             .get(key)
             .map_or(0, |client| client.queue.len());
-        // Only the longest queue is remembered. The publisher waits for one client, and the longest queue is the
-        // closest to dropping messages.
+        // Only the longest queue is recorded. The publisher waits for one client, and the longest queue is the closest
+        // to dropping messages.
         if flow.congested.is_none_or(|(longest, _)| longest < length) {
             flow.congested = Some((length, key));
         }

@@ -61,7 +61,7 @@ pub(crate) struct Origin {
 pub(crate) struct FanOut {
     pub(crate) publication: Publication,
     pub(crate) targets: Targets,
-    /// The number of mutations when the publication began. Later mutations may be those of this publication.
+    /// The number of mutations when the publication began. Mutations after this number may belong to the publication.
     pub(crate) mutations_before: usize,
 }
 

@@ -1,8 +1,8 @@
 //! Ends sessions and publishes wills when they are due (MQTT 5.0, 3.1.2.5 and 3.1.3.2.2).
 //!
-//! A will is due after the Will Delay Interval or at the end of the session, whichever comes first. While the store is
-//! behind, wills that make mutations are deferred with the ends of their sessions, until `background/deferred.rs`
-//! publishes them.
+//! A will is due after the Will Delay Interval or at the end of the session, whichever comes first. While too many
+//! mutations wait for a commit, wills that make mutations are deferred with the ends of their sessions, until
+//! `background/deferred.rs` publishes them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -53,7 +53,7 @@ pub(crate) fn handle_disconnected(broker: &mut Broker, now: Instant, key: Client
 }
 
 /// Publishes the will and ends the session if they are due, and schedules the next deadline of the client otherwise. If
-/// the will makes mutations and the store is behind, the client is deferred instead.
+/// the will makes mutations and too many mutations wait for a commit, the client is deferred instead.
 pub(crate) fn handle_client_timeout(broker: &mut Broker, now: Instant, key: ClientKey) {
     let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
     let client = broker.sessions.clients.get(key);
@@ -65,7 +65,7 @@ pub(crate) fn handle_client_timeout(broker: &mut Broker, now: Instant, key: Clie
     }
 }
 
-/// Publishes the will and ends the session if they are due, even if the store is behind. CONNECT calls this directly,
+/// Publishes the will and ends the session if they are due, without deferring the client. CONNECT calls this directly,
 /// because the new connection cannot wait for a deferred will.
 pub(crate) fn end_times(broker: &mut Broker, now: Instant, key: ClientKey) {
     let Some(client) = broker.sessions.clients.get_mut(key) else {

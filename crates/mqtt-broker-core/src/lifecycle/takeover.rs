@@ -28,8 +28,8 @@ pub(crate) fn find_session(
     let old = broker.sessions.by_identifier.get(identifier).copied();
     if let Some(older) = old.and_then(|key| broker.sessions.clients.get(key)?.connection) {
         close::end_connection(broker, now, older, ReasonCode::SessionTakenOver);
-        // While the store is behind, `end_connection` may defer the will and the end of the session. Both must happen
-        // now, so that the new connection does not resume a session that has ended.
+        // If too many mutations wait for a commit, `end_connection` defers the will and the end of the session. Both
+        // must happen now, so that the new connection does not resume a session that has ended.
         if let Some(key) = old {
             expiry::end_times(broker, now, key);
         }

@@ -1,6 +1,5 @@
-//! The texts with which the log gives the reason of a disconnect or a rejected CONNECT. These are the texts of
-//! mosquitto 2.1, because programs such as fail2ban match them. Details that mosquitto does not log follow in
-//! parentheses.
+//! The reasons of a disconnect or a rejected CONNECT, as texts of the log. These are the texts of mosquitto 2.1,
+//! because programs such as fail2ban match them. Details that mosquitto does not log follow in parentheses.
 
 use std::fmt;
 

@@ -2,7 +2,7 @@
 //!
 //! `must_wait` checks all reasons to wait: the password of the client is being checked, the publication of the
 //! connection is still being delivered, the queue of a subscriber is filling up (`flow/backpressure.rs`), the peer does
-//! not read its output, or the store is behind. `handle_input` then returns
+//! not read its output, or too many mutations wait for a commit. `handle_input` then returns
 //! [`InputProgress::Blocked`](crate::InputProgress), and [`Broker::poll_resumable`] returns the connection when it may
 //! resume (`flow/throttle.rs`). The next `handle_input` checks all reasons again, so a connection that is returned too
 //! early only costs one call.

@@ -233,7 +233,8 @@ fn drop_expired(broker: &mut Broker, now: Instant, key: ClientKey) -> bool {
         .stats
         .counters
         .count_queue(before, client.queue.totals());
-    // The store must forget the messages too. Otherwise they would return after a restart, and take room until then.
+    // The messages must be removed from the store too. Otherwise they would take room there, and return after a
+    // restart.
     for number in &done {
         broker.stats.counters.drops.count(DropReason::Expired);
         record::note(
@@ -263,7 +264,7 @@ fn visible_message(
     if visible.len() == message.topic_name.len() {
         return Some(message);
     }
-    // Only the last form is remembered, because most subscribers of a message have the same mount point.
+    // Only the last form is kept, because most subscribers of a message have the same mount point.
     let known = routed.unmounted.as_ref();
     if let Some(known) = known.filter(|known| *known.topic_name == *visible) {
         return Some(Arc::clone(known));

@@ -112,8 +112,8 @@ pub(crate) fn begin_fan_out(
     });
 }
 
-/// Returns the index of the first publication that may begin now. While the store is behind, publications that make no
-/// mutations may overtake the others.
+/// Returns the index of the first publication that may begin now. While publications that make mutations must wait for
+/// a commit, publications without mutations may overtake them.
 pub(crate) fn first_to_begin(
     durability: &Durability,
     flow: &mut Flow,

@@ -78,7 +78,8 @@ pub(crate) fn without_mount_point(
     }))
 }
 
-/// Returns the topic name without the mount point, or `None` if the topic is not visible behind it.
+/// Returns the topic name without the mount point. Returns `None` if the topic name does not begin with the mount
+/// point, or is equal to it.
 ///
 /// A client with the mount point `ten1/` that subscribes to `#` has the filter `ten1/#`, which also matches the topics
 /// `ten1` and `ten1/`. The result is `None` for both of them: without the mount point, no character is left, and a

@@ -1,5 +1,5 @@
-//! Tests of throttling: a connection waits if it makes mutations while the store is behind, or if its peer does not
-//! read. Other connections must not wait.
+//! Tests of throttling: a connection waits if it makes mutations while too many of them wait for a commit, or if its
+//! peer does not read. Other connections must not wait.
 
 use mqtt_broker_core::{Backlog, InputProgress, Limits, Mutation};
 use mqtt_codec::*;

@@ -57,7 +57,7 @@ impl Acceptor {
         for (index, listener) in config.listeners.iter().enumerate() {
             let place = || config.places.of_listener(index);
             let opened = bind_listener(listener).map_err(|error| error.at(place()))?;
-            // With port 0, several listeners may have the same host and port, and a reload must tell them apart.
+            // With port 0, several listeners may have the same host and port, and a reload must distinguish them.
             let above = config.listeners.iter().take(index);
             let rank = above.filter(|other| other.is_same_place(listener)).count();
             let with_settings = |opened| (opened, Some(listener.clone()), rank);

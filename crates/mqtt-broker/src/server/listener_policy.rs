@@ -188,7 +188,7 @@ fn is_for_everyone(access: &ListenerPolicy) -> bool {
     access.allow_anonymous && access.identity.is_none()
 }
 
-/// Returns the sentences of the log that tell which clients can connect. The `bool` of a listener is `true` if only
+/// Returns the text of the log that describes which clients can connect. The `bool` of a listener is `true` if only
 /// programs on this machine can reach the listener.
 fn audience<'a>(listeners: impl Iterator<Item = (bool, &'a ListenerPolicy)>) -> String {
     let (open, closed): (Vec<_>, Vec<_>) =

@@ -1,7 +1,8 @@
 //! The process around the broker core: sockets, listeners, commits, passwords, signals and reports.
 //!
 //! One thread runs a loop of turns, which `event_loop.rs` describes. Each part of the loop's state has an owner in a
-//! file of its own. Nothing here decides about MQTT: bytes go to the core, and its output goes to the sockets.
+//! file of its own. No module here decides about MQTT: the server passes bytes to the core, and writes the output of
+//! the core to the sockets.
 
 mod acceptor;
 mod commit_queue;

@@ -1,5 +1,5 @@
-//! [`Reports`]: the information that the broker gives in addition to the log: the topics below `$SYS`, published lines
-//! of the log, dumps, the answers to `rbroker status`, and reports to a supervisor.
+//! [`Reports`]: the information about the broker in addition to the log: the topics below `$SYS`, published lines of
+//! the log, dumps, the answers to `rbroker status`, and reports to a supervisor.
 
 use super::log_feed::LogFeed;
 #[cfg(unix)]

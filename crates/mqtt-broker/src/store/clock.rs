@@ -15,10 +15,10 @@
 //! The anchor is written when the store is opened, when the broker ends, with a commit if the anchor is older than a
 //! minute, within a minute after the wall clock was set, and once an hour.
 //!
-//! Limits: After a boot, the broker cannot recognise a wrong wall clock that is plausible and not behind the anchor.
-//! All deadlines are then early or late by its error. The same happens if the anchor has a wrong time, because the
-//! machine lost its power within a minute after the clock was set. If the time is unknown, the age of the anchor, at
-//! most 60 minutes, is lost too.
+//! Limits: After a boot, the broker cannot recognise a wrong wall clock that shows a later time than the anchor. All
+//! deadlines are then early or late by the error of the clock. The same happens if the anchor has a wrong time, because
+//! the machine lost its power within a minute after the clock was set. If the time is unknown, the age of the anchor is
+//! lost too, at most 60 minutes.
 
 use crate::store::error::StoreError;
 use std::time::{Duration, Instant, SystemTime};

@@ -309,14 +309,14 @@ impl Store {
         let stored = self.summary.bytes;
         let is_little = stored <= MOVED_AT_ONCE;
         let is_necessary = self.size() > self.limit && stored < self.limit / 2;
-        // redb cannot always give all free pages back. Shrinking is not tried again until the file has grown or less is
-        // stored than after the last attempt.
+        // redb cannot always remove all free pages. Shrinking is not tried again until the file has grown, or until
+        // less is stored than after the last attempt.
         let (stored_before, size_before) = self.shrunk;
         let is_new = self.size() / 2 > size_before || stored < stored_before / 4 * 3;
         is_new && (is_little && self.has_much_room() || is_necessary)
     }
 
-    /// Gives free pages back to the file system.
+    /// Removes free pages, so that the file becomes shorter.
     #[expect(clippy::result_large_err)] // boxed where it leaves the store
     fn shrink(&mut self) -> Result<(), redb::Error> {
         self.shrink_due = None;

@@ -8,8 +8,8 @@ use std::cmp::Ordering;
 
 use crate::topics::tree::Node;
 
-/// Maximum number of nodes in one vector. An insertion moves the nodes behind it, which costs little compared with the
-/// search for so few nodes.
+/// Maximum number of nodes in one vector. An insertion moves the later nodes of the vector, which costs little compared
+/// with the search for so few nodes.
 const MAXIMUM_NODES: usize = 64;
 
 /// The children of a node. All of them have different first levels.
