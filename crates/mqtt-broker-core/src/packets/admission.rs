@@ -71,12 +71,21 @@ pub(crate) fn connect_reject_reason(
     if is_new && resources.limits.maximum_clients.is_some_and(is_full) {
         return Some(ReasonCode::ServerBusy);
     }
+    will_reject_reason(resources, access, connect)
+}
+
+/// Returns the reason code with which a CONNECT must be rejected because of its will.
+fn will_reject_reason(
+    resources: &Resources,
+    access: &ListenerPolicy,
+    connect: &Connect,
+) -> Option<ReasonCode> {
     let will = connect.will.as_ref()?;
     if !names::is_publishable(&will.message.topic_name) {
         return Some(ReasonCode::TopicNameInvalid);
     }
     if will.message.payload.len() > resources.limits.maximum_payload {
-        return Some(match version {
+        return Some(match connect.protocol_version {
             ProtocolVersion::V5_0 => ReasonCode::PacketTooLarge,
             _ => ReasonCode::NotAuthorized, // return code 5, as mosquitto answers
         });

@@ -31,7 +31,6 @@ pub(crate) fn connack_properties(
     resources: &Resources,
     listener: u32,
     connect: &Connect,
-    assigned_client_identifier: Option<&String>,
 ) -> ConnackProperties {
     let limits = &auth.policy(listener).limits;
     let aliases = limits
@@ -42,7 +41,6 @@ pub(crate) fn connack_properties(
     let is_longer = |longest: &u16| connect.keep_alive == 0 || connect.keep_alive > *longest;
     ConnackProperties {
         topic_alias_maximum: Some(aliases).filter(|maximum| *maximum > 0),
-        assigned_client_identifier: assigned_client_identifier.cloned(),
         server_keep_alive: longest.filter(is_longer),
         maximum_qos: limits.maximum_qos.filter(|qos| *qos < QoS::ExactlyOnce),
         retain_available: (!resources.limits.retain_available).then_some(false),

@@ -121,89 +121,88 @@ pub(crate) fn refuse(
 /// Accepts a client whose user name is verified: finds its session and answers with CONNACK. Rejects the CONNECT if
 /// `admission.rs`, the topic of its will, or the owner of the session requires that.
 pub(crate) fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut connect: Connect) {
-    let Some(listener) = broker
-        .connections
-        .get(id)
-        .map(|connection| connection.listener)
-    else {
+    let Some(connection) = broker.connections.known(id) else {
         return;
     };
+    let listener = connection.listener;
+    if let Err(reason_code) = prepare(broker, now, listener, &mut connect) {
+        let (connections, stats) = (&mut broker.connections, &mut broker.stats);
+        return refuse(connections, stats, now, id, &connect, reason_code);
+    }
+    let (identifier, is_assigned) =
+        connack::client_identifier(&broker.auth, &mut broker.sessions, listener, &connect);
+    let user_name = connect.user_name.as_deref();
+    // The owner is checked before an older connection ends, because another user must not be able to end it.
+    let owner = owner::owner_of(broker, now, &identifier, user_name, listener);
+    if owner == SessionOwner::Other {
+        connect.client_identifier = identifier; // `refuse` logs this identifier
+        let (connections, stats) = (&mut broker.connections, &mut broker.stats);
+        let reason_code = ReasonCode::ClientIdentifierNotValid;
+        return refuse(connections, stats, now, id, &connect, reason_code);
+    }
+    let starts_anew = connect.clean_start || owner == SessionOwner::Removed;
+    let (key, mut session) = takeover::find_session(broker, now, id, &identifier, starts_anew);
+    let (connections, stats) = (&broker.connections, &mut broker.stats);
+    log_connect(connections, stats, now, id, &identifier, &connect);
+    let longest = broker.resources.limits.longest_session;
+    let expiry = Expiry::of_connect(&connect).at_most(longest);
+    let properties = ConnackProperties {
+        assigned_client_identifier: is_assigned.then(|| identifier.clone()),
+        // CONNACK must have the interval only if it differs from the one in CONNECT (MQTT 5.0, 3.2.2.3.2).
+        session_expiry_interval: (expiry != Expiry::of_connect(&connect))
+            .then(|| expiry.interval()),
+        response_information: connack::response_information(&connect, &identifier),
+        ..connack::connack_properties(&broker.auth, &broker.resources, listener, &connect)
+    };
+    let is_bridge = connect.is_bridge;
+    connect_client(broker, id, key, listener, expiry, connect);
+    if let Some(session) = &mut session {
+        let (sessions, durability) = (&broker.sessions, &broker.durability);
+        withdraw_denied(&broker.auth, sessions, durability, key, session);
+    }
+    if let Some(connection) = broker.connections.known_mut(id) {
+        connection.client = Some(key);
+        connection.is_bridge = is_bridge;
+        broker.stats.counters.connected();
+        connection.protocol.accept(now, session, properties);
+    }
+    // CONNACK must be the first packet [MQTT-3.2.0-1], so the queue follows after `accept`.
+    sending::send_queue(broker, now, key);
+}
+
+/// Completes the client identifier and the topic of the will of a CONNECT.
+///
+/// # Errors
+/// Returns the reason code with which the CONNECT must be rejected.
+fn prepare(
+    broker: &mut Broker,
+    now: Instant,
+    listener: u32,
+    connect: &mut Connect,
+) -> Result<(), ReasonCode> {
     let access = broker.auth.policy(listener);
     if access.user_name_is_identifier {
         connect.client_identifier = connect.user_name.clone().unwrap_or_default();
     }
-    if let Some(reason_code) =
-        admission::connect_reject_reason(&broker.sessions, &broker.resources, access, &connect)
-    {
-        return refuse(
-            &mut broker.connections,
-            &mut broker.stats,
-            now,
-            id,
-            &connect,
-            reason_code,
-        );
+    let (sessions, resources) = (&broker.sessions, &broker.resources);
+    let reject_reason = admission::connect_reject_reason(sessions, resources, access, connect);
+    reject_reason.map_or(Ok(()), Err)?;
+    if let Some(topic_name) = mount_will(connect, access.mount_point.as_deref())? {
+        broker.stats.log_denied_will(now, connect, &topic_name);
     }
-    match mount_will(&mut connect, access.mount_point.as_deref()) {
-        Err(reason_code) => {
-            return refuse(
-                &mut broker.connections,
-                &mut broker.stats,
-                now,
-                id,
-                &connect,
-                reason_code,
-            );
-        }
-        Ok(Some(topic_name)) => broker.stats.log_denied_will(now, &connect, &topic_name),
-        Ok(None) => {}
-    }
-    let (identifier, assigned) =
-        connack::client_identifier(&broker.auth, &mut broker.sessions, listener, &connect);
-    // The owner is checked before an older connection ends, because another user must not be able to end it.
-    let owner = owner::owner_of(
-        broker,
-        now,
-        &identifier,
-        connect.user_name.as_deref(),
-        listener,
-    );
-    if owner == SessionOwner::Other {
-        connect.client_identifier = identifier; // `refuse` logs this identifier
-        return refuse(
-            &mut broker.connections,
-            &mut broker.stats,
-            now,
-            id,
-            &connect,
-            ReasonCode::ClientIdentifierNotValid,
-        );
-    }
-    let starts_anew = connect.clean_start || owner == SessionOwner::Removed;
-    let (key, mut session) = takeover::find_session(broker, now, id, &identifier, starts_anew);
-    log_connect(
-        &broker.connections,
-        &mut broker.stats,
-        now,
-        id,
-        &identifier,
-        &connect,
-    );
-    let asked = Expiry::of_connect(&connect);
-    let expiry = asked.at_most(broker.resources.limits.longest_session);
-    let properties = ConnackProperties {
-        // CONNACK must have the interval only if it differs from the one in CONNECT (MQTT 5.0, 3.2.2.3.2).
-        session_expiry_interval: (expiry != asked).then(|| expiry.interval()),
-        response_information: connack::response_information(&connect, &identifier),
-        ..connack::connack_properties(
-            &broker.auth,
-            &broker.resources,
-            listener,
-            &connect,
-            assigned.then_some(&identifier),
-        )
-    };
-    if let Some(client) = broker.sessions.clients.get_mut(key) {
+    Ok(())
+}
+
+/// Gives a client its new connection, and records the part of it that is stored.
+fn connect_client(
+    broker: &mut Broker,
+    id: ConnectionId,
+    key: ClientKey,
+    listener: u32,
+    expiry: Expiry,
+    connect: Connect,
+) {
+    if let Some(client) = broker.sessions.known_mut(key) {
         // `store_client` holds back the output of this connection, so the connection is set before.
         client.connection = Some(id);
         client.principal.user_name = connect.user_name;
@@ -214,29 +213,8 @@ pub(crate) fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut co
         client.will = connect.will.map(Box::new);
     }
     // CONNACK waits for the commit of this mutation, because the client relies on its session after CONNACK.
-    record::store_client(
-        &mut broker.connections,
-        &mut broker.sessions,
-        &mut broker.durability,
-        key,
-    );
-    if let Some(session) = &mut session {
-        withdraw_denied(
-            &broker.auth,
-            &broker.sessions,
-            &broker.durability,
-            key,
-            session,
-        );
-    }
-    if let Some(connection) = broker.connections.get_mut(id) {
-        connection.client = Some(key);
-        connection.is_bridge = connect.is_bridge;
-        broker.stats.counters.connected();
-        connection.protocol.accept(now, session, properties);
-    }
-    // CONNACK must be the first packet [MQTT-3.2.0-1], so the queue follows after `accept`.
-    sending::send_queue(broker, now, key);
+    let (sessions, durability) = (&mut broker.sessions, &mut broker.durability);
+    record::store_client(&mut broker.connections, sessions, durability, key);
 }
 
 /// Removes the messages in flight from the session that the client may no longer receive, so that they are not resent.

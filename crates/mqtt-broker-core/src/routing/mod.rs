@@ -17,4 +17,5 @@ pub(crate) mod retain;
 pub(crate) mod retained_replay;
 pub(crate) mod routed;
 pub(crate) mod router;
+mod sender;
 pub(crate) mod sending;

@@ -8,25 +8,16 @@
 //! not in this tree, because they are found by a filter and not by a name (`retained.rs`).
 
 mod children;
+mod levels;
+mod node;
 
-use crate::topics::tree::children::Children;
+use self::levels::{follow, strip_levels};
+use self::node::Node;
 
 /// A tree of topic filters with a value for each filter.
 #[derive(Debug)]
 pub(crate) struct TopicTree<T> {
     root: Node<T>,
-}
-
-/// A node of the tree. Every node except the root has a value or at least two children; otherwise it is merged with its
-/// only child or removed.
-#[derive(Debug)]
-pub(crate) struct Node<T> {
-    /// The levels between the parent and the value or the branch of this node, joined by slashes. The text has at least
-    /// one level, except in the root, where it is empty and not used.
-    levels: Box<str>,
-    value: Option<T>,
-    /// The children. They are boxed, because most nodes are leaves without children.
-    children: Option<Box<Children<T>>>,
 }
 
 impl<T> Default for TopicTree<T> {
@@ -123,7 +114,7 @@ impl<T> TopicTree<T> {
             let children = node.children.as_deref();
             let wildcards = children.filter(|children| children.has_wildcards() && !hidden);
             // `#` matches the rest of the name, and also a name that ends here, at its parent level.
-            if let Some(value) = wildcards.and_then(|children| children.multi_level()) {
+            if let Some(value) = wildcards.and_then(Node::multi_level) {
                 found(value);
             }
             let Some(rest) = rest else {
@@ -143,148 +134,6 @@ impl<T> TopicTree<T> {
             }
         }
         work
-    }
-}
-
-impl<T> Node<T> {
-    fn new(levels: &str) -> Self {
-        Self {
-            levels: levels.into(),
-            value: None,
-            children: None,
-        }
-    }
-
-    fn child(&self, level: &str) -> Option<&Self> {
-        self.children.as_ref()?.get(level)
-    }
-
-    fn child_mut(&mut self, level: &str) -> Option<&mut Self> {
-        self.children.as_mut()?.get_mut(level)
-    }
-
-    /// Returns the levels after the first one, or `None` if the node has a single level. The caller has found this node
-    /// by its first level, so only the others must be compared.
-    fn levels_behind(&self, first: &str) -> Option<&str> {
-        self.levels.get(first.len() + 1..)
-    }
-
-    /// Returns the child that begins with the first level of `topic`, and the rest of `topic` after the levels of the
-    /// child. Inserts the child if it does not exist. Splits the child if `topic` begins with only some of its levels.
-    fn descend<'a>(&mut self, topic: &'a str) -> Option<(&mut Self, Option<&'a str>)> {
-        let (level, _) = mqtt_codec::split_level(topic);
-        let children = self.children.get_or_insert_default();
-        let child = children.get_or_insert_with(level, || Self::new(topic))?;
-        child.split(topic);
-        let left = strip_levels(&child.levels, topic)?;
-        Some((child, left))
-    }
-
-    /// Splits this node in two, if `topic` begins with some but not all of its levels. The lower node gets the value,
-    /// the children and the levels that `topic` does not have.
-    fn split(&mut self, topic: &str) {
-        let Some((head, tail)) = leave(&self.levels, topic) else {
-            return;
-        };
-        let mut lower = Self::new(tail);
-        // This node keeps its place in the parent, which finds it by its unchanged first level.
-        let head = head.into();
-        lower.value = self.value.take();
-        lower.children = self.children.take();
-        self.levels = head;
-        let (level, _) = mqtt_codec::split_level(&lower.levels);
-        let level: Box<str> = level.into();
-        let children = self.children.get_or_insert_default();
-        children.get_or_insert_with(&level, || lower);
-    }
-
-    /// Calls `change` with the value of a child. If `change` returns `true`, removes the value, and restores the
-    /// invariant of [`Node`]: nodes without a value and with fewer than two children are removed or merged.
-    fn update_child(&mut self, level: &str, is_root: bool, change: impl FnOnce(&mut T) -> bool) {
-        let Some(children) = &mut self.children else {
-            return;
-        };
-        let Some(child) = children.get_mut(level) else {
-            return;
-        };
-        if !child.value.as_mut().is_some_and(change) {
-            return;
-        }
-        child.value = None;
-        // A child with children stays, or is merged with its only child. A leaf without a value is removed.
-        if child.children.is_some() {
-            return child.merge();
-        }
-        children.remove(level);
-        if children.is_empty() {
-            self.children = None;
-        }
-        // This node may have a single child now. The root is never merged, because it has no levels.
-        if !is_root {
-            self.merge();
-        }
-    }
-
-    /// Merges this node with its child, if the node has no value and exactly one child.
-    fn merge(&mut self) {
-        let is_link = self.value.is_none();
-        let children = self.children.as_mut().filter(|_| is_link);
-        if let Some(child) = children.and_then(|children| children.take_one()) {
-            let levels = format!("{}/{}", self.levels, child.levels).into();
-            *self = Self { levels, ..child };
-        }
-    }
-}
-
-/// Compares the levels of a node with the rest of a topic name. Returns the rest of the name after these levels if they
-/// match, and `None` if they do not. The inner option is `None` if the name has no further level.
-fn follow<'a>(
-    levels: Option<&str>,
-    name: Option<&'a str>,
-    work: &mut usize,
-) -> Option<Option<&'a str>> {
-    let Some(levels) = levels else {
-        return Some(name);
-    };
-    let mut name = name;
-    for level in mqtt_codec::levels(levels) {
-        *work += 1;
-        if level == "#" {
-            return Some(None); // `#` matches all further levels, and also the parent level without any
-        }
-        let (own, behind) = mqtt_codec::split_level(name?);
-        if level != "+" && level != own {
-            return None;
-        }
-        name = behind;
-    }
-    Some(name)
-}
-
-/// Returns the rest of `topic` after `levels`, or `None` if `topic` does not begin with `levels`. The inner option is
-/// `None` if nothing is left.
-fn strip_levels<'a>(levels: &str, topic: &'a str) -> Option<Option<&'a str>> {
-    match topic.strip_prefix(levels)? {
-        "" => Some(None),
-        behind => behind.strip_prefix('/').map(Some),
-    }
-}
-
-/// Splits `levels` into the levels with which `topic` begins, and the others. Returns `None` if `topic` begins with all
-/// of them. `levels` and `topic` must have the same first level.
-fn leave<'a>(levels: &'a str, topic: &str) -> Option<(&'a str, &'a str)> {
-    let (mut own, mut topic) = (Some(levels), Some(topic));
-    loop {
-        let (level, behind) = mqtt_codec::split_level(own?);
-        match topic.map(mqtt_codec::split_level) {
-            // Whole levels are compared: `a/bc` and `a/bd` only share `a`.
-            Some((other, rest)) if other == level => (own, topic) = (behind, rest),
-            _ => {
-                let tail = own?;
-                let head = levels.get(..levels.len().checked_sub(tail.len() + 1)?)?;
-                return Some((head, tail));
-            }
-        }
     }
 }
 

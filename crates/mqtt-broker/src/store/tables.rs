@@ -179,19 +179,13 @@ impl<'a> Tables<'a> {
             Mutation::RetainedReplay {
                 client,
                 topic_filter,
-                state: Some(state),
+                state,
             } => {
                 let key = key(&mut self.key, client, topic_filter.as_bytes());
-                let value = writer.replay(state);
-                insert(&mut self.replays, bytes, key, &value)
-            }
-            Mutation::RetainedReplay {
-                client,
-                topic_filter,
-                state: None,
-            } => {
-                let key = key(&mut self.key, client, topic_filter.as_bytes());
-                remove(&mut self.replays, bytes, key)
+                match state {
+                    Some(state) => insert(&mut self.replays, bytes, key, &writer.replay(state)),
+                    None => remove(&mut self.replays, bytes, key),
+                }
             }
             Mutation::Queued {
                 client,
@@ -232,15 +226,16 @@ impl<'a> Tables<'a> {
             }
             Mutation::Retained {
                 topic_name,
-                retained: Some(retained),
+                retained,
             } => {
-                let value = writer.retained(retained);
-                insert(&mut self.retained, bytes, topic_name.as_bytes(), &value)
+                let key = topic_name.as_bytes();
+                match retained {
+                    Some(retained) => {
+                        insert(&mut self.retained, bytes, key, &writer.retained(retained))
+                    }
+                    None => remove(&mut self.retained, bytes, key),
+                }
             }
-            Mutation::Retained {
-                topic_name,
-                retained: None,
-            } => remove(&mut self.retained, bytes, topic_name.as_bytes()),
         }
     }
 

@@ -6,16 +6,20 @@
 
 use std::cmp::Ordering;
 
-use crate::topics::tree::Node;
-
 /// Maximum number of nodes in one vector. An insertion moves the later nodes of the vector, which costs little compared
 /// with the search for so few nodes.
 const MAXIMUM_NODES: usize = 64;
 
+/// A node whose place among its siblings is that of its first level.
+pub(super) trait Branch {
+    /// Returns the levels, joined by slashes.
+    fn levels(&self) -> &str;
+}
+
 /// The children of a node. All of them have different first levels.
 #[derive(Debug)]
-pub(super) struct Children<T> {
-    nodes: Nodes<T>,
+pub(super) struct Children<N> {
+    nodes: Nodes<N>,
     /// Set when a child was inserted whose first level is `+` or `#`, and never cleared. Most nodes have no such child,
     /// and matching need not search for it.
     has_wildcards: bool,
@@ -23,16 +27,16 @@ pub(super) struct Children<T> {
 
 /// The nodes in the order of their first levels.
 #[derive(Debug)]
-enum Nodes<T> {
+enum Nodes<N> {
     /// At most `MAXIMUM_NODES` nodes.
-    Few(Vec<Node<T>>),
+    Few(Vec<N>),
     /// At least two vectors, none of which is empty. The levels of each vector sort before those of the next vector.
     /// The outer vector is boxed, so that the enum is not larger than a vector.
     #[allow(clippy::box_collection)]
-    Many(Box<Vec<Vec<Node<T>>>>),
+    Many(Box<Vec<Vec<N>>>),
 }
 
-impl<T> Default for Children<T> {
+impl<N> Default for Children<N> {
     fn default() -> Self {
         Self {
             nodes: Nodes::Few(Vec::new()),
@@ -41,8 +45,8 @@ impl<T> Default for Children<T> {
     }
 }
 
-impl<T> Children<T> {
-    pub(super) fn get(&self, level: &str) -> Option<&Node<T>> {
+impl<N: Branch> Children<N> {
+    pub(super) fn get(&self, level: &str) -> Option<&N> {
         let nodes = match &self.nodes {
             Nodes::Few(few) => few,
             Nodes::Many(many) => many.get(vector_of(many, level))?,
@@ -50,7 +54,7 @@ impl<T> Children<T> {
         nodes.get(position(nodes, level).ok()?)
     }
 
-    pub(super) fn get_mut(&mut self, level: &str) -> Option<&mut Node<T>> {
+    pub(super) fn get_mut(&mut self, level: &str) -> Option<&mut N> {
         let nodes = self.nodes.vector_mut(level)?;
         let index = position(nodes, level).ok()?;
         nodes.get_mut(index)
@@ -60,8 +64,8 @@ impl<T> Children<T> {
     pub(super) fn get_or_insert_with(
         &mut self,
         level: &str,
-        make: impl FnOnce() -> Node<T>,
-    ) -> Option<&mut Node<T>> {
+        make: impl FnOnce() -> N,
+    ) -> Option<&mut N> {
         let nodes = self.nodes.vector_mut(level)?;
         if let Err(index) = position(nodes, level) {
             // A vector that doubles its capacity would waste up to half of its memory, and most of these vectors stay
@@ -97,17 +101,11 @@ impl<T> Children<T> {
     }
 
     /// Removes and returns the child if there is exactly one, and returns `None` otherwise.
-    pub(super) fn take_one(&mut self) -> Option<Node<T>> {
+    pub(super) fn take_one(&mut self) -> Option<N> {
         match &mut self.nodes {
             Nodes::Few(few) if few.len() == 1 => few.pop(),
             Nodes::Few(_) | Nodes::Many(_) => None,
         }
-    }
-
-    /// Returns the value of the child `#`. This child is always a leaf, because `#` is the last level of a filter
-    /// [MQTT-4.7.1-1].
-    pub(super) fn multi_level(&self) -> Option<&T> {
-        self.get("#")?.value.as_ref()
     }
 
     pub(super) fn has_wildcards(&self) -> bool {
@@ -118,7 +116,7 @@ impl<T> Children<T> {
         matches!(&self.nodes, Nodes::Few(few) if few.is_empty())
     }
 
-    pub(super) fn into_nodes(self) -> impl Iterator<Item = Node<T>> {
+    pub(super) fn into_nodes(self) -> impl Iterator<Item = N> {
         let vectors = match self.nodes {
             Nodes::Few(few) => vec![few],
             Nodes::Many(many) => *many,
@@ -127,7 +125,7 @@ impl<T> Children<T> {
     }
 
     #[cfg(test)]
-    pub(super) fn nodes(&self) -> impl Iterator<Item = &Node<T>> {
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &N> {
         let vectors = match &self.nodes {
             Nodes::Few(few) => std::slice::from_ref(few),
             Nodes::Many(many) => many,
@@ -136,9 +134,9 @@ impl<T> Children<T> {
     }
 }
 
-impl<T> Nodes<T> {
+impl<N: Branch> Nodes<N> {
     /// Returns the vector that contains the node of this level, or into which the node must be inserted.
-    fn vector_mut(&mut self, level: &str) -> Option<&mut Vec<Node<T>>> {
+    fn vector_mut(&mut self, level: &str) -> Option<&mut Vec<N>> {
         match self {
             Self::Few(few) => Some(few),
             Self::Many(many) => {
@@ -150,7 +148,7 @@ impl<T> Nodes<T> {
 
     /// Splits the vector of this level into two halves.
     fn split(&mut self, level: &str) {
-        let halve = |nodes: &mut Vec<Node<T>>| {
+        let halve = |nodes: &mut Vec<N>| {
             // `split_off` leaves the whole capacity to the lower half, which needs only a part of it.
             let upper = nodes.split_off(nodes.len() / 2);
             nodes.shrink_to_fit();
@@ -172,7 +170,7 @@ impl<T> Nodes<T> {
 }
 
 /// Removes the node of this level, and frees memory if less than a quarter of the vector is in use.
-fn remove<T>(nodes: &mut Vec<Node<T>>, level: &str) {
+fn remove<N: Branch>(nodes: &mut Vec<N>, level: &str) {
     if let Ok(index) = position(nodes, level) {
         nodes.remove(index);
         if nodes.capacity() > 4 * nodes.len() {
@@ -182,18 +180,18 @@ fn remove<T>(nodes: &mut Vec<Node<T>>, level: &str) {
 }
 
 /// Returns the index of the vector that contains the node of this level, or into which the node must be inserted.
-fn vector_of<T>(vectors: &[Vec<Node<T>>], level: &str) -> usize {
-    let is_before = |nodes: &Vec<Node<T>>| {
+fn vector_of<N: Branch>(vectors: &[Vec<N>], level: &str) -> usize {
+    let is_before = |nodes: &Vec<N>| {
         let first = nodes.first();
-        first.is_some_and(|first| compare_first_level(&first.levels, level) != Ordering::Greater)
+        first.is_some_and(|first| compare_first_level(first.levels(), level) != Ordering::Greater)
     };
     // A level that sorts before all nodes belongs into the first vector.
     vectors.partition_point(is_before).saturating_sub(1)
 }
 
 /// Returns the index of the node that begins with this level, or as an error the index at which it must be inserted.
-fn position<T>(nodes: &[Node<T>], level: &str) -> Result<usize, usize> {
-    nodes.binary_search_by(|node| compare_first_level(&node.levels, level))
+fn position<N: Branch>(nodes: &[N], level: &str) -> Result<usize, usize> {
+    nodes.binary_search_by(|node| compare_first_level(node.levels(), level))
 }
 
 /// Compares the first level of `levels` with `level`.
