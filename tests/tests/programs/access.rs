@@ -372,7 +372,7 @@ fn parameters_of_a_password_file_that_would_block_logins_are_an_error() {
 }
 
 #[test]
-fn no_password_is_hashed_for_connections_that_are_closed_again() {
+fn no_password_is_hashed_for_closed_connections() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("users");
     // The password is "secret". Its hash takes so long that all connections are closed before it is computed.

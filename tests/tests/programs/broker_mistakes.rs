@@ -122,7 +122,7 @@ fn has_started(running: &mut Running) -> bool {
 
 /// A check reports the errors that would prevent the start, with the same words. It starts nothing.
 #[test]
-fn a_check_finds_what_prevents_the_start() {
+fn check_config_reports_errors_that_prevent_the_start() {
     for (configuration, error) in [
         (
             "listener 0 127.0.0.1\nlistener 1883 no.such.host.invalid\n",
@@ -248,7 +248,7 @@ fn a_port_in_use_names_the_command_that_shows_the_program() {
 }
 
 #[test]
-fn an_error_of_a_store_says_what_is_wrong_with_it() {
+fn errors_of_the_store_name_the_cause() {
     let folder = Folder::new("listener 0 127.0.0.1\npersistence true\npersistence_location {}\n");
     let store = folder.0.path().join("rbroker.db");
     std::fs::write(&store, "this is not a store").unwrap();

@@ -87,8 +87,9 @@ fn completes_the_chain_of_a_client() {
 }
 
 #[test]
-fn chooses_the_issuer_whose_key_has_signed() {
-    let Some(root) = OpenSsl::new("chooses_the_issuer_whose_key_has_signed", ECDSA) else {
+fn chooses_the_issuer_whose_key_signed_the_certificate() {
+    let Some(root) = OpenSsl::new("chooses_the_issuer_whose_key_signed_the_certificate", ECDSA)
+    else {
         return;
     };
     // The authority was renewed: two certificates have the same name and different keys.

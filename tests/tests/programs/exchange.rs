@@ -73,7 +73,7 @@ fn messages_of_each_qos_are_delivered_in_each_version() {
 }
 
 #[test]
-fn a_subscription_gets_the_lower_qos_of_the_two() {
+fn subscriber_gets_the_lower_of_published_and_granted_qos() {
     let broker = Broker::start("");
     for (published, subscribed, line) in [
         (2, 1, "d0, q1, r0, m1"),
@@ -287,7 +287,7 @@ fn lines_of_stdin_are_published_with_every_byte() {
 }
 
 #[test]
-fn files_and_standard_input_are_one_message() {
+fn file_and_standard_input_are_published_as_one_message() {
     let broker = Broker::start("");
     let content: Vec<u8> = (0..1_500_000u32)
         .map(|number| (number % 251) as u8)
@@ -361,7 +361,7 @@ fn filters_hide_messages_and_do_not_count_them() {
 }
 
 #[test]
-fn plain_output_leaves_out_empty_messages_as_mosquitto_does() {
+fn plain_output_omits_empty_messages_as_mosquitto_does() {
     let broker = Broker::start("");
     for (options, expected) in [
         ("", "x\n"),

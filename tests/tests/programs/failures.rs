@@ -433,7 +433,7 @@ fn rrr_reports_a_rejected_connect_of_3_1_1_with_its_own_text() {
 }
 
 #[test]
-fn lines_end_when_the_first_connection_is_closed() {
+fn rpub_ends_if_the_first_connection_is_closed_before_connack() {
     let server = FakeServer::start(&[&[(CONNECT, b"")]], true);
     let publisher = server.program("rpub");
     let finished = publisher.args("-t a -l").input("hi\n").run();

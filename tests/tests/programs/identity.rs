@@ -20,7 +20,7 @@ fn certificates() -> Certificates {
 }
 
 #[test]
-fn the_user_name_comes_from_the_certificate_whatever_connect_says() {
+fn user_name_of_the_certificate_replaces_that_of_connect() {
     let certificates = certificates();
     let file = |name: &str| certificates.path(name);
     for (line, user_name) in [
@@ -50,7 +50,7 @@ fn the_user_name_comes_from_the_certificate_whatever_connect_says() {
 }
 
 #[test]
-fn names_from_certificates_need_an_authority() {
+fn user_names_from_certificates_require_a_ca() {
     let certificates = certificates();
     let text = settings(&certificates, "use_identity_as_username true");
     let text = text.replace("cafile", "#cafile");

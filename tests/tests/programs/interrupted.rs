@@ -85,7 +85,7 @@ fn signal_before_connecting_determines_the_exit_status() {
 }
 
 #[test]
-fn other_signals_end_rsub_as_the_system_does() {
+fn other_signals_end_rsub_by_their_default_action() {
     let broker = Broker::start("");
     let subscriber = broker.program("rsub");
     let subscriber = subscriber.args("-t x -d").start();

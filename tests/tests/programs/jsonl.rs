@@ -173,7 +173,7 @@ fn each_version_prints_and_publishes_json_lines() {
 }
 
 #[test]
-fn a_bad_line_stops_rpub_or_is_skipped_and_is_named_either_way() {
+fn invalid_line_is_reported_and_stops_rpub_or_is_skipped() {
     let broker = Broker::start("");
     let lines = b"{\"topic\":\"a\",\"payload\":\"1\"}\n{\"topic\":\"a/+\"}\n\n{\"topic\":\"a\",\"payload\":\"4\"}\n";
     for (on_error, expected) in [("stop", "1\n"), ("skip", "1\n4\n")] {

@@ -226,7 +226,7 @@ fn a_client_without_a_reader_publishes_and_stays_connected() -> Result<(), Box<d
 
 /// A slow reader slows the broker down, and no message is lost.
 #[test]
-fn a_slow_reader_holds_messages_back() -> Result<(), Box<dyn Error>> {
+fn slow_reader_slows_the_broker_down_without_loss() -> Result<(), Box<dyn Error>> {
     let broker = Broker::start_silent(tests::Kind::Rbroker, "max_queued_messages 0\n");
     let subscriber = Client::connect(options(broker.port, "sub", false))?;
     let mut messages = subscriber.messages();

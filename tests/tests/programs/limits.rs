@@ -79,7 +79,7 @@ fn clients_above_the_maximum_are_rejected_with_server_busy() {
 }
 
 #[test]
-fn identifiers_are_chosen_as_the_configuration_says() {
+fn configuration_determines_missing_client_identifiers() {
     let broker = Broker::start("auto_id_prefix sensor-");
     let options = format!("{} -t a -m x", broker.options());
     Program::new("rpub").args(&options).run().success();
@@ -147,7 +147,7 @@ fn overlapping_subscriptions_give_one_message_or_one_each() {
 }
 
 #[test]
-fn the_qos_of_the_subscription_may_be_used_for_what_is_sent() {
+fn upgrade_outgoing_qos_delivers_with_the_qos_of_the_subscription() {
     let broker = Broker::start("upgrade_outgoing_qos true");
     assert_eq!(receive(&broker, "-t a -q 2 -C 1 -F %q", &["-q 0"]), "2\n");
 }

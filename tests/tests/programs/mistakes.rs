@@ -30,7 +30,7 @@ fn usage(program: &str) -> String {
 
 /// A shell ignores the rest of the line from a word that starts with `#`.
 #[test]
-fn says_that_a_shell_takes_an_unquoted_hash_as_a_comment() {
+fn explains_that_a_shell_treats_an_unquoted_hash_as_a_comment() {
     for (program, words, option, noun) in [
         ("rsub", &["-t"][..], "-t", "topic"),
         ("rsub", &["-v", "--topic"], "-t", "topic"),
@@ -58,7 +58,7 @@ fn says_that_a_shell_takes_an_unquoted_hash_as_a_comment() {
 }
 
 #[test]
-fn says_by_which_options_topic_and_message_are_given() {
+fn names_the_options_for_topic_and_message() {
     let topic_and_message =
         "Give the topic with -t and the message with -m, and quote a message with spaces.";
     for (program, words, stray, hint) in [
@@ -91,7 +91,7 @@ fn says_by_which_options_topic_and_message_are_given() {
 }
 
 #[test]
-fn says_that_a_host_has_no_port_and_is_no_url() {
+fn explains_that_the_host_option_takes_no_port_and_no_url() {
     for (host, hint) in [
         (
             "localhost:1883",
@@ -258,7 +258,7 @@ fn secrets_never_appear_in_an_error() {
 
 /// An error of the system is explained by its cause. Only "connection refused" asks if a broker runs there.
 #[test]
-fn says_why_a_socket_cannot_be_connected() {
+fn explains_why_a_socket_cannot_connect() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let shown = path.display().to_string();

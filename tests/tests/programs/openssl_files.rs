@@ -319,8 +319,8 @@ fn rbroker_logs_the_secrets_of_connections() {
 }
 
 #[test]
-fn asks_for_certificates_only_if_they_are_required_or_identify_clients() {
-    let Some(root) = OpenSsl::new("asks_for_certificates_only_if", ECDSA) else {
+fn requests_client_certificates_only_if_they_are_required_or_identify_clients() {
+    let Some(root) = OpenSsl::new("requests_client_certificates_only_if", ECDSA) else {
         return;
     };
     root.issue("server", SERVER);

@@ -228,7 +228,7 @@ fn rbroker_reports_a_port_in_use_and_opens_no_other_listener() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_or_closed_output_changes_no_status_and_is_no_panic() {
+fn full_or_closed_output_neither_changes_the_status_nor_panics() {
     use std::process::{Command, Stdio};
     let full = || {
         std::fs::OpenOptions::new()

@@ -7,7 +7,7 @@ use mqtt_codec::{Decoder, PacketRef};
 use tests::{Broker, Program, Proxy};
 
 #[test]
-fn passwords_come_from_files_and_the_environment() {
+fn passwords_are_read_from_files_and_the_environment() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"from file\r\n").unwrap();
     let path = file.path().display();

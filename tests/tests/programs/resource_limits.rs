@@ -160,7 +160,7 @@ fn topics_that_are_too_deep_are_refused() {
 }
 
 #[test]
-fn retained_messages_are_limited_and_their_memory_comes_back() {
+fn retained_messages_are_limited_and_their_memory_is_released() {
     let broker = Broker::start("max_retained_messages 3\nmax_retained_bytes 20000");
     let publish_as = |options: &str, topic: &str, payload: &str| {
         broker
@@ -385,7 +385,7 @@ fn read_suback(client: &mut RawClient, count: usize) {
 }
 
 #[test]
-fn others_are_served_during_a_subscribe_that_repeats_a_filter() {
+fn other_clients_are_served_during_a_subscribe_that_repeats_a_filter() {
     let broker = Broker::start_silent(tests::Kind::Rbroker, "");
     let mut publisher = RawClient::connect(broker.address(), 4, "publisher");
     for number in 0..1000 {
@@ -407,7 +407,7 @@ fn others_are_served_during_a_subscribe_that_repeats_a_filter() {
 }
 
 #[test]
-fn others_are_served_during_many_shared_subscriptions_and_their_end() {
+fn other_clients_are_served_while_many_shared_subscriptions_begin_and_end() {
     let broker = Broker::start_silent(tests::Kind::Rbroker, "");
     let mut client = RawClient::connect(broker.address(), 4, "greedy");
     let pings = pings_during(&broker, move || {
@@ -425,7 +425,7 @@ fn others_are_served_during_many_shared_subscriptions_and_their_end() {
 }
 
 #[test]
-fn others_are_served_between_messages_that_match_thousands_of_filters() {
+fn other_clients_are_served_between_messages_that_match_thousands_of_filters() {
     let broker = Broker::start_silent(tests::Kind::Rbroker, "");
     let mut greedy = RawClient::connect(broker.address(), 4, "greedy");
     const LEVELS: usize = 12;

@@ -141,7 +141,7 @@ fn a_server_reference_is_followed() {
 }
 
 #[test]
-fn a_server_reference_is_named_and_not_followed_unless_the_user_allows_it() {
+fn server_reference_is_reported_and_followed_only_with_its_option() {
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let reference = other.local_addr().unwrap().to_string();
     let connack = referring(&[0x20, 0], 0x9D, &reference);

@@ -254,7 +254,7 @@ replace:
     }
 
     #[test]
-    fn finds_text_that_is_indented_and_wrapped_in_another_way() {
+    fn finds_text_with_other_indentation_and_line_breaks() {
         let text = "fn f() {\n    call(\n        a, // why\n        b,\n    );\n}\n";
         let call = edit("call(a, b);\n", "call(b, a);\n");
         assert_eq!(call.apply(text).unwrap(), "fn f() {\n    call(b, a);\n}\n");

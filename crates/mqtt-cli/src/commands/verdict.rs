@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_has_the_numbers_that_matter() {
+    fn summary_has_the_counts_for_the_qos_of_the_messages() {
         let published = Published {
             total: 100,
             acknowledged: 97,

@@ -83,7 +83,7 @@ fn connect_is_first_and_has_the_fields_that_its_flags_name_in_order() {
 }
 
 #[test]
-fn an_empty_client_identifier_goes_with_a_clean_session() {
+fn empty_client_identifier_is_sent_with_clean_session() {
     let mut options = options(4);
     options.connect.client_identifier = String::new();
     options.connect.clean_start = true;
@@ -262,7 +262,7 @@ fn client_sends_nothing_after_disconnect() {
 }
 
 #[test]
-fn a_reason_code_of_an_error_ends_the_connection() {
+fn disconnect_with_an_error_code_ends_the_connection() {
     for code in [0x80, 0x82, 0x87, 0x8E, 0x98] {
         let mut client = Client::connected(options(5));
         client.receive(disconnect_code(code));

@@ -378,7 +378,7 @@ fn topic_aliases_of_the_client_are_set_again_on_each_connection() {
 }
 
 #[test]
-fn requests_carry_their_filters() {
+fn subscribe_and_unsubscribe_contain_their_filters() {
     for version in [4, 5] {
         let mut client = Client::connected(options(version));
         client.subscribe(&["a/#", "\u{e9}"]).unwrap();

@@ -104,7 +104,7 @@ fn packet_identifier_0_is_refused() {
 }
 
 #[test]
-fn packets_that_do_not_fit_are_malformed() {
+fn packets_that_are_too_short_or_too_long_are_malformed() {
     for version in [4, 5] {
         for bytes in [
             vec![0xD0, 1, 0],

@@ -165,7 +165,7 @@ fn flags_and_fields_of_connect_must_agree() {
 
 /// MQTT 5.0, section 4.13.1: the CONNACK that rejects a malformed CONNECT has the reason code.
 #[test]
-fn a_connack_names_what_is_wrong_with_a_connect_of_5_0() {
+fn connack_of_5_0_has_the_reason_code_of_the_error() {
     let twice = [four(0x11, 1), four(0x11, 1)].concat();
     for (property, code) in [
         (twice, 0x82),                  // a property twice
@@ -367,7 +367,7 @@ fn pingreq_is_answered() {
 
 /// A server of 5.0 sends DISCONNECT before it ends a connection, and nothing after it.
 #[test]
-fn nothing_follows_a_disconnect_of_the_server() {
+fn server_sends_nothing_after_disconnect() {
     let mut world = World::new();
     let peer = world.connect(connect(5, "c"));
     let sender = world.connect(connect(5, "sender"));
@@ -430,7 +430,7 @@ fn connection_is_closed_if_connack_exceeds_maximum_packet_size() {
 /// A topic alias takes three bytes, and this topic name only one. The server sends the name if the message would be too
 /// large with the alias.
 #[test]
-fn an_alias_does_not_make_a_message_too_large() {
+fn topic_alias_is_not_used_if_it_makes_the_message_too_large() {
     let mut world = World::new();
     let limits = [four(0x27, 20), two(0x22, 1)].concat();
     let small = connect(5, "c").property(&limits);

@@ -426,7 +426,7 @@ fn publish_without_subscribers_is_acknowledged_with_0x10() {
 
 /// The DUP flag of the publisher does not determine the DUP flag towards subscribers.
 #[test]
-fn dup_is_not_copied() {
+fn dup_of_the_publisher_is_not_copied_to_subscribers() {
     for version in [4, 5] {
         let mut world = World::new();
         let watcher = world.subscriber(connect(version, "watcher"), &[("a", 1)]);

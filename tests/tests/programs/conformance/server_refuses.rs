@@ -127,7 +127,7 @@ fn a_remaining_length_of_five_bytes_or_more_than_needed_is_malformed() {
 }
 
 #[test]
-fn topic_names_are_not_empty_and_have_no_wildcards() {
+fn rejects_empty_topic_names_and_topic_names_with_wildcards() {
     for version in [4, 5] {
         for topic in ["#", "+", "a/#", "a/+/b", "a+"] {
             refuses(
@@ -148,7 +148,7 @@ fn topic_names_are_not_empty_and_have_no_wildcards() {
 }
 
 #[test]
-fn topic_filters_are_not_empty_and_wildcards_are_whole_levels() {
+fn rejects_empty_topic_filters_and_wildcards_within_a_level() {
     for version in [4, 5] {
         for filter in ["a#", "a/#/b", "#/", "##"] {
             let statements = "3.1.1:MQTT-4.7.1-2 3.1.1:U3-09 5.0:MQTT-4.7.1-1";

@@ -211,7 +211,7 @@ fn duplicate_on_the_next_connection_is_not_delivered_again() {
 }
 
 #[test]
-fn retained_messages_are_no_part_of_a_session() {
+fn retained_messages_outlive_the_session_of_their_publisher() {
     for version in [4, 5] {
         let mut world = World::new();
         let peer = world.connect(connect(version, "c"));

@@ -94,7 +94,7 @@ fn overlapping_subscriptions_give_one_message_with_the_highest_qos() {
 }
 
 #[test]
-fn a_message_carries_the_identifiers_of_all_subscriptions_that_have_one() {
+fn message_has_the_identifiers_of_all_matching_subscriptions() {
     let mut world = World::new();
     let peer = world.connect(connect(5, "c"));
     for (identifier, filter) in [(1, "a/#"), (200, "a/+")] {

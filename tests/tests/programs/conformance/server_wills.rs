@@ -53,7 +53,7 @@ fn disconnect_discards_the_will() {
 }
 
 #[test]
-fn disconnect_with_will_message_or_an_error_publishes_it() {
+fn disconnect_with_will_message_or_an_error_publishes_the_will() {
     for code in [0x04, 0x80, 0x81, 0x82] {
         let (mut world, watcher) = watched(5);
         let peer = world.connect(connect(5, "c").will("w/c", "gone", 0));
@@ -152,7 +152,7 @@ fn reconnecting_within_the_delay_discards_the_will() {
 }
 
 #[test]
-fn will_retain_makes_it_a_retained_message() {
+fn will_retain_makes_the_will_a_retained_message() {
     for version in [4, 5] {
         for (flag, kept) in [(0x00, false), (0x20, true)] {
             let mut world = World::new();
@@ -195,7 +195,7 @@ fn properties_of_a_will_are_published_in_order() {
 
 /// The topic of the will is not permitted, and 3.1.1 has no return code for that.
 #[test]
-fn a_connect_without_a_fitting_return_code_is_closed_without_connack() {
+fn closes_without_connack_if_no_return_code_fits() {
     for (version, connack) in [(4, &[][..]), (5, &[0x20, 3, 0, 0x90, 0])] {
         let mut world = World::new();
         let peer = world.try_connect(connect(version, "c").will("w\u{1}", "x", 0));

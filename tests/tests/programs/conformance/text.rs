@@ -93,7 +93,7 @@ fn ill_formed_strings_and_u0000_end_the_connection_at_the_client() {
 }
 
 #[test]
-fn u_feff_is_kept() {
+fn u_feff_is_not_removed_from_strings() {
     let mark = "\u{FEFF}";
     for version in [4, 5] {
         let topic = format!("{mark}a/{mark}");

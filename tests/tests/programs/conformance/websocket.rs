@@ -106,7 +106,7 @@ fn the_server_selects_mqtt_and_reads_across_frames() {
 }
 
 #[test]
-fn the_server_closes_a_connection_with_text() {
+fn server_closes_a_websocket_that_sends_text_frames() {
     let broker = Broker::start("protocol websockets");
     for version in [4, 5] {
         let (mut wire, _) = open(&broker);
@@ -127,7 +127,7 @@ fn the_server_closes_a_connection_with_text() {
 }
 
 #[test]
-fn the_client_offers_mqtt_reads_across_frames_and_closes_at_text() {
+fn client_offers_mqtt_reads_across_frames_and_closes_after_text_frames() {
     for version in [4, 5] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

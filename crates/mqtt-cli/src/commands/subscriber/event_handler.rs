@@ -314,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_printed_as_mosquitto_rr_prints_it() {
+    fn latency_is_printed_in_the_form_of_mosquitto_rr() {
         for (nanoseconds, expected) in [
             (999, "999ns"),
             (37_305, "37.305000µs"),

@@ -216,7 +216,7 @@ fn json_has_the_keys_of_mosquitto_sub_in_their_order() {
 }
 
 #[test]
-fn json_is_valid_whatever_the_payload() {
+fn json_is_valid_for_every_payload() {
     for (payload, expected) in [
         (&b""[..], "null"),
         (
