@@ -8,6 +8,9 @@
 //! the others. All other exchanges are sorted by identifier along the circle, so that a binary search finds an
 //! exchange.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use mqtt_codec::PacketIdentifier;

@@ -133,7 +133,49 @@ pub fn seconds_until(expires: Instant, now: Instant) -> u32 {
 mod tests {
     use std::time::Duration;
 
+    use mqtt_codec::TopicName;
+
     use super::*;
+
+    fn outbound() -> OutboundMessage {
+        let message = Message::new(TopicName::new("t").unwrap(), "x");
+        OutboundMessage::new(Arc::new(message), QoS::AtLeastOnce)
+    }
+
+    #[test]
+    fn delivery_without_options_needs_no_allocation() {
+        let outbound = outbound()
+            .with_subscriptions(Vec::new(), None)
+            .with_expiry(None);
+        assert_eq!(outbound.details, None);
+        assert!(outbound.subscription_identifiers().is_empty());
+        assert_eq!((outbound.share(), outbound.expires()), (None, None));
+        assert!(!outbound.has_expired(Instant::now()));
+    }
+
+    #[test]
+    fn delivery_has_the_identifiers_and_the_share_of_its_subscriptions() {
+        let identifier = SubscriptionIdentifier::new(7).unwrap();
+        let share = TopicFilter::new("$share/g/t").unwrap();
+        let of_both = outbound().with_subscriptions(vec![identifier], Some(share.clone()));
+        assert_eq!(of_both.subscription_identifiers(), [identifier]);
+        assert_eq!(of_both.share(), Some(&share));
+        let of_share = outbound().with_subscriptions(Vec::new(), Some(share.clone()));
+        assert_eq!(of_share.share(), Some(&share));
+        let of_identifier = outbound().with_subscriptions(vec![identifier], None);
+        assert_eq!(of_identifier.subscription_identifiers(), [identifier]);
+    }
+
+    #[test]
+    fn message_expires_at_its_time() {
+        let now = Instant::now();
+        let expires = now + Duration::from_secs(5);
+        let outbound = outbound().with_expiry(Some(expires));
+        assert_eq!(outbound.expires(), Some(expires));
+        assert!(!outbound.has_expired(now));
+        assert!(outbound.has_expired(expires));
+        assert!(outbound.has_expired(expires + Duration::from_secs(1)));
+    }
 
     /// The forwarded interval is the remaining time [MQTT-3.3.2-6].
     #[test]

@@ -267,6 +267,17 @@ mod tests {
         receiver.handle_publish(packet_identifier, delivery, 2)
     }
 
+    /// The identifiers come from a store, in any order.
+    #[test]
+    fn restored_identifiers_are_held_until_pubrel() {
+        let mut receiver = Receiver::restore([identifier(9), identifier(7)]);
+        let held: Vec<_> = receiver.held_identifiers().collect();
+        assert_eq!(held, [identifier(7), identifier(9)]);
+        assert_eq!(publish(&mut receiver, 8, 2, false), PublishDisposition::New);
+        let disposition = publish(&mut receiver, 9, 2, false);
+        assert_eq!(disposition, PublishDisposition::Duplicate);
+    }
+
     /// A receiver must not use DUP to detect duplicates [MQTT-4.3.3-10].
     #[test]
     fn recognizes_a_duplicate_by_its_identifier_and_not_by_dup() {

@@ -18,6 +18,48 @@ fn send(sender: &mut Sender, qos: QoS) -> Option<PacketIdentifier> {
     Some(identifier)
 }
 
+/// The peer may not have received the PUBREL packets of the earlier connection, so all identifiers may be held again.
+/// Without a free identifier nothing would start the next release.
+#[test]
+fn client_without_state_may_publish_to_release_identifiers_after_each_reconnect() {
+    let mut sender = Sender::without_state();
+    sender.limit_identifiers(PacketIdentifier::new(2).unwrap());
+    for _ in 0..2 {
+        assert!(sender.has_identifier(0));
+        assert_eq!(sender.reclaim_identifiers().len(), 2);
+        assert!(!sender.has_identifier(0));
+        sender.resume();
+    }
+}
+
+/// These messages were given up, for example because they are too large for the peer.
+#[test]
+fn given_up_exchange_is_released_or_dropped() {
+    let mut sender = Sender::default();
+    let released = send(&mut sender, QoS::ExactlyOnce).unwrap();
+    let dropped = send(&mut sender, QoS::AtLeastOnce).unwrap();
+    sender.release(released);
+    sender.drop_exchange(dropped);
+    let left: Vec<_> = sender
+        .exchanges()
+        .map(|(identifier, outbound)| (identifier, outbound.is_some()))
+        .collect();
+    assert_eq!(left, [(released, false)]);
+    assert_eq!(sender.handle_pubcomp(released), AckOutcome::Finished);
+}
+
+#[test]
+fn messages_of_the_last_connection_are_those_that_it_sent() {
+    let mut sender = Sender::default();
+    let first = send(&mut sender, QoS::ExactlyOnce).unwrap();
+    send(&mut sender, QoS::AtLeastOnce);
+    assert_eq!(sender.sent_by_last_connection().count(), 2);
+    sender.handle_pubrec(first, false);
+    assert_eq!(sender.sent_by_last_connection().count(), 1);
+    sender.resume();
+    assert_eq!(sender.sent_by_last_connection().count(), 0);
+}
+
 /// A packet identifier must be free when it is assigned [MQTT-2.2.1-3, MQTT-2.2.1-4].
 #[test]
 fn uses_all_65535_identifiers_and_none_twice() {
