@@ -26,7 +26,7 @@ use super::wakers::Completed;
 
 /// Connection to a broker, for asynchronous programs; see [`ClientBuilder::connect_async`](crate::ClientBuilder::connect_async).
 ///
-/// This is [`Client`](crate::Client) with futures. They run in any runtime, and no method blocks. A thread of the library
+/// This is [`Client`] with futures. They run in any runtime, and no method blocks. A thread of the library
 /// maintains the connection, so a slow task delays neither PINGREQ nor acknowledgements.
 ///
 /// # Timeouts
@@ -46,7 +46,7 @@ use super::wakers::Completed;
 /// - No received message and no event is lost. The future takes one out of the queue only when it returns it.
 /// - A dropped [`Self::disconnect`] still ends the client.
 ///
-/// The drop of the last clone ends the connection as that of [`Client`](crate::Client) does, but does not wait for it. Call
+/// The drop of the last clone ends the connection as that of [`Client`] does, but does not wait for it. Call
 /// [`Self::disconnect`] to be sure that all messages have arrived.
 #[derive(Debug, Clone)]
 pub struct AsyncClient {

@@ -17,7 +17,7 @@ use crate::client::wakers::Key;
 
 /// Messages from the server, in the order in which they arrived; see [`AsyncClient::messages`](crate::AsyncClient::messages).
 ///
-/// The rules of [`Messages`](crate::Messages) about the queue and about acknowledgements apply here, too. A message of QoS 1 is
+/// The rules of [`Messages`] about the queue and about acknowledgements apply here, too. A message of QoS 1 is
 /// acknowledged when the stream is polled for the next one.
 #[derive(Debug)]
 pub struct MessageStream {
