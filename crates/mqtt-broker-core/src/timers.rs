@@ -31,7 +31,7 @@ impl<K: Ord + Copy> Timers<K> {
         scheduled: &mut Option<Instant>,
     ) {
         let Some(deadline) = deadline else {
-            return;
+            return; // an older entry stays until it is due
         };
         // The entry of this owner is due earlier. The owner then schedules the later deadline.
         if scheduled.is_some_and(|scheduled| scheduled <= deadline) {

@@ -80,7 +80,7 @@ impl ListenerPolicies {
     /// Returns `true` if the ACL of the principal's listener allows this action on the topic.
     pub(crate) fn allow(&self, principal: &Principal, topic_name: &str, right: AclAction) -> bool {
         let Some(list) = &self.of(principal.listener).list else {
-            return true;
+            return true; // without an ACL, everything is allowed
         };
         let user_name = principal.user_name.as_deref();
         list.allows(user_name, &principal.client_identifier, topic_name, right)

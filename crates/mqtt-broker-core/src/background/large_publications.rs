@@ -48,7 +48,7 @@ fn begin_next(broker: &mut Broker, now: Instant) -> bool {
     let Some(index) =
         fan_out::first_to_begin(&broker.durability, &mut broker.flow, &broker.resources)
     else {
-        return false;
+        return false; // all publications wait for a commit, or none is left
     };
     let Some(publication) = broker.flow.fan_outs.waiting.remove(index) else {
         return false;
@@ -96,7 +96,7 @@ fn answer_publication(
         client,
     }) = publication.origin
     else {
-        return;
+        return; // nobody waits for an acknowledgement
     };
     let made_mutations = broker.durability.mutation_count() > mutations_before;
     let connection = broker.connections.get_mut(id);

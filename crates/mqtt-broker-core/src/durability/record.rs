@@ -114,7 +114,7 @@ pub(crate) fn note_changes(
         .client
         .and_then(|key| sessions.clients.get_mut(key))
     else {
-        return;
+        return; // CONNECT was not accepted, or the connection has ended
     };
     let is_stored = client.stored == Stored::Session;
     for change in changes {

@@ -70,7 +70,7 @@ pub(crate) fn throttle_publisher(
     id: ConnectionId,
 ) -> bool {
     let Some(client) = take_congested(connections, flow, id) else {
-        return false;
+        return false; // the input has filled no queue
     };
     // The pause ends earlier if the subscriber has room again, so the publisher loses little throughput.
     let until = now + PAUSE;

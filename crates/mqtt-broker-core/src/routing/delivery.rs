@@ -57,7 +57,7 @@ pub(crate) fn deliver(
         );
     }
     let Some(message) = visible_message(&broker.auth, &broker.sessions, key, routed) else {
-        return;
+        return; // the client must not see the topic
     };
     // Expired messages are removed only when room is needed, because the search looks at every message of the queue.
     if is_full && !drop_expired(broker, now, key) {
@@ -165,7 +165,7 @@ fn deliver_at_once(
         .mount_point
         .as_deref();
     let Some(topic_name) = permissions::behind_mount_point(publish.topic_name, mount_point) else {
-        return true;
+        return true; // the client must not see the topic
     };
     let mut publish = *publish;
     publish.topic_name = topic_name;

@@ -18,7 +18,7 @@ const LOG_LINE_EXPIRY: u32 = 20;
 /// publishes its own topics again after a restart.
 pub(crate) fn publish_own(broker: &mut Broker, now: Instant, topic_name: &str, payload: &str) {
     let Ok(topic_name) = TopicName::new(topic_name) else {
-        return;
+        return; // not possible: the names of all values are valid topic names
     };
     // The message is retained, so that a client that subscribes later gets the current value immediately.
     let mut message = Message::new(topic_name, payload.to_owned());

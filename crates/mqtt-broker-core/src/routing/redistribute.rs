@@ -45,7 +45,7 @@ fn redistribute_message(
         return;
     };
     let Some(message) = mounted(&outgoing, mount_point) else {
-        return;
+        return; // too long, because a reload has changed the mount point
     };
     // The packet identifier is a placeholder. `deliver` only uses the QoS.
     let delivery = Delivery::first(outgoing.qos, PacketIdentifier::FIRST);
@@ -61,7 +61,7 @@ fn redistribute_message(
     let members = subscribers.and_then(|subscribers: &Subscribers| subscribers.share(share));
     let Some(member) = members.and_then(|members| router::choose(broker, members, &routed.publish))
     else {
-        return;
+        return; // no other member can receive the message
     };
     let copy = DeliveryOptions::new(
         &[member],

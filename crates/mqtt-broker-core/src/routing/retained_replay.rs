@@ -112,7 +112,7 @@ pub(crate) fn record_replay(
         .get_mut(topic_filter)
         .filter(|_| is_stored)
     else {
-        return;
+        return; // the replay has ended, or its session is not stored
     };
     // If the client repeats its SUBSCRIBE before the replay has advanced, the progress is unchanged.
     if replay.recorded.as_ref() == Some(&replay.state) {

@@ -29,7 +29,7 @@ pub(crate) fn send_queue(broker: &mut Broker, now: Instant, key: ClientKey) -> u
         .connection
         .and_then(|id| Some((id, broker.connections.get_mut(id)?)));
     let Some((id, connection)) = connection else {
-        return 0;
+        return 0; // the client is not connected, so its messages stay in the queue
     };
     // Usually no message waits after an acknowledgement.
     if client.queue.is_empty() && client.retained_replays.is_empty() {

@@ -103,7 +103,7 @@ impl RetainedReplays {
     /// returns the opposite.
     pub(crate) fn take_turn(&mut self) -> bool {
         let Some(table) = &mut self.0 else {
-            return true;
+            return true; // without a replay, only the queue has messages
         };
         table.is_turn_of_queue = !table.is_turn_of_queue;
         !table.is_turn_of_queue

@@ -66,7 +66,7 @@ impl<T> TopicTree<T> {
         loop {
             let (level, _) = mqtt_codec::split_level(rest);
             let Some(child) = node.child(level) else {
-                return;
+                return; // the tree does not have this filter
             };
             // The parent changes the value, because it may have to remove the child or merge with it.
             match strip_levels(&child.levels, rest) {

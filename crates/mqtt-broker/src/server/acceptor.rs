@@ -97,7 +97,7 @@ impl Acceptor {
         }
         for _ in 0..MAXIMUM_ACCEPTED {
             let Some((stream, address)) = self.next_connection(broker, now, index) else {
-                return;
+                return; // no connection waits, or none can be accepted
             };
             if has_too_many(broker, sockets, index) {
                 let limiter = broker.log_limiter();

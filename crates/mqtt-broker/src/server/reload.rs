@@ -12,7 +12,7 @@ impl Server {
     pub(super) fn reload(&mut self) {
         log::info!(target: EVENTS, "Reloading config.");
         let Some(reader) = &mut self.reader else {
-            return;
+            return; // not possible: `reload_on` sets the reader
         };
         // All files are read before the first setting changes.
         let read = reader().and_then(|config| {

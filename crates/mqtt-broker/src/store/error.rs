@@ -47,7 +47,7 @@ impl StoreError {
         // A disk quota and a limit of the file size have the same effect as a full disk.
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         let (Self::Open(_, error) | Self::Access(error)) = self else {
-            return false;
+            return false; // the other errors do not come from the disk
         };
         matches!(**error, redb::Error::Io(ref io)
             if matches!(io.kind(), StorageFull | QuotaExceeded | FileTooLarge))

@@ -99,7 +99,7 @@ impl SharedMessages {
     /// caller must remove the message.
     pub(super) fn release(&mut self, number: u64) -> bool {
         let Some(entry) = self.by_number.get_mut(&number) else {
-            return false;
+            return false; // not possible: `refer` has counted the delivery
         };
         entry.deliveries = entry.deliveries.saturating_sub(1);
         if entry.deliveries > 0 {
