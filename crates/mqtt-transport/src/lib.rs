@@ -56,7 +56,7 @@ pub use layer::{Credentials, ProxyError};
 pub use layer::{HandshakeError, LayerKind, Layers};
 pub use listener::Listener;
 #[cfg(unix)]
-pub use listener::check_socket_path;
+pub use listener::{check_socket_path, remove_stale_socket};
 pub use listener_transport::ListenerTransport;
 pub use read_buffer::ReadBuffer;
 pub use reason::reason;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use mio::event::Source;
 use mio::net::TcpListener;
 #[cfg(unix)]
-use mio::net::UnixListener;
+use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Type};
 
@@ -88,11 +88,8 @@ impl Listener {
     #[cfg(unix)]
     pub fn bind_unix(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::PermissionsExt;
-        let is_socket = check_socket_path(path)?;
-        // Nobody listens at a socket that refuses connections. A broker that was killed has left it.
-        if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
-            std::fs::remove_file(path)?;
-        }
+        check_socket_path(path)?;
+        remove_stale_socket(path)?;
         let listener = Self {
             socket: Socket::Unix(UnixListener::bind(path)?, path.to_owned()),
             transport: ListenerTransport::default(),
@@ -189,6 +186,23 @@ pub fn check_socket_path(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Removes a Unix socket at which no program listens, such as that of a program that was killed. Any other file stays, and
+/// so does a socket whose program cannot be reached, for example without permission.
+///
+/// # Errors
+/// Returns an error if the socket cannot be removed.
+#[cfg(unix)]
+pub fn remove_stale_socket(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let is_socket = std::fs::metadata(path).is_ok_and(|data| data.file_type().is_socket());
+    // The socket does not block: the program that listens may have no room for another connection.
+    let is_refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    if is_socket && UnixStream::connect(path).is_err_and(is_refused) {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
 #[cfg(unix)]
 impl Drop for Socket {
     fn drop(&mut self) {
@@ -219,5 +233,34 @@ impl Source for Listener {
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         with!(&mut self.socket, socket => socket.deregister(registry))
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::net::{UnixDatagram, UnixListener};
+
+    use super::{Listener, remove_stale_socket};
+
+    #[test]
+    fn a_socket_at_which_nobody_listens_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let _listener = Listener::bind_unix(&path).unwrap();
+        // The new listener answers, so a second one cannot take its place.
+        assert!(Listener::bind_unix(&path).is_err());
+    }
+
+    #[test]
+    fn a_socket_that_cannot_be_connected_for_another_reason_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        // A stream cannot connect to a socket for datagrams, although its program runs.
+        let _datagrams = UnixDatagram::bind(&path).unwrap();
+        remove_stale_socket(&path).unwrap();
+        assert!(Listener::bind_unix(&path).is_err());
+        assert!(path.exists());
     }
 }

@@ -4,13 +4,13 @@
 use super::acceptor::Acceptor;
 use super::commits::Commits;
 use super::sockets::state::Sockets;
-use mio::net::{UnixListener, UnixStream};
+use mio::net::UnixListener;
 use mio::{Interest, Registry, Token};
 use mqtt_broker_core::{Broker, EVENTS};
-use mqtt_transport::reason;
+use mqtt_transport::{reason, remove_stale_socket};
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -32,12 +32,8 @@ impl StatusSocket {
     /// # Errors
     /// Returns an error if the path cannot be used, for example because another broker answers at it.
     pub(super) fn bind(path: &Path, registry: &Registry, token: Token) -> io::Result<Self> {
-        // After a crash the path still exists and would make the bind fail. The path is removed if no broker accepts
-        // connections there.
-        let is_socket = std::fs::metadata(path).is_ok_and(|data| data.file_type().is_socket());
-        if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
-            std::fs::remove_file(path)?;
-        }
+        // After a crash the path still exists and would make the bind fail.
+        remove_stale_socket(path)?;
         let mut listener = UnixListener::bind(path)?;
         // The status contains client identifiers, which other users of the machine must not see.
         let mine = std::fs::Permissions::from_mode(0o600);
@@ -55,12 +51,17 @@ impl StatusSocket {
         self.may_have_questions
     }
 
-    /// Answers the programs that have connected with the text.
+    /// Writes the text to each program that has connected.
     pub(super) fn answer(&mut self, mut text: impl FnMut() -> String) {
         self.may_have_questions = false;
         for _ in 0..MAXIMUM_ANSWERS {
-            let Some(mut stream) = self.accept() else {
-                return; // everybody was answered
+            let mut stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                // The program has gone, and the next one may wait for its answer.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                // No program waits, or the system has no resources for one. In the second case another attempt in
+                // the next turn would fail too and keep the processor busy.
+                Err(_) => return,
             };
             // The text fits into the buffer of the socket, so the write does not block.
             if let Err(error) = stream.write_all(text().as_bytes()) {
@@ -68,11 +69,6 @@ impl StatusSocket {
             }
         }
         self.may_have_questions = true;
-    }
-
-    /// Accepts the next program. An error concerns only that program, so it is ignored.
-    fn accept(&self) -> Option<UnixStream> {
-        self.listener.accept().ok().map(|(stream, _)| stream)
     }
 }
 
