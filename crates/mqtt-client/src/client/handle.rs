@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::task::{Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,20 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct Client {
     handle: Arc<ClientHandle>,
+}
+
+/// Wakes the thread of a client.
+struct ThreadWaker(Arc<mio::Waker>);
+
+impl Wake for ThreadWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Waking fails only if the operating system has no memory. The thread then sees the change at its next deadline.
+        let _ = self.0.wake();
+    }
 }
 
 /// Shared part of all clones. Its drop ends the thread.
@@ -97,7 +112,7 @@ impl Client {
         let event_loop = EventLoop::new(options, has_session.then(Session::without_state))
             .map_err(|error| ConnectError::new(String::new(), error))?;
         let outbox = Outbox::new(
-            event_loop.waker(),
+            Waker::from(Arc::new(ThreadWaker(event_loop.waker()))),
             limits.queued_messages,
             limits.queued_bytes,
         );

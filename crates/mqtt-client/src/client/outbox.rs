@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::task::Waker;
 use std::time::Instant;
 
-use mio::Waker;
 use mqtt_codec::{
     QoS, ReasonCode, SubscribeProperties, Subscription, TopicFilter, TopicName,
     UnsubscribeProperties,
@@ -71,7 +71,7 @@ pub(super) struct Outbox {
     state: Mutex<State>,
     has_room: Condvar,
     pub(super) wakers: Wakers,
-    waker: Arc<Waker>,
+    waker: Waker,
     maximum_messages: usize,
     maximum_bytes: usize,
 }
@@ -98,7 +98,7 @@ struct State {
 }
 
 impl Outbox {
-    pub(super) fn new(waker: Arc<Waker>, maximum_messages: usize, maximum_bytes: usize) -> Self {
+    pub(super) fn new(waker: Waker, maximum_messages: usize, maximum_bytes: usize) -> Self {
         Self {
             state: Mutex::default(),
             has_room: Condvar::new(),
@@ -207,9 +207,7 @@ impl Outbox {
         // The lock is released first, so that the woken thread does not have to wait for it.
         drop(state);
         if wakes {
-            // Waking fails only if the operating system has no memory. The thread then sees the change at its next
-            // deadline.
-            let _ = self.waker.wake();
+            self.waker.wake_by_ref();
         }
     }
 

@@ -1,4 +1,5 @@
-//! [`Driver`] is the code of a client's thread. It runs the event loop and handles the requests of callers.
+//! [`Driver`] is the code of a client's thread. It runs the event loop and handles the requests of callers. The event loop
+//! is behind the trait [`Link`], so that a test runs the same code without sockets and threads (`simulation.rs`).
 //!
 //! ```text
 //!  callers ─> Outbox ─> Driver ─> EventLoop ─> server
@@ -6,6 +7,9 @@
 //! ```
 
 mod handler;
+mod link;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,13 +20,14 @@ use mqtt_codec::{Disconnect, QoS, ReasonCode, TopicName};
 use mqtt_session::PublishError as SendError;
 
 use self::handler::Handler;
+use self::link::Link;
 use super::error::{ConnectError, PublishError, SubscribeError};
 use super::event_queue::ClientEvent;
 use super::inbound::Handle;
 use super::outbox::{Publication, Request, take_at_most_once};
 use super::shared::{Ending, Shared};
 use super::subscriptions;
-use crate::event_loop::{EventLoop, Wakeup};
+use crate::event_loop::Wakeup;
 
 /// Number of bytes waiting for the socket at which the driver sends no further message.
 const MAXIMUM_UNWRITTEN: usize = 256 * 1024;
@@ -36,8 +41,8 @@ const SHORTEST_GOODBYE: Duration = Duration::from_millis(100);
 
 /// State of a client's thread.
 #[derive(Debug)]
-pub(super) struct Driver {
-    event_loop: EventLoop,
+pub(super) struct Driver<L: Link> {
+    link: L,
     handler: Handler,
     /// Messages that wait for a connection or for room in flight (the Receive Maximum of the server). The first one is
     /// sent next.
@@ -49,10 +54,10 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
 }
 
-impl Driver {
-    pub(super) fn new(event_loop: EventLoop, shared: Arc<Shared>) -> Self {
+impl<L: Link> Driver<L> {
+    pub(super) fn new(link: L, shared: Arc<Shared>) -> Self {
         Self {
-            event_loop,
+            link,
             handler: Handler::new(Arc::clone(&shared)),
             publications: VecDeque::new(),
             requests: VecDeque::new(),
@@ -75,22 +80,21 @@ impl Driver {
         let closing = self.shared.outbox.closing();
         self.handler.is_closing = closing.is_some();
         let mut reader_timeout = None;
-        if self.event_loop.is_paused() {
+        if self.link.is_paused() {
             self.shared.inbox.handle_timeout(Instant::now());
             reader_timeout = self.shared.inbox.poll_timeout();
             // If the server has closed the connection, the rest of it is read even without room in the inbox. Otherwise
             // an application that does not read would prevent the client from reconnecting. The operating system
             // buffers few bytes of the connection.
-            self.handler.takes_rest =
-                self.event_loop.has_hung_up() && !self.shared.inbox.is_overfull();
+            self.handler.takes_rest = self.link.has_hung_up() && !self.shared.inbox.is_overfull();
             let has_room = closing.is_some() || !self.shared.inbox.is_paused();
             if has_room || self.handler.takes_rest {
-                self.event_loop.resume();
+                self.link.resume();
             }
         }
         self.send_requests();
         self.publish();
-        self.event_loop.flush();
+        self.link.flush();
         self.report_results();
         if let Some(deadline) = closing {
             if Instant::now() >= deadline || self.unfinished() == 0 {
@@ -99,7 +103,7 @@ impl Driver {
         }
         // Without a connection, or while `publications` is not empty, messages stay in the callers' queue. New messages
         // must then not wake the driver, because it would not take them.
-        let takes_publications = self.event_loop.is_connected() && self.publications.is_empty();
+        let takes_publications = self.link.is_connected() && self.publications.is_empty();
         let outbox = &self.shared.outbox;
         let may_wait = outbox.begin_wait(takes_publications, closing.is_some());
         let deadline = if may_wait {
@@ -109,12 +113,11 @@ impl Driver {
         };
         let handler = &mut self.handler;
         // `poll` may switch to the next server, so the name for its error is read before.
-        let server = self.event_loop.server().map(ToString::to_string);
-        let result = self.event_loop.poll(deadline, |connection, event| {
+        let server = self.link.server();
+        let result = self.link.poll(deadline, |connection, event| {
             handler.handle(connection, event)
         });
         self.finish_turn();
-        let server = server.unwrap_or_default();
         match result {
             Ok(Wakeup::Disconnected(error, wait)) => {
                 self.handle_lost(ConnectError::new(server, error), wait);
@@ -134,7 +137,7 @@ impl Driver {
     fn unfinished(&self) -> usize {
         self.publications.len()
             + self.shared.outbox.publications()
-            + self.event_loop.unfinished()
+            + self.link.unfinished()
             + self.handler.in_flight.unsent()
     }
 
@@ -142,9 +145,9 @@ impl Driver {
     fn send_requests(&mut self) {
         let outbox = &self.shared.outbox;
         outbox.take_requests(&mut self.requests, &mut self.acknowledgements);
-        let is_connected = self.event_loop.is_connected();
+        let is_connected = self.link.is_connected();
         for (handle, reason_code) in self.acknowledgements.drain(..) {
-            let connection = self.event_loop.connection().filter(|_| is_connected);
+            let connection = self.link.connection().filter(|_| is_connected);
             let inbound = &mut self.handler.inbound;
             inbound.acknowledge(connection, handle, reason_code);
         }
@@ -153,7 +156,7 @@ impl Driver {
         }
         let mut waiting = VecDeque::new();
         while let Some(request) = self.requests.pop_front() {
-            let connection = self.event_loop.connection().filter(|_| is_connected);
+            let connection = self.link.connection().filter(|_| is_connected);
             match request {
                 // The caller has timed out.
                 request if !request.is_wanted() => {}
@@ -168,7 +171,7 @@ impl Driver {
     }
 
     fn publish(&mut self) {
-        if !self.event_loop.is_connected() {
+        if !self.link.is_connected() {
             return;
         }
         loop {
@@ -178,10 +181,10 @@ impl Driver {
                 let outbox = &self.shared.outbox;
                 outbox.take_publications(&mut self.publications, BATCH);
             }
-            if self.event_loop.unwritten() >= MAXIMUM_UNWRITTEN {
+            if self.link.unwritten() >= MAXIMUM_UNWRITTEN {
                 // Only a socket that was full reports that it is writable again, so the driver writes before it stops.
-                self.event_loop.flush();
-                if self.event_loop.unwritten() >= MAXIMUM_UNWRITTEN {
+                self.link.flush();
+                if self.link.unwritten() >= MAXIMUM_UNWRITTEN {
                     return;
                 }
             }
@@ -189,10 +192,10 @@ impl Driver {
                 return;
             };
             let in_flight = &mut self.handler.in_flight;
-            match self.event_loop.publish(publication.outgoing.clone()) {
+            match self.link.publish(publication.outgoing.clone()) {
                 Ok(Some(packet_identifier)) => in_flight.sent(packet_identifier, publication),
                 Ok(None) => {
-                    in_flight.sent_at_most_once(self.event_loop.end_of_output(), publication);
+                    in_flight.sent_at_most_once(self.link.end_of_output(), publication);
                 }
                 Err(SendError::QuotaUsedUp | SendError::NotConnected) => {
                     // The message keeps its place, because messages are sent in the order in which they were published.
@@ -210,13 +213,13 @@ impl Driver {
 
     /// Passes the results of messages and requests to waiting callers.
     fn report_results(&mut self) {
-        let written = self.event_loop.written();
+        let written = self.link.written();
         let handler = &mut self.handler;
         let failures = &self.shared.failures;
         handler.in_flight.handle_written(written, failures);
         // `|` evaluates both operands, so that both flags are cleared.
         if handler.in_flight.take_has_results() | std::mem::take(&mut handler.has_results) {
-            let unfinished = self.event_loop.unfinished() as u64;
+            let unfinished = self.link.unfinished() as u64;
             let counter = &failures.counters.unfinished;
             counter.store(unfinished, Ordering::Relaxed);
             self.shared.completions.notify();
@@ -229,7 +232,7 @@ impl Driver {
         if !self.handler.arrived.is_empty() {
             let is_full = self.shared.inbox.add(&mut self.handler.arrived);
             if is_full && !self.handler.takes_rest {
-                self.event_loop.pause();
+                self.link.pause();
             }
         }
         let is_new = self.handler.connack.is_some();
@@ -249,15 +252,15 @@ impl Driver {
 
     /// Assigns packet identifiers again, after a new connection or while a backlog waits.
     fn reassign(&mut self) {
-        let backlog: Vec<_> = self.event_loop.backlog().cloned().collect();
-        if let Some(connection) = self.event_loop.connection() {
+        let backlog = self.link.backlog();
+        if let Some(connection) = self.link.connection() {
             let in_flight = &mut self.handler.in_flight;
             in_flight.reassign(connection, backlog.iter(), &self.shared.failures);
         }
     }
 
     fn handle_lost(&mut self, reason: ConnectError, wait: Duration) {
-        let rejected = self.event_loop.take_rejected();
+        let rejected = self.link.take_rejected();
         let failures = &self.shared.failures;
         self.handler.in_flight.handle_lost(&rejected, failures);
         let subscriptions = &mut self.handler.subscriptions;
@@ -281,26 +284,19 @@ impl Driver {
         let unfinished = self.unfinished();
         let left = deadline.saturating_duration_since(Instant::now());
         let disconnect = Disconnect::new(ReasonCode::Success);
-        let result = self
-            .event_loop
-            .disconnect(disconnect, left.max(SHORTEST_GOODBYE));
+        let result = self.link.disconnect(disconnect, left.max(SHORTEST_GOODBYE));
         let reason = match result {
             // All messages of QoS 1 and 2 were acknowledged before DISCONNECT. The unwritten bytes may still contain a
             // message of QoS 0, so the error is reported.
-            Err(error) if unfinished == 0 && self.event_loop.unwritten() > 0 => {
-                ConnectError::new(self.server(), error)
+            Err(error) if unfinished == 0 && self.link.unwritten() > 0 => {
+                ConnectError::new(self.link.server(), error)
             }
             _ => ConnectError::Closed,
         };
         self.handler
             .in_flight
-            .handle_written(self.event_loop.written(), &self.shared.failures);
+            .handle_written(self.link.written(), &self.shared.failures);
         Ending { reason, unfinished }
-    }
-
-    fn server(&self) -> String {
-        let server = self.event_loop.server();
-        server.map(ToString::to_string).unwrap_or_default()
     }
 
     /// Completes all messages and requests, and wakes all callers.
@@ -331,14 +327,14 @@ impl Driver {
     }
 }
 
-impl Drop for Driver {
+impl<L: Link> Drop for Driver<L> {
     fn drop(&mut self) {
         // The client has not ended here only if the thread has panicked. Callers that wait for the thread must then be
         // woken.
         if !self.shared.has_ended() {
             self.end(Ending {
                 reason: ConnectError::Closed,
-                unfinished: self.event_loop.unfinished(),
+                unfinished: self.link.unfinished(),
             });
         }
     }
