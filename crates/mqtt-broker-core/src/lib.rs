@@ -66,3 +66,8 @@ pub use sessions::retained_replays::RetainedReplayState;
 pub use stats::value::Value;
 pub use topics::retained::Retained;
 pub use topics::subscriptions::SubscriptionState;
+
+/// The code of the README, which is tested with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -28,3 +28,8 @@ pub use config::{
 pub use mqtt_broker_core::{CONNECTIONS, EVENTS};
 pub use server::{ListenError, LogFeed, LogKind, MemoryGauge, Report, Server, ServerError, check};
 pub use store::{BootTime, Clock, Store, StoreError, SyncPolicy};
+
+/// The code of the README, which is tested with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

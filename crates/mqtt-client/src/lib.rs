@@ -161,3 +161,8 @@ pub use mqtt_transport::WebSocketRequest;
 pub use mqtt_transport::{Credentials, Proxy, ProxyProtocol};
 #[cfg(feature = "tls")]
 pub use mqtt_transport::{TlsClientOptions, TlsVersion};
+
+/// The code of the README, which is tested with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

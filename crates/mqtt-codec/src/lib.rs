@@ -82,3 +82,8 @@ pub use protocol::{
 };
 pub use text::disallowed_character;
 pub use topic::{InvalidTopic, TopicFilter, TopicName, levels, matches, split_level};
+
+/// The code of the README, which is tested with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

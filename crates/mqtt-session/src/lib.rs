@@ -50,3 +50,8 @@ pub use packet_log::PACKETS;
 pub use printable::{Excerpt, Printable, PrintableLines, is_unprintable};
 pub use session::{Change, Session};
 pub use traffic::{Count, Traffic};
+
+/// The code of the README, which is tested with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

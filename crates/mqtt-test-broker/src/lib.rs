@@ -240,6 +240,11 @@ fn write(path: &Path, bytes: &[u8]) {
         .expect("files can be written to temporary folders");
 }
 
+/// The code of the README, which is tested with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
