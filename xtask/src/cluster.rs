@@ -1,5 +1,6 @@
-//! `cargo xtask cluster`: rpub and rsub with a cluster of three RabbitMQ nodes on the loopback addresses, of which the
-//! one that serves them is killed. docs/outgrow.md shows the result.
+//! `cargo xtask cluster`: tests rpub and rsub with a cluster of three RabbitMQ nodes on loopback addresses. The task
+//! kills the node to which both clients are connected, and checks that no message of QoS 1 is lost. docs/outgrow.md
+//! shows the result.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,30 +16,30 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{cargo, run as run_command, setup, target};
 
-/// Where Debian has the programs of RabbitMQ. The ones in PATH change to another user.
+/// The program of Debian's package. The program of the same name in `PATH` is a script that switches to another user.
 const RABBITMQ: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
-/// Number of nodes. Two of three are a majority, which quorum queues need.
+/// Number of nodes. A quorum queue needs a majority, which remains if one of three nodes is killed.
 const NODES: u8 = 3;
 
-/// The port of MQTT, at a loopback address for each node.
+/// The MQTT port of all nodes. Each node has its own loopback address.
 const PORT: u16 = 18_830;
 
-/// The port of the register of Erlang nodes. The usual one may belong to another program.
+/// The port of epmd, with which Erlang nodes find each other. Another program may use the default port.
 const REGISTER: &str = "18839";
 
-/// Number of messages, and the time between two.
+/// Number of messages. The publisher sends one message in each [`PERIOD`].
 const MESSAGES: u64 = 3000;
 const PERIOD: Duration = Duration::from_millis(10);
 
-/// The message before which the node is killed.
+/// The number of the message before which node 1 is killed.
 const KILL_BEFORE: u64 = 1000;
 
-/// Maximum time for the start of a node, and for a message.
+/// Maximum time for the start of a node. [`MESSAGE_TIMEOUT`] is the maximum time between two messages.
 const START_TIMEOUT: Duration = Duration::from_secs(180);
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A program that is killed with this value.
+/// A running program. Dropping this value kills the program.
 struct Running(Child);
 
 impl Drop for Running {
@@ -48,16 +49,17 @@ impl Drop for Running {
     }
 }
 
-/// A node of RabbitMQ.
+/// A RabbitMQ node. Dropping this value kills the node.
 struct Node {
-    /// The script that waits for the node; it ends with it.
+    /// The shell script that has started the node. It ends when the node ends.
     script: Running,
-    /// The file with the process number of the node itself.
+    /// The file with the process id of the node, which is not the process id of the script.
     pid_file: PathBuf,
 }
 
 impl Drop for Node {
-    /// Kills the node with SIGKILL, as a power cut would. The script has no time to stop it.
+    /// Kills the node with SIGKILL, which has the effect of a power cut: neither the node nor the script can shut down
+    /// gracefully.
     fn drop(&mut self) {
         let number = std::fs::read_to_string(&self.pid_file).unwrap_or_default();
         if !number.trim().is_empty() {
@@ -98,7 +100,7 @@ fn lose_a_node(mut nodes: Vec<Node>) -> Result<()> {
         let mut next = Instant::now();
         for number in 0..MESSAGES {
             if number == KILL_BEFORE {
-                // The first host of both clients; with kill -9.
+                // Both clients are connected to node 1, because it is the first host on their command lines.
                 drop(nodes.remove(0));
                 println!("Node 1 is killed.");
             }
@@ -106,7 +108,7 @@ fn lose_a_node(mut nodes: Vec<Node>) -> Result<()> {
             next += PERIOD;
             thread::sleep(next.saturating_duration_since(Instant::now()));
         }
-        // The other nodes must live until the last message.
+        // The other nodes must run until the last message is delivered.
         drop(input);
         let status = publisher.0.wait()?;
         ensure!(status.success(), "rpub ended with {status}");
@@ -124,7 +126,7 @@ fn lose_a_node(mut nodes: Vec<Node>) -> Result<()> {
 
 /// The messages that the subscriber has received.
 struct Received {
-    /// How often each message came.
+    /// The number of deliveries of each message.
     counts: BTreeMap<u64, u64>,
     longest_gap: Duration,
 }
@@ -167,7 +169,8 @@ fn address(number: u8) -> String {
     format!("127.0.0.{number}")
 }
 
-/// Starts the register of Erlang nodes in the foreground, so that it ends with this task.
+/// Starts epmd in the foreground. Otherwise the first node would start it as a daemon, which would continue after this
+/// task.
 fn start_register() -> Result<Running> {
     let mut command = Command::new("epmd");
     command.args(["-address", "127.0.0.1", "-port", REGISTER]);
@@ -229,7 +232,7 @@ fn configuration(number: u8) -> String {
     text
 }
 
-/// Waits until a node accepts connections of MQTT, which it does after it has joined the cluster.
+/// Waits until a node accepts MQTT connections. The node does so after it has joined the cluster.
 fn wait_for_port(number: u8) -> Result<()> {
     let address: SocketAddr = format!("{}:{PORT}", address(number)).parse()?;
     let deadline = Instant::now() + START_TIMEOUT;
@@ -240,7 +243,7 @@ fn wait_for_port(number: u8) -> Result<()> {
     Ok(())
 }
 
-/// Returns the path of a program and the options with which it knows all nodes.
+/// Returns the command that starts a client with the addresses of all nodes.
 fn client(name: &str) -> Command {
     let mut command = Command::new(program(name));
     command.args(["-V", "311", "-q", "1", "-t", "cluster", "-p"]);
@@ -257,7 +260,8 @@ fn program(name: &str) -> PathBuf {
 
 fn start_subscriber() -> Result<(Running, Receiver<(Instant, String)>)> {
     let mut command = client("rsub");
-    // A session that survives the node, and a line on standard error when it has subscribed.
+    // The session (`-c`) must outlive the connection, so that the other nodes resume it. With `-d` rsub prints a line
+    // when the subscription is accepted.
     command.args(["-c", "-i", "outgrow-sub", "-d"]);
     let mut child = command
         .stdout(Stdio::piped())
@@ -277,7 +281,7 @@ fn start_subscriber() -> Result<(Running, Receiver<(Instant, String)>)> {
     let (sender, lines) = channel();
     thread::spawn(move || {
         for line in output.lines().map_while(Result::ok) {
-            // With -d lines about packets are among the payloads.
+            // If `-d` prints to standard output, its lines are mixed with the payloads, which are numbers.
             if line.bytes().all(|byte| byte.is_ascii_digit()) {
                 let _ = sender.send((Instant::now(), line));
             }

@@ -1,5 +1,5 @@
-//! `cargo xtask debian-check`: installs, uses, upgrades and purges the Debian packages in a tree that debootstrap makes
-//! below `target`. Needs root. Nothing of the system around the tree changes.
+//! `cargo xtask debian-check`: installs, uses, upgrades and purges the Debian packages. This happens in a small Debian
+//! system below `target`, which debootstrap creates, so this machine is not changed. The task needs root.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,16 +9,16 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{root, run as run_command, setup, target};
 
-/// The version of Debian in the tree.
+/// The Debian release of the tree.
 const SUITE: &str = "bookworm";
 
-/// Packages of the tree beside the essential ones: what the packages need, and what uses their files.
+/// Additional packages of the tree: dependencies of our packages, and programs that use the installed files.
 const INCLUDED: &str = "adduser,bash-completion,man-db,systemd";
 
-/// The highest score of `systemd-analyze security` that passes; 10 is a unit without any restriction.
+/// The highest accepted score of `systemd-analyze security`. A unit without any restriction has the score 10.
 const HIGHEST_EXPOSURE: f64 = 1.5;
 
-/// Folders with files that the system writes itself when packages come and go.
+/// Folders in which the system creates files when packages are installed and removed. `Tree::files` ignores them.
 const OF_SYSTEM: [&str; 6] = [
     "./etc",
     "./run",
@@ -87,7 +87,7 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Checks manual pages, completions and the unit.
+/// Checks the manual pages, the completions of bash and the systemd unit.
 fn check_files(tree: &Tree) -> Result<()> {
     for page in [
         "rpub",
@@ -121,13 +121,14 @@ fn check_files(tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-/// Checks that the configuration is valid for the user of the service, and that no link starts the service.
+/// Checks that the user of the service can use the configuration, and that the installation has not enabled the
+/// service.
 fn check_broker(tree: &Tree) -> Result<()> {
     let folders = "install -d -o rbroker /run/rbroker /var/lib/rbroker";
     tree.run(&["sh", "-c", folders])?;
     let check = "rbroker --check-config -c /etc/rbroker/rbroker.conf";
     tree.run(&["su", "-s", "/bin/sh", "rbroker", "-c", check])?;
-    // systemd would have created the folder, and removes it.
+    // systemd creates and removes this folder with the service. The check has created it, so it must be removed here.
     tree.run(&["rm", "-r", "/run/rbroker"])?;
     let link = "etc/systemd/system/multi-user.target.wants/rbroker.service";
     if tree.path.join(link).exists() {
@@ -136,13 +137,14 @@ fn check_broker(tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-/// A folder with a system of Debian.
+/// A folder with a small Debian system.
 struct Tree {
     path: PathBuf,
 }
 
 impl Tree {
-    /// Makes the tree, from a copy if one was made before.
+    /// Creates the tree as a copy of `debian/pristine`. debootstrap creates this original only once, because that is
+    /// slow.
     fn make() -> Result<Self> {
         if !setup::has("debootstrap") {
             setup::install(&["debootstrap"]);
@@ -163,13 +165,13 @@ impl Tree {
         Ok(Self { path })
     }
 
-    /// Runs a command in the tree, which must succeed.
+    /// Runs a command in the tree.
     fn run(&self, words: &[&str]) -> Result<()> {
         println!("# {}", words.join(" "));
         run_command(&mut self.command(words))
     }
 
-    /// Returns what a command in the tree prints.
+    /// Runs a command in the tree. Returns its standard output.
     fn output(&self, words: &[&str]) -> Result<String> {
         let output = self.command(words).output();
         let output = output.with_context(|| format!("cannot run {words:?}"))?;
@@ -181,14 +183,15 @@ impl Tree {
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("chroot");
         command.arg(&self.path).args(words).current_dir(root());
-        // The tree has no languages but English, and its own folders for programs.
+        // The environment of this machine must not reach the tree, which has no other locales and whose programs are in
+        // other folders.
         command.env_clear().env("LC_ALL", "C.UTF-8");
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("DEBIAN_FRONTEND", "noninteractive");
         command
     }
 
-    /// Returns all files of the tree, without those that the system itself writes.
+    /// Returns all files of the tree, except those in [`OF_SYSTEM`].
     fn files(&self) -> Result<BTreeSet<String>> {
         let output = Command::new("find")
             .arg(".")

@@ -1,5 +1,5 @@
-//! Chains of certificates: our programs send the certificates between their own certificate and the root, as OpenSSL
-//! does, and choose the issuer by its key.
+//! Certificate chains. Like OpenSSL, our programs complete their own chain with intermediate certificates, and select
+//! an issuer by its key if several have the same name.
 
 use std::process::Command;
 
@@ -92,7 +92,7 @@ fn chooses_the_issuer_whose_key_signed_the_certificate() {
     else {
         return;
     };
-    // The authority was renewed: two certificates have the same name and different keys.
+    // The certificate of the authority was renewed with a new key, so two certificates have the same name.
     let (old, new) = (root.intermediate("between"), root.intermediate("between"));
     new.issue("server", SERVER);
     new.write(

@@ -1,5 +1,5 @@
-//! The ends of the programs: refusals, input that does not end, and brokers that start late or never. Each end has its
-//! exit status, and no program hangs.
+//! The exit status of rpub, rsub and rrr after rejections, with input that does not end, and with brokers that start
+//! late or never. No program may hang.
 #![cfg(unix)]
 
 use std::io::{Read, Write};

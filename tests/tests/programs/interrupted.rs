@@ -1,4 +1,5 @@
-//! Signals that end rpub, rsub and rrr: the work that they finish first, the will, and the exit status.
+//! Signals that end rpub, rsub and rrr: which work the programs still finish, whether the broker publishes the will,
+//! and the exit status.
 #![cfg(unix)]
 
 use std::io::Write;

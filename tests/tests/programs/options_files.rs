@@ -1,4 +1,4 @@
-//! Settings from other places than the command line: options files, and files and variables with passwords.
+//! Settings that are not on the command line: options files, and passwords in files and environment variables.
 #![cfg(unix)]
 
 use std::io::Write;

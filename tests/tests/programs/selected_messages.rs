@@ -1,4 +1,4 @@
-//! The options that choose the messages that rsub and rrr print, and the messages that rpub sends.
+//! Options that select which messages rsub and rrr print or remove, and which messages rpub sends.
 #![cfg(unix)]
 
 use tests::{Broker, From, Program, Proxy};

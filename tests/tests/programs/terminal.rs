@@ -1,5 +1,5 @@
-//! The output on a terminal: lines that fit its width, progress, colours, rows that are kept for topics, and no control
-//! characters of messages.
+//! Output on a terminal: lines fit the width of the terminal, progress and colours are shown, `--watch` keeps a row for
+//! each topic, and control characters of messages are not printed.
 #![cfg(unix)]
 
 use tests::{Broker, Program, find};
@@ -23,7 +23,7 @@ fn a_trace_fits_a_narrow_terminal() {
         assert_eq!(rungs, 5, "{shown}");
         for line in shown.lines() {
             assert!(line.chars().count() <= columns, "{line}");
-            // The line after an arrow has its fields.
+            // The fields of a packet are on the line after its arrow.
             assert!(
                 line.contains('─') || line.starts_with("           "),
                 "{line}"
@@ -128,7 +128,7 @@ fn watching_subscribes_immediately_and_gives_each_topic_a_row_of_the_terminal() 
     }
     let rsub = tests::programs().join("rsub");
     let command = format!("{} {} -t '#' -w -v -W 5", rsub.display(), broker.options());
-    // `rsub -w -E` once took 11 seconds and more, until another event woke the program.
+    // Regression test: the loop slept until another event woke it, so `rsub -w -E` took eleven seconds or more.
     for _ in 0..3 {
         let Some(shown) = at_terminal(&format!("{command} -E && echo subscribed")) else {
             return;

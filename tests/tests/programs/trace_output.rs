@@ -1,4 +1,4 @@
-//! The trace of `--trace`: the ladder for people, and JSON for programs.
+//! The output of `--trace`: arrows between the names of both ends for people, and `--trace=json` for programs.
 #![cfg(unix)]
 
 use tests::{Broker, Program};

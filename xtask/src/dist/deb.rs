@@ -1,5 +1,5 @@
-//! Debian packages from a release folder, with dpkg-deb alone, which packs for every architecture: `rpubsub`, and
-//! `rpubsub-mosquitto-compat` with the names of the mosquitto clients.
+//! Builds Debian packages from a release folder: `rpubsub`, and `rpubsub-mosquitto-compat` with the names of the
+//! mosquitto clients. Only dpkg-deb is used, because it can build packages for every architecture.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use crate::{root, run};
 
 const MAINTAINER: &str = "rpubsub developers <rpubsub@localhost>";
 
-/// The folder of the release, and of Debian's system, for each part of a package. PowerShell's completions are left out.
+/// Folders of the release and their places in Debian. The completions of PowerShell are left out.
 const FOLDERS: [(&str, &str); 6] = [
     ("bin", "usr/bin"),
     ("share/man", "usr/share/man"),
@@ -32,13 +32,13 @@ const FOLDERS: [(&str, &str); 6] = [
     ),
 ];
 
-/// Files of the folder `packaging` in the package.
+/// Files of the folder `packaging` and their places in Debian.
 const FILES: [(&str, &str); 2] = [
     ("rbroker.conf", "etc/rbroker/rbroker.conf"),
     ("rbroker.service", "lib/systemd/system/rbroker.service"),
 ];
 
-/// Builds the packages of a release folder for an architecture of Debian, beside the folder. Returns their paths.
+/// Builds the packages for an architecture of Debian. They are written next to the release folder. Returns their paths.
 pub(crate) fn build(release: &Path, architecture: &str) -> Result<Vec<PathBuf>> {
     let parent = release.parent().context("a release folder is in another")?;
     let stage = parent.join(format!("stage-{architecture}"));
@@ -63,7 +63,8 @@ fn build_main(release: &Path, stage: &Path, architecture: &str) -> Result<PathBu
         std::fs::create_dir_all(to.parent().context("it has a folder")?)?;
         std::fs::copy(root().join("packaging").join(from), to)?;
     }
-    // Manual pages are compressed on Debian, and the licences have a file name of their own there.
+    // Debian requires compressed manual pages, and a file `copyright`. The licences of the crates are next to that
+    // file.
     let pages = files_below(&stage.join("usr/share/man"))?;
     run(Command::new("gzip").arg("-9n").args(pages))?;
     let documents = stage.join("usr/share/doc/rpubsub");
@@ -101,7 +102,8 @@ fn build_compat(stage: &Path) -> Result<PathBuf> {
         ("Package", "rpubsub-mosquitto-compat"),
         ("Architecture", "all"),
         ("Depends", depends.as_str()),
-        // Its programs have these names, and are no alternatives.
+        // The package mosquitto-clients has files of these names and does not use update-alternatives, so both packages
+        // cannot be installed at the same time.
         ("Conflicts", "mosquitto-clients"),
         ("Provides", "mosquitto-clients"),
         ("Replaces", "mosquitto-clients"),
@@ -122,7 +124,7 @@ fn clear(folder: &Path) -> Result<()> {
     Ok(std::fs::create_dir_all(folder)?)
 }
 
-/// Adds the control files to a stage and packs it. Returns the path of the package.
+/// Adds the control files to the folder of a package, and builds the package. Returns its path.
 fn pack(stage: &Path, scripts: &str, control: &[(&str, &str)]) -> Result<PathBuf> {
     let debian = stage.join("DEBIAN");
     std::fs::create_dir_all(&debian)?;
@@ -140,7 +142,7 @@ fn pack(stage: &Path, scripts: &str, control: &[(&str, &str)]) -> Result<PathBuf
     writeln!(text, "Installed-Size: {}", kibibytes(stage)?)?;
     std::fs::write(debian.join("control"), text)?;
     write_checksums(stage)?;
-    // Files must not depend on the umask of this user.
+    // The modes of the files must not depend on the umask of the user who builds.
     run(Command::new("chmod")
         .arg("-R")
         .arg("u=rwX,go=rX")
@@ -174,7 +176,7 @@ fn kibibytes(stage: &Path) -> Result<u64> {
     Ok(bytes.div_ceil(1024))
 }
 
-/// Writes the checksums that `dpkg --verify` compares.
+/// Writes the checksums for `dpkg --verify`. Files in `etc` are left out, because users change them.
 fn write_checksums(stage: &Path) -> Result<()> {
     let mut command = Command::new("md5sum");
     command.current_dir(stage);
@@ -204,8 +206,8 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Returns the packages with the shared libraries that the programs need, from their ELF headers, which readelf reads for
-/// every architecture. dpkg-shlibdeps would need the libraries of the architecture.
+/// Returns the packages with the shared libraries that the programs need. readelf finds them in the ELF headers of
+/// every architecture. dpkg-shlibdeps would need the libraries of that architecture to be installed.
 fn libraries(folder: &Path) -> Result<BTreeSet<String>> {
     let mut packages = BTreeSet::new();
     let mut newest = None;
@@ -226,7 +228,7 @@ fn libraries(folder: &Path) -> Result<BTreeSet<String>> {
     Ok(packages)
 }
 
-/// Returns the newest version of glibc whose symbols a program uses, from the output of readelf.
+/// Returns the newest version of glibc that a program requires, according to the output of readelf.
 fn newest_glibc(text: &str) -> Option<(u32, u32)> {
     let versions = text.split("GLIBC_").skip(1).filter_map(|rest| {
         let end = rest.find(|c: char| c != '.' && !c.is_ascii_digit());
@@ -236,7 +238,7 @@ fn newest_glibc(text: &str) -> Option<(u32, u32)> {
     versions.max()
 }
 
-/// Returns the file `copyright` that each package of Debian has.
+/// Returns the text of the file `copyright`, which every Debian package must have.
 fn copyright() -> Result<String> {
     let mut text = String::from(
         "rpubsub is licensed under the MIT licence or the Apache licence 2.0, as you choose.\n\

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     pub(crate) linker: Linker,
-    /// The architecture of the Debian package with this build.
+    /// The architecture of the Debian package for this build. `None` if there is no package.
     pub(crate) debian: Option<&'static str>,
     /// The command that runs a program of this platform under emulation, without the path of the program. Empty if this
     /// machine can run the program directly.
@@ -60,9 +60,9 @@ pub(crate) const TARGETS: [Target; 7] = [
         debian: None,
         emulator: &["qemu-arm-static", "-L", "/usr/arm-linux-gnueabihf"],
     },
-    // ARMv6 is the processor of Raspberry Pi Zero and 1. Debian's armhf is ARMv7, but Raspberry Pi OS has the same name
-    // for ARMv6, so the package has this build, which runs on both. The emulator is set to such a processor, so that it
-    // rejects instructions of newer ones.
+    // ARMv6 is the processor of Raspberry Pi Zero and 1. The Debian package for armhf contains this build: armhf is
+    // ARMv7 in Debian but ARMv6 in Raspberry Pi OS, and this build runs on both. The emulator is set to an ARMv6
+    // processor, so that it rejects instructions of newer ones.
     Target {
         name: "arm-unknown-linux-musleabihf",
         linker: Linker::Zig,
