@@ -170,7 +170,8 @@ pub(crate) fn accept(broker: &mut Broker, now: Instant, id: ConnectionId, mut co
     sending::send_queue(broker, now, key);
 }
 
-/// Completes the client identifier and the topic of the will of a CONNECT.
+/// Checks the CONNECT of a client whose user name is verified. Sets the client identifier if the user name becomes the
+/// identifier, and adds the mount point to the topic name of the will.
 ///
 /// # Errors
 /// Returns the reason code with which the CONNECT must be rejected.
@@ -193,7 +194,8 @@ fn prepare(
     Ok(())
 }
 
-/// Gives a client its new connection, and records the part of it that is stored.
+/// Sets the connection, the principal, the expiry and the will of a client that connects. Records the part of the
+/// client that must be stored.
 fn connect_client(
     broker: &mut Broker,
     id: ConnectionId,

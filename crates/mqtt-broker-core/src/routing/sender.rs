@@ -1,5 +1,6 @@
-//! [`Sending`]: the steps that take the next messages of one client from its queue and its replays, while its window and
-//! its output have room. `sending.rs` borrows the parts of the broker for it.
+//! [`Sending`]: the steps that take the next messages of one client from its queue and its replays, while its window
+//! and its output have room. `sending.rs` makes a `Sending` from the parts of the broker, and records the mutations
+//! after the last step.
 
 use std::time::Instant;
 

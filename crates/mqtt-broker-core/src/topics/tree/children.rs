@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 /// with the search for so few nodes.
 const MAXIMUM_NODES: usize = 64;
 
-/// A node whose place among its siblings is that of its first level.
+/// A node that is sorted among its siblings by its first level.
 pub(super) trait Branch {
     /// Returns the levels, joined by slashes.
     fn levels(&self) -> &str;

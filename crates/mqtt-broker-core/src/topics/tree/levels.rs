@@ -1,4 +1,4 @@
-//! The levels of a chain: compared with a topic name, and split where a filter leaves them.
+//! Compares the levels of a node with a topic name, and splits them at the first level in which a topic filter differs.
 
 /// Compares the levels of a node with the rest of a topic name. Returns the rest of the name after these levels if they
 /// match, and `None` if they do not. The inner option is `None` if the name has no further level.

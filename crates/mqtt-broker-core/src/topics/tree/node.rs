@@ -65,7 +65,7 @@ impl<T> Node<T> {
     /// the children and the levels that `topic` does not have.
     fn split(&mut self, topic: &str) {
         let Some((head, tail)) = leave(&self.levels, topic) else {
-            return;
+            return; // `topic` begins with all levels of this node
         };
         let mut lower = Self::new(tail);
         // This node keeps its place in the parent, which finds it by its unchanged first level.
