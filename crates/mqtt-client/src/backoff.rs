@@ -19,14 +19,15 @@ impl Backoff {
     /// Returns the next wait. `random` determines the jitter: 0 shortens the wait by a quarter, and `u32::MAX`
     /// lengthens it by a quarter.
     pub fn next(&mut self, random: u32) -> Duration {
-        // `LONGEST` applies from the sixth attempt on, so limiting the shift changes no wait and prevents an overflow.
+        // `LONGEST` applies from the sixth wait on, so the limit of the shift changes no wait. The limit prevents an
+        // overflow.
         let wait = FIRST.saturating_mul(1 << self.attempts.min(5)).min(LONGEST);
         self.attempts += 1;
         let jitter = f64::from(random) / f64::from(u32::MAX) / 2.0 - 0.25;
         wait.mul_f64(1.0 + jitter)
     }
 
-    /// Starts again with the first wait. The caller calls this method after a connection was of use.
+    /// Starts again with the first wait. The caller calls this method when a connection has made progress.
     pub fn reset(&mut self) {
         self.attempts = 0;
     }

@@ -14,7 +14,7 @@ use crate::error::ClientError;
 use crate::options::Options;
 use crate::servers::Server;
 
-/// Steps to an open stream. The time in a step is the deadline of the whole attempt.
+/// Steps to an open stream. The time in each step after `Waiting` is the deadline of the whole attempt.
 #[derive(Debug)]
 pub(crate) enum Dialer {
     /// The client waits until this time before the next attempt.
@@ -48,8 +48,8 @@ pub(crate) struct Attempt<'a> {
 pub(crate) enum Advance {
     /// The state that the caller sees has not changed.
     Nothing,
-    /// The servers of a service were found. The caller must add them to the ring. The dialer then tries the current
-    /// one.
+    /// The servers of a service were found. The caller must add them to its servers. The next call then tries the
+    /// current one of these.
     Found(Vec<Server>),
     /// The stream was opened in this call.
     Up,
@@ -80,7 +80,7 @@ impl Dialer {
                 Self::Finding(look_up, deadline) => match answer(look_up, *deadline, now)? {
                     None => return Ok(Advance::Nothing),
                     Some(found) => {
-                        // The caller first adds the servers to the ring, and the ring decides which one is tried.
+                        // The caller first adds the servers to its own, and then passes the one to try.
                         *self = Self::Waiting(now);
                         let found = found.into_iter();
                         let server = |(host, port)| Server::Network { host, port };

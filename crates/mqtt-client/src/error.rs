@@ -6,11 +6,11 @@ use mqtt_codec::{EncodeError, InvalidTopic, ReasonCode};
 use mqtt_session::{CloseReason, PublishError};
 use mqtt_transport::reason;
 
-/// Reason why a client cannot continue.
+/// Reason why a client has lost its connection or cannot connect.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The connection has ended, and the client does not reconnect.
+    /// The connection has ended.
     Closed(CloseReason),
     /// No address of the server can be reached.
     Connect(io::Error),

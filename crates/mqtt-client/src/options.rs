@@ -10,7 +10,8 @@ use mqtt_transport::ClientTransport;
 use crate::servers::Server;
 
 /// Number of packet identifiers for messages; see [`Config::packet_identifiers`]. Brokers rarely accept more than 20
-/// messages in flight. After a lost session state, the PUBREL packets for all 256 identifiers take one kilobyte.
+/// messages in flight. A client that has lost its session state sends PUBREL for all 256 identifiers, which takes one
+/// kilobyte.
 pub const PACKET_IDENTIFIERS: u16 = 256;
 
 /// Options of a client: servers, credentials and limits.
@@ -38,8 +39,9 @@ pub struct Options {
     /// Timeout of an attempt: resolving the host name, connecting, and the handshakes of the layers.
     pub connect_timeout: Duration,
     /// Maximum time for getting the first connection, because a server may start late. An attempt in progress ends at
-    /// this time. An attempt that starts at the end of this time may take one second. With zero the client makes a
-    /// single attempt.
+    /// this time. An attempt that starts at the end of this time may take one second. With zero the client tries each
+    /// server once. With [`Reconnect::Always`] it continues without a time limit if it has reached a server and was not
+    /// rejected.
     pub wait_for_server: Duration,
     /// Behaviour after the connection was lost.
     pub reconnect: Reconnect,
@@ -51,7 +53,8 @@ pub struct Options {
     pub maximum_losses: Option<u32>,
 }
 
-/// Behaviour after the connection was lost. A client does not try a server again that has rejected the client.
+/// Behaviour after the connection was lost. If a server has rejected the client for a permanent reason, such as wrong
+/// credentials, the client ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reconnect {
     /// The client ends.

@@ -7,7 +7,8 @@
 //! if this option is set. On a bad network the given-up message may be innocent, so a program that sets the option must
 //! report the message to its user.
 //!
-//! The client gives up the largest message in flight. If any message in flight is too large, the largest one is.
+//! The client gives up the largest message in flight. If any message in flight is too large, the largest one is too
+//! large.
 
 use std::sync::Arc;
 

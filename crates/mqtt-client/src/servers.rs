@@ -23,8 +23,8 @@ pub enum Server {
     },
     /// Unix socket at this path.
     Unix(PathBuf),
-    /// Servers in the service records of a domain (RFC 2782). The client looks them up when it reaches this entry in
-    /// the ring, and again after all of them have failed.
+    /// Servers in the service records of a domain (RFC 2782). The client looks them up when the turn comes to this
+    /// entry of [`Options::servers`](crate::Options::servers), and again after all of them have failed.
     Service {
         /// Service with its domain: `_mqtt._tcp.example.org`.
         name: String,
@@ -59,7 +59,8 @@ impl Server {
             Some(port) => port.parse().ok()?,
             None => default_port,
         };
-        // Some servers send URLs. Resolving such an item would only fail, and hide the error with the reference.
+        // Some servers send URLs. Resolving such an item would only fail, and this failure would replace the error that
+        // contains the reference.
         let is_odd = |c: char| c.is_control() || matches!(c, '/' | '@');
         let is_host = !host.is_empty() && !host.contains(is_odd);
         is_host.then(|| Self::network(host, port))

@@ -100,8 +100,8 @@ impl Client {
     ) -> Result<Self, ConnectError> {
         let version = options.connect.protocol_version;
         let own = &mut options.limits.receive_maximum;
-        // Messages of QoS 1 and 2 must not fill the queue, because a client with a full queue reads no
-        // acknowledgements.
+        // The Receive Maximum keeps the server from sending more messages of QoS 1 and 2 than the queue has room for. A
+        // client with a full queue reads nothing, not even acknowledgements.
         *own = NonZeroU16::new(*own)
             .map_or(limits.unread_messages, |own| {
                 own.get().min(limits.unread_messages)
@@ -385,7 +385,7 @@ impl Client {
         }
     }
 
-    /// Returns an iterator over the received messages. If several exist, each message goes to one of them.
+    /// Returns an iterator over the received messages. If several iterators exist, each message goes to one of them.
     pub fn messages(&self) -> Messages {
         Messages::new(Arc::clone(self.shared()))
     }
@@ -408,7 +408,8 @@ impl Client {
         }
     }
 
-    /// Returns an iterator over the events of the connection. If several exist, each event goes to one of them.
+    /// Returns an iterator over the events of the connection. If several iterators exist, each event goes to one of
+    /// them.
     pub fn events(&self) -> Events {
         Events::new(Arc::clone(self.shared()))
     }

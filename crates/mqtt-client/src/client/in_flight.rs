@@ -124,8 +124,8 @@ impl InFlight {
         !self.waiting.is_empty()
     }
 
-    /// Assigns packet identifiers again after a connection was accepted. Messages of a session that the server does not
-    /// resume are published as new messages, with new packet identifiers.
+    /// Updates the packet identifiers of all messages after a connection was accepted. Messages of a session that the
+    /// server does not resume are published as new messages, with new packet identifiers.
     pub(super) fn reassign<'a>(
         &mut self,
         connection: &Connection,
@@ -160,7 +160,7 @@ impl InFlight {
             }
         }
         // These messages of QoS 2 are neither in the session nor in the backlog. The server had sent PUBREC for them
-        // before it lost the session.
+        // before it lost the session, so it has accepted them.
         for exchange in by_message.into_values() {
             self.has_results = true;
             failures.succeed(&exchange.slot);

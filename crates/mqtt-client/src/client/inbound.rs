@@ -1,9 +1,9 @@
-//! Messages from the server. [`InboundMessage`] is a message for the application. [`Inbound`] assigns acknowledgements
-//! of the application to the connection on which the message arrived.
+//! Messages from the server. [`InboundMessage`] is a message for the application. [`Inbound`] sends each
+//! acknowledgement of the application on the connection on which the message last arrived.
 //!
 //! The application may acknowledge a message after the connection was lost. If the server resumes the session, it
 //! resends the message with the same packet identifier. The client does not deliver this duplicate. One acknowledgement
-//! of the application answers both, before or after the duplicate arrives.
+//! of the application answers both, even if it comes before the duplicate.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -104,7 +104,7 @@ struct Unacknowledged {
     payload: Bytes,
     /// Number of the connection on which the message last arrived.
     connection: u64,
-    /// Reason code of the application, if it has acknowledged the message without a connection.
+    /// Reason code of the application, if its acknowledgement waits until the server resends the message.
     acknowledged: Option<ReasonCode>,
 }
 
@@ -132,7 +132,7 @@ impl Inbound {
         if let Some(known) = self.unacknowledged.get_mut(&packet_identifier) {
             if known.is_resent(publish, self.connection) {
                 known.connection = self.connection;
-                // The application has acknowledged the message while the client was not connected.
+                // The application has acknowledged the message after the connection was lost on which it last arrived.
                 if let Some(reason_code) = known.acknowledged {
                     connection.acknowledge(Instant::now(), packet_identifier, reason_code);
                     self.unacknowledged.remove(&packet_identifier);

@@ -8,9 +8,10 @@ use super::inbound::InboundMessage;
 use super::waiting::lock;
 use super::wakers::Wakers;
 
-/// Time for which a full queue waits for its first reader. The messages of a resumed session, and retained messages, come
-/// before the application has had time to create a reader. An application that never reads must not stop the client
-/// for longer, because acknowledgements of published messages wait, too.
+/// Time for which a full queue waits for its first reader. The messages of a resumed session, and retained messages,
+/// come before the application has had time to create a reader. While the queue is full, the client reads nothing from
+/// the server, not even acknowledgements of published messages. An application that only publishes has no reader and
+/// must not be blocked for longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bounded queue of received messages.
@@ -103,8 +104,8 @@ impl Inbox {
         state.room(self)
     }
 
-    /// Adds the messages that arrived in one turn of the driver. Returns `true` if the client must not read from the
-    /// server until a reader makes room.
+    /// Adds the messages that arrived in one turn of the driver. Returns `true` if the client must stop reading from
+    /// the server, because the queue is full.
     pub(super) fn add(&self, messages: &mut Vec<InboundMessage>) -> bool {
         let mut state = lock(&self.state);
         let count = messages.len();
@@ -132,7 +133,8 @@ impl Inbox {
         lock(&self.state).waits_until
     }
 
-    /// Stops waiting for the first reader if its time has passed. The client then discards messages without room.
+    /// Stops waiting for the first reader if the time for this has passed. From then on the client discards messages
+    /// that find the queue full.
     pub(super) fn handle_timeout(&self, now: Instant) {
         let mut state = lock(&self.state);
         if state.waits_until.is_some_and(|end| now >= end) {
@@ -146,8 +148,8 @@ impl Inbox {
         lock(&self.state).is_paused
     }
 
-    /// Returns `true` if the queue has reached twice its limit. Connections that end while the queue is full can cause
-    /// this.
+    /// Returns `true` if the queue has reached twice its limit. The queue grows above its limit when the server closes
+    /// a connection while the queue is full: the client then reads the remaining bytes of this connection.
     pub(super) fn is_overfull(&self) -> bool {
         let state = lock(&self.state);
         state.messages.len() >= self.maximum_messages.saturating_mul(2)

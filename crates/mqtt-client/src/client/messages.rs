@@ -18,12 +18,14 @@ use super::waiting::deadline_after;
 ///
 /// Messages that the application has not read stay in a bounded queue. While the queue is full, the client does not
 /// read from the server, and the server must keep further messages. No message is dropped. Acknowledgements for
-/// published messages are delayed in the meantime. If the connection is lost, the client reads the rest of it and
-/// reconnects. With MQTT 5.0 only messages of QoS 0 can fill the queue, because Receive Maximum limits the others.
+/// published messages are delayed in the meantime. If the server closes the connection, the client reads its remaining
+/// bytes and reconnects. With MQTT 5.0 the queue has room for as many messages of QoS 1 and 2 as the Receive Maximum of
+/// the client allows.
 ///
-/// Messages that arrive before the first `Messages` exists wait in the same queue. If the queue is full and no `Messages` is
-/// created for ten seconds, the client discards further messages and counts them
-/// ([`Statistics::discarded`](crate::Statistics::discarded)), so that an application that only publishes never stops.
+/// Messages that arrive before the first `Messages` exists wait in the same queue. If the queue is full and no
+/// `Messages` is created for ten seconds, the client discards further messages and counts them
+/// ([`Statistics::discarded`](crate::Statistics::discarded)), so that an application that only publishes is not
+/// blocked.
 ///
 /// A message of QoS 1 is acknowledged when the application requests the next message. If the program fails before, the
 /// server delivers the message again. A message of QoS 2 is acknowledged when it is returned.

@@ -1,6 +1,6 @@
 //! [`Wakers`] without the feature `async`: no future waits for a change.
 
-/// Stands for the wakers of futures where there are none.
+/// Replaces the wakers of futures in a build without futures.
 #[derive(Debug, Default)]
 pub(super) struct Wakers {}
 

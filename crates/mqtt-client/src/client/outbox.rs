@@ -82,7 +82,7 @@ struct State {
     /// Sum of the sizes of `publications` in bytes.
     bytes: usize,
     requests: VecDeque<Request>,
-    /// Acknowledgements of received messages. They have a queue of their own, because there is one for each message.
+    /// Acknowledgements of received messages. They have a queue of their own, because they are as frequent as messages.
     acknowledgements: Vec<(Handle, ReasonCode)>,
     /// Number of callers that wait for room.
     waiting: usize,
@@ -91,7 +91,7 @@ struct State {
     /// Set while the thread waits, so that a new request must wake it.
     wakes_for_requests: bool,
     is_connected: bool,
-    /// Deadline for finishing the accepted requests. `None` while the client accepts requests.
+    /// Deadline for finishing the accepted messages. `None` while the client accepts messages and requests.
     closing: Option<Instant>,
     /// Reason why the thread has ended.
     end: Option<ConnectError>,
@@ -190,8 +190,8 @@ impl Outbox {
         self.wake(state, wakes);
     }
 
-    /// Rejects further requests. The client ends when it has finished the accepted requests, but at the deadline at the
-    /// latest.
+    /// Rejects further messages and requests. The client ends when it has finished the accepted messages, but at the
+    /// deadline at the latest.
     pub(super) fn close(&self, deadline: Instant) {
         let mut state = lock(&self.state);
         // A second call can only shorten the time, because the first caller waits for the end.

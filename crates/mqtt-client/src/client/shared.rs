@@ -89,7 +89,7 @@ impl Shared {
         ending.map_or(ConnectError::Closed, |ending| ending.reason.clone())
     }
 
-    /// Returns the result of the first connection, or `None` while there is none.
+    /// Returns the result of the first connection, or `None` while the client is still connecting.
     #[cfg(feature = "async")]
     pub(super) fn reached(&self) -> Option<Result<(), ConnectError>> {
         let status = lock(&self.status);

@@ -12,8 +12,8 @@ pub struct Statistics {
     pub lost: u64,
     /// Messages that the server has rejected, or that could not be sent to the server.
     pub failed: u64,
-    /// Received messages that were discarded because the queue was full and the application had no
-    /// [`Messages`](crate::Messages), and created none for ten seconds.
+    /// Received messages that were discarded. Either the queue was full and the application had no
+    /// [`Messages`](crate::Messages) to read it, or the client was about to end.
     pub discarded: u64,
     /// Messages of QoS 1 and 2 that the server has not acknowledged completely.
     pub unfinished: u64,

@@ -32,7 +32,7 @@ enum Sent {
 }
 
 impl Subscriptions {
-    /// Sends SUBSCRIBE or UNSUBSCRIBE. Returns the request if it must wait for a connection.
+    /// Sends SUBSCRIBE or UNSUBSCRIBE. Returns the request if it cannot be sent yet, for example without a connection.
     pub(super) fn send(
         &mut self,
         connection: Option<&mut Connection>,

@@ -64,8 +64,8 @@ impl Wakers {
         }
     }
 
-    /// Wakes the futures after a change. All of them are woken and not only one, because the one could be dropped before
-    /// it is polled.
+    /// Wakes the futures after a change, except those whose request is not complete. If only one future were woken, it
+    /// could be dropped before it is polled, and the change would wake no other.
     pub(super) fn wake(&self) {
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::SeqCst) == 0 {

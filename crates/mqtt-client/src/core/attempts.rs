@@ -13,7 +13,7 @@ use crate::servers;
 /// Minimum time for an attempt that starts when the time limit has nearly passed.
 const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
 
-/// Attempts to connect since the last connection that made progress.
+/// State from which the client decides about its next attempt to connect.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     backoff: Backoff,
@@ -53,7 +53,7 @@ impl Attempts {
         self.was_answered = true;
     }
 
-    /// Records that the connection was of use. After its loss, waits and time limit start anew.
+    /// Records that the connection has made progress. After its loss, the waits and the time limit start anew.
     pub(super) fn handle_progress(&mut self) {
         self.lost_since = None;
         self.backoff.reset();
@@ -61,8 +61,8 @@ impl Attempts {
 
     /// Records that a server has failed and that the next server is tried without a wait.
     pub(super) fn skip_wait(&mut self, error: &ClientError, is_referred: bool) {
-        // If this failure may be temporary, the client waits and retries, even if the last server of the ring has
-        // rejected it permanently.
+        // `next_wait` sees only the error of the last server that is tried before the wait. If this server may accept
+        // the client later, the client must retry after the wait, even if that last error is permanent.
         self.round_may_pass |= is_referred || may_pass(error, true);
     }
 
@@ -90,7 +90,7 @@ impl Attempts {
             return None;
         }
         let wait = self.backoff.next(random);
-        // The last attempt starts when the time limit has passed, and not one wait later.
+        // The wait ends at the time limit at the latest, so that the last attempt starts then.
         let left = self.end(options).map(|end| end - now);
         Some(left.map_or(wait, |left| wait.min(left)))
     }
@@ -116,7 +116,7 @@ impl Attempts {
         self.lost_since
     }
 
-    /// Returns the time limit of the attempts, or `None` if the user has set none.
+    /// Returns the time at which the client gives up, or `None` if no time limit applies now.
     fn end(&self, options: &Options) -> Option<Instant> {
         let time = match (self.was_connected, options.reconnect) {
             // An address that was reached once is configured correctly, so the client retries without a limit.
@@ -157,8 +157,9 @@ impl Attempts {
     }
 }
 
-/// Returns `true` if the next attempt may succeed. A server that has rejected the client will reject it again. A server
-/// that is starting may be busy for a while: if `busy_may_pass` is set, such an answer counts as temporary.
+/// Returns `true` if the next attempt may succeed. A CONNACK that rejects the client is permanent, with one exception:
+/// if `busy_may_pass` is set, a reason code such as Server busy counts as temporary, because the server may still be
+/// starting.
 fn may_pass(error: &ClientError, busy_may_pass: bool) -> bool {
     match error {
         ClientError::Connect(_) | ClientError::Lookup(_) => true,
@@ -177,7 +178,7 @@ fn may_pass(error: &ClientError, busy_may_pass: bool) -> bool {
     }
 }
 
-/// Returns `true` for reason codes that report a temporary state, and not an error of the client or of its packets.
+/// Returns `true` for reason codes that the server need not send again on a new connection.
 fn is_passing(reason_code: ReasonCode) -> bool {
     matches!(
         reason_code,

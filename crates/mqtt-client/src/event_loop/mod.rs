@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A turn is one call of [`EventLoop::poll`]. Bytes are written at the start of the next turn. The program can
-//! therefore commit once after each turn, before the acknowledgements for the events of that turn are written.
+//! therefore make the received messages durable (commit) once after each turn, before the acknowledgements for the
+//! events of that turn are written.
 
 mod closing;
 mod farewell;

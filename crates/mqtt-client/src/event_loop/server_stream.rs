@@ -93,7 +93,8 @@ impl ServerStream {
             Err(error) => {
                 self.readable = false;
                 self.is_closed = true;
-                // An error with a source comes from a layer. It is more specific than the lost connection.
+                // An error that contains another error comes from a layer. It is more specific than the lost
+                // connection.
                 self.transport_error = error.get_ref().is_some().then_some(error);
             }
         }

@@ -1,9 +1,10 @@
 //! Interface of the client for asynchronous programs: the same thread and the same queues, with futures instead of calls
 //! that block.
 //!
-//! The futures use `std` alone, and the streams the trait of `futures-core`. So they run in tokio, smol and every other
-//! runtime, and this crate depends on none. A connection as a task of a runtime would save one thread, but would need a
-//! second event loop, timers and TLS for each runtime, and a slow task of the application would delay PINGREQ.
+//! The futures use only `std`, and the streams implement `Stream` of `futures-core`. Therefore both run in tokio, smol
+//! and every other runtime, and this crate depends on none of them. A connection as a task of a runtime would save one
+//! thread, but would need a second event loop, timers and TLS for each runtime, and a slow task of the application
+//! would delay PINGREQ.
 
 mod streams;
 
@@ -41,13 +42,14 @@ use super::wakers::Completed;
 /// - A message is either published completely or not at all. A call of [`Self::publish`] that was dropped before it returned
 ///   a token has not published its message.
 /// - A dropped wait for an acknowledgement does not stop the delivery of the message.
-/// - A dropped [`Self::subscribe`] or [`Self::unsubscribe`] may take effect nevertheless, because the packet may be on its
-///   way.
-/// - No received message and no event is lost. The future takes one out of the queue only when it returns it.
-/// - A dropped [`Self::disconnect`] still ends the client.
+/// - A dropped [`Self::subscribe`] or [`Self::unsubscribe`] may still take effect, because the packet may already be on
+///   its way.
+/// - No received message and no event is lost. A future removes a message or an event from its queue only when it
+///   returns it.
+/// - A [`Self::disconnect`] that is dropped after it was polled once still ends the client.
 ///
-/// The drop of the last clone ends the connection as that of [`Client`] does, but does not wait for it. Call
-/// [`Self::disconnect`] to be sure that all messages have arrived.
+/// When the last clone is dropped, the connection ends as described for [`Client`], but the drop does not block until
+/// then. Call [`Self::disconnect`] to be sure that all messages have arrived.
 #[derive(Debug, Clone)]
 pub struct AsyncClient {
     client: Client,
@@ -57,7 +59,8 @@ impl AsyncClient {
     /// Waits until the server accepts the first connection.
     pub(super) async fn connect(client: Client) -> Result<Self, ConnectError> {
         let shared = Arc::clone(client.shared());
-        // A client that is dropped before the server has accepted must not block, either.
+        // If this future is dropped before the server has accepted the client, it drops the client. The caller has
+        // disabled `waits_when_dropped`, so this drop does not block.
         let client = Self { client };
         let reached = || shared.reached();
         shared.status_wakers.wait_for(None, reached).await?;
@@ -162,7 +165,7 @@ impl AsyncClient {
             .await
     }
 
-    /// Returns a stream of the received messages. If several exist, each message goes to one of them.
+    /// Returns a stream of the received messages. If several streams exist, each message goes to one of them.
     pub fn messages(&self) -> MessageStream {
         MessageStream::new(self.client.messages())
     }
@@ -177,7 +180,7 @@ impl AsyncClient {
         self.client.reject(message, reason_code);
     }
 
-    /// Returns a stream of the events of the connection. If several exist, each event goes to one of them.
+    /// Returns a stream of the events of the connection. If several streams exist, each event goes to one of them.
     pub fn events(&self) -> EventStream {
         EventStream::new(Arc::clone(self.shared()))
     }
@@ -193,8 +196,8 @@ impl AsyncClient {
     }
 
     /// Waits until the server has acknowledged all messages, and ends the connection; see
-    /// [`Client::disconnect`](crate::Client::disconnect). The thread of the client keeps the timeout, so this future needs no
-    /// timer.
+    /// [`Client::disconnect`](crate::Client::disconnect). The thread of the client enforces the timeout, so this future
+    /// needs no timer.
     ///
     /// # Errors
     /// Returns the errors of [`Client::disconnect`](crate::Client::disconnect).

@@ -104,7 +104,8 @@ impl EventStream {
 
     fn poll_receive(&mut self, waker: &Waker) -> Poll<Option<ClientEvent>> {
         let events = &self.shared.events;
-        // The end must be read first: the last events come before it.
+        // `has_ended` must be read before the queue. If it is set, the queue already contains all events, so an empty
+        // queue means the end.
         let check = || match (events.has_ended(), events.receive(Some(Instant::now()))) {
             (_, Some(event)) => Poll::Ready(Some(event)),
             (true, None) => Poll::Ready(None),

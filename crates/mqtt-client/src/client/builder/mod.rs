@@ -204,7 +204,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the time for which the client tries to get its first connection. By default the client tries once.
+    /// Sets the time for which the client tries to get its first connection; see [`Options::wait_for_server`]. By
+    /// default the client tries each server once.
     pub fn wait_for_server(mut self, time: Duration) -> Self {
         self.options.wait_for_server = time;
         self
@@ -345,7 +346,8 @@ impl ClientBuilder {
         Client::connect_with(options, limits)
     }
 
-    /// Connects like [`Self::connect`], for an asynchronous program. Reads the files of TLS options before the first wait.
+    /// Connects like [`Self::connect`], for an asynchronous program. The first poll of the future reads the files that
+    /// the TLS options name.
     ///
     /// # Errors
     /// Returns the errors of [`Self::connect`].

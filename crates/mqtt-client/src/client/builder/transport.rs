@@ -1,4 +1,4 @@
-//! [`TransportChoice`] stores the layers that the application has chosen between the socket and MQTT.
+//! [`TransportChoice`] stores the layers between the socket and MQTT that the application has chosen.
 
 use mqtt_transport::ClientTransport;
 #[cfg(feature = "proxy")]
@@ -39,7 +39,8 @@ pub(super) struct TransportChoice {
 }
 
 impl TransportChoice {
-    /// Applies the scheme of a URL. `path` is the path of a WebSocket.
+    /// Applies the scheme of a URL. `path` is the path of the WebSocket request, or `None` for a scheme without
+    /// WebSocket.
     pub(super) fn set_scheme(
         &mut self,
         has_tls: bool,

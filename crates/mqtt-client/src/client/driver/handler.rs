@@ -98,8 +98,8 @@ impl Handler {
             None => self.shared.inbox.room(),
         };
         if self.is_closing || room.is_empty() && !room.has_reader {
-            // No reader will read this message. The server keeps a message of QoS 1 or 2, because it is not
-            // acknowledged.
+            // The client ends soon, or no reader will make room, so the message is discarded. The server keeps a
+            // message of QoS 1 or 2, because it is not acknowledged.
             let discarded = &self.shared.failures.counters.discarded;
             discarded.fetch_add(1, Ordering::Relaxed);
             return ControlFlow::Continue(());

@@ -49,7 +49,7 @@ pub(super) struct Driver<L: Link> {
     publications: VecDeque<Publication>,
     /// Requests that wait for a connection.
     requests: VecDeque<Request>,
-    /// Acknowledgements of the application. Empty between turns; the field keeps the memory.
+    /// Acknowledgements of the application. Empty between turns; as a field, the vector keeps its allocated memory.
     acknowledgements: Vec<(Handle, ReasonCode)>,
     shared: Arc<Shared>,
 }
@@ -83,9 +83,9 @@ impl<L: Link> Driver<L> {
         if self.link.is_paused() {
             self.shared.inbox.handle_timeout(Instant::now());
             reader_timeout = self.shared.inbox.poll_timeout();
-            // If the server has closed the connection, the rest of it is read even without room in the inbox. Otherwise
-            // an application that does not read would prevent the client from reconnecting. The operating system
-            // buffers few bytes of the connection.
+            // If the server has closed the connection, its remaining bytes are read even without room in the inbox.
+            // Otherwise an application that does not read would prevent the client from reconnecting. The remaining
+            // bytes are few: only those that the operating system has buffered.
             self.handler.takes_rest = self.link.has_hung_up() && !self.shared.inbox.is_overfull();
             let has_room = closing.is_some() || !self.shared.inbox.is_paused();
             if has_room || self.handler.takes_rest {
@@ -250,7 +250,8 @@ impl<L: Link> Driver<L> {
         self.report_results();
     }
 
-    /// Assigns packet identifiers again, after a new connection or while a backlog waits.
+    /// Updates the packet identifiers of messages in flight, after a new connection or while messages of the backlog
+    /// wait for theirs.
     fn reassign(&mut self) {
         let backlog = self.link.backlog();
         if let Some(connection) = self.link.connection() {
@@ -329,8 +330,8 @@ impl<L: Link> Driver<L> {
 
 impl<L: Link> Drop for Driver<L> {
     fn drop(&mut self) {
-        // The client has not ended here only if the thread has panicked. Callers that wait for the thread must then be
-        // woken.
+        // If the client has not ended yet, the thread has panicked. Callers that wait for the thread must be woken in
+        // this case too.
         if !self.shared.has_ended() {
             self.end(Ending {
                 reason: ConnectError::Closed,

@@ -142,7 +142,8 @@ impl ConnectError {
             }
             ClientError::Encode(error) => Self::Encode(error),
             ClientError::Io(error) => Self::System(Arc::new(error)),
-            // The event loop itself publishes no messages and uses no topics, so these errors do not occur.
+            // `Publish` occurs if the server does not accept a message of a lost session, for example because of its
+            // QoS. `Topic` does not occur.
             ClientError::Publish(_) | ClientError::Topic(_) => Self::Lost { server },
         }
     }

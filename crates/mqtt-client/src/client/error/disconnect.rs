@@ -10,7 +10,7 @@ use super::{ConnectError, PublishError};
 pub enum DisconnectError {
     /// The server has not acknowledged all messages before the timeout.
     TimedOut {
-        /// Number of messages that the server has not acknowledged.
+        /// Number of messages that the server has not acknowledged, or 0 if the number is unknown.
         unfinished: usize,
     },
     /// The client had already ended.
