@@ -161,7 +161,7 @@ impl Passwords {
         let own = self.users.get(user_name);
         let is_right = own.is_some_and(|own| {
             let made = hash(own.form, password, &own.salt, own.hash.len());
-            // In a time that does not depend on the first difference.
+            // `ct_eq` takes the same time wherever the first difference is, so its time reveals nothing about the hash.
             made.is_some_and(|made| made.ct_eq(&own.hash).into())
         });
         // These hashes only take time. `black_box` keeps the compiler from removing them.

@@ -57,9 +57,9 @@ impl StatusSocket {
         for _ in 0..MAXIMUM_ANSWERS {
             let mut stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
-                // The program has gone, and the next one may wait for its answer.
+                // The program has closed its socket already. Another program may still wait for an answer.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                // No program waits, or the system has no resources for one. In the second case another attempt in
+                // No program waits, or the system lacks resources to accept one. In the second case another attempt in
                 // the next turn would fail too and keep the processor busy.
                 Err(_) => return,
             };
