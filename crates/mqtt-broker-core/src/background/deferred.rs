@@ -13,7 +13,7 @@ pub(crate) fn handle_deferred(broker: &mut Broker, now: Instant) {
         && !fan_out::is_will_deferred(&broker.durability, &mut broker.flow, &broker.resources)
     {
         let Some(key) = broker.flow.background.deferred.pop_first() else {
-            return;
+            return; // all were handled
         };
         broker.flow.work.spend(1);
         expiry::handle_client_timeout(broker, now, key);

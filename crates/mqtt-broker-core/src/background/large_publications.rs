@@ -51,6 +51,7 @@ fn begin_next(broker: &mut Broker, now: Instant) -> bool {
         return false; // all publications wait for a commit, or none is left
     };
     let Some(publication) = broker.flow.fan_outs.waiting.remove(index) else {
+        debug_assert!(false, "a publication that was found just now does not wait");
         return false;
     };
     broker.flow.work.spend(1);

@@ -33,7 +33,7 @@ pub(crate) fn remove_subscriptions(
 pub(crate) fn remove_stale_subscriptions(topics: &mut Topics, flow: &mut Flow, stats: &mut Stats) {
     while !flow.work.is_spent() {
         let Some((key, subscriptions)) = flow.background.stale_subscriptions.front_mut() else {
-            return;
+            return; // all were removed
         };
         let key = *key;
         // Each round removes a single subscription, so that a session with many subscriptions does not exceed the

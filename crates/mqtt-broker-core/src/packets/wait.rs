@@ -42,7 +42,7 @@ pub(crate) fn must_wait(broker: &mut Broker, now: Instant, id: ConnectionId, inp
         return true; // resumed by `end_backpressure`
     }
     let Some(first) = input.first() else {
-        return false;
+        return false; // no packet has begun
     };
     if connection.protocol.output().len() >= maximum_unwritten {
         // The connection resumes when the peer has read. Acknowledgements and pings are handled meanwhile: without its

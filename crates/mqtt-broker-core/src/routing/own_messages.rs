@@ -18,7 +18,8 @@ const LOG_LINE_EXPIRY: u32 = 20;
 /// publishes its own topics again after a restart.
 pub(crate) fn publish_own(broker: &mut Broker, now: Instant, topic_name: &str, payload: &str) {
     let Ok(topic_name) = TopicName::new(topic_name) else {
-        return; // not possible: the names of all values are valid topic names
+        debug_assert!(false, "a topic of the broker itself is invalid");
+        return;
     };
     // The message is retained, so that a client that subscribes later gets the current value immediately.
     let mut message = Message::new(topic_name, payload.to_owned());
@@ -38,7 +39,7 @@ pub(crate) fn publish_own(broker: &mut Broker, now: Instant, topic_name: &str, p
 /// line expires after [`LOG_LINE_EXPIRY`] seconds.
 pub(crate) fn publish_log_line(broker: &mut Broker, now: Instant, topic_name: &str, line: String) {
     let Ok(topic_name) = TopicName::new(topic_name) else {
-        return;
+        return; // no client can subscribe to an invalid topic name
     };
     let mut message = Message::new(topic_name, line);
     let expiry = Property::MessageExpiryInterval(LOG_LINE_EXPIRY);

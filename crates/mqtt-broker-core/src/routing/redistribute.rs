@@ -42,7 +42,7 @@ fn redistribute_message(
 ) {
     // An expired message must not be sent to anybody [MQTT-3.3.2-5].
     let Some(share) = outgoing.share().filter(|_| !outgoing.has_expired(now)) else {
-        return;
+        return; // it has expired, or belongs to no share
     };
     let Some(message) = mounted(&outgoing, mount_point) else {
         return; // too long, because a reload has changed the mount point

@@ -82,7 +82,7 @@ pub(crate) fn retain(
         );
     }
     let Some(message) = routed.owned() else {
-        return;
+        return; // a message without a topic name is never routed
     };
     let mut retained = Retained {
         message,

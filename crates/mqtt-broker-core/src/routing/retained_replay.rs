@@ -104,7 +104,7 @@ pub(crate) fn record_replay(
 ) {
     let is_recorded = durability.mutations.is_some();
     let Some(client) = sessions.clients.get_mut(key).filter(|_| is_recorded) else {
-        return;
+        return; // nothing is stored
     };
     let is_stored = client.stored == Stored::Session;
     let Some(replay) = client

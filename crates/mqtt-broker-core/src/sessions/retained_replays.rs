@@ -113,7 +113,7 @@ impl RetainedReplays {
     /// version of the retained message of this topic.
     pub(crate) fn must_wait(&self, number: u64, topic_name: &str, version: u64) -> bool {
         let Some(table) = &self.0 else {
-            return false;
+            return false; // the client has no replays
         };
         // The first replay has the lowest number, because replays are in the order in which they began.
         if table.replays.len() > MAXIMUM_COMPARED {

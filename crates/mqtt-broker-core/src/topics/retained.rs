@@ -104,7 +104,7 @@ impl RetainedMessages {
     /// Removes the message of a topic [MQTT-3.3.1-6]. Returns `true` if the topic had a message.
     pub(crate) fn remove(&mut self, topic_name: &str) -> bool {
         let Some((key, removed)) = self.map.remove_entry(&topic_name as &dyn Levels) else {
-            return false;
+            return false; // the topic has no retained message
         };
         if is_counted(topic_name) {
             self.count -= 1;

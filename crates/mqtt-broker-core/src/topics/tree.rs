@@ -75,6 +75,7 @@ impl<T> TopicTree<T> {
                 Some(Some(left)) => rest = left,
             }
             let Some(child) = node.child_mut(level) else {
+                debug_assert!(false, "a child that was found just now is not there");
                 return;
             };
             (node, is_root) = (child, false);

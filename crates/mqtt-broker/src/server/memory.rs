@@ -81,7 +81,7 @@ impl Memory {
         }
         let Some(id) = id.filter(|_| incomplete >= LARGE_PACKET && broker.is_memory_exhausted())
         else {
-            return false;
+            return false; // the connection may continue
         };
         broker.end_connection(now, id, ReasonCode::QuotaExceeded);
         true

@@ -12,7 +12,8 @@ impl Server {
     pub(super) fn reload(&mut self) {
         log::info!(target: EVENTS, "Reloading config.");
         let Some(reader) = &mut self.reader else {
-            return; // not possible: `reload_on` sets the reader
+            debug_assert!(false, "a reload was requested without a reader");
+            return;
         };
         // All files are read before the first setting changes.
         let read = reader().and_then(|config| {

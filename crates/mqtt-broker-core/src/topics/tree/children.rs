@@ -86,6 +86,7 @@ impl<N: Branch> Children<N> {
             Nodes::Many(many) => {
                 let index = vector_of(many, level);
                 let Some(nodes) = many.get_mut(index) else {
+                    debug_assert!(false, "the index of a vector is out of bounds");
                     return;
                 };
                 remove(nodes, level);

@@ -88,9 +88,11 @@ impl<T> Node<T> {
         change: impl FnOnce(&mut T) -> bool,
     ) {
         let Some(children) = &mut self.children else {
+            debug_assert!(false, "a child that was found just now is not there");
             return;
         };
         let Some(child) = children.get_mut(level) else {
+            debug_assert!(false, "a child that was found just now is not there");
             return;
         };
         if !child.value.as_mut().is_some_and(change) {
