@@ -24,6 +24,7 @@ mod exit_status;
 mod exposed;
 mod failures;
 mod files;
+mod handlers;
 mod handshakes;
 mod help;
 mod identity;

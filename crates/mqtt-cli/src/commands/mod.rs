@@ -4,6 +4,7 @@
 
 mod deadline;
 pub(crate) mod documentation;
+mod handlers;
 pub mod rbroker;
 pub mod rpub;
 pub mod rrr;

@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use mqtt_client::Reconnect;
 use mqtt_codec::{ProtocolVersion, QoS, Subscription, TopicFilter};
 
+use crate::commands::handlers::{HandlerSettings, handler_options};
 use crate::commands::subscriber::{self, SubscribePlan};
 use crate::commands::{setup, shared_help};
 use crate::exit_status::Status;
@@ -26,6 +27,7 @@ use crate::wording::shown;
 pub(crate) struct RsubSettings {
     connection: ConnectionSettings,
     output: OutputSettings,
+    handlers: HandlerSettings,
     topics: Vec<TopicFilter>,
     unsubscribe: Vec<TopicFilter>,
     filter_out: Vec<TopicFilter>,
@@ -44,6 +46,7 @@ impl Default for RsubSettings {
         Self {
             connection: ConnectionSettings::new(Self::VERSION),
             output: OutputSettings::default(),
+            handlers: HandlerSettings::default(),
             topics: Vec::new(),
             unsubscribe: Vec::new(),
             filter_out: Vec::new(),
@@ -72,6 +75,12 @@ impl ClientSettings for RsubSettings {
     }
 }
 
+impl AsMut<HandlerSettings> for RsubSettings {
+    fn as_mut(&mut self) -> &mut HandlerSettings {
+        &mut self.handlers
+    }
+}
+
 impl AsMut<OutputSettings> for RsubSettings {
     fn as_mut(&mut self) -> &mut OutputSettings {
         &mut self.output
@@ -95,6 +104,7 @@ pub(crate) fn program() -> Program<RsubSettings> {
             ("Subscription", subscribing_options()),
             ("Ending", ending()),
             ("Output", output()),
+            ("Handlers", handler_options()),
             ("Retained messages", retained()),
         ]),
     }
@@ -102,7 +112,7 @@ pub(crate) fn program() -> Program<RsubSettings> {
 
 const HELP: Help = Help {
     about: "Subscribe to MQTT topics and print the messages",
-    usage: &["rsub [OPTIONS] (-t TOPIC_FILTER | -U TOPIC_FILTER)..."],
+    usage: &["rsub [OPTIONS] (-t TOPIC_FILTER | -U TOPIC_FILTER)... [--exec COMMAND...]"],
     subcommands: &[],
     examples: &[
         (
@@ -122,8 +132,8 @@ const HELP: Help = Help {
             "rsub -t 'room/#' -F %j | jq .payload",
         ),
         (
-            "Show every packet on the wire",
-            "rsub -t 'room/#' -v --trace",
+            "Run a command for each message, and acknowledge the message when it is done",
+            "rsub -c -i worker -q 1 -t 'jobs/#' --exec ./job.sh",
         ),
     ],
     notes: &[
@@ -308,7 +318,10 @@ impl TryFrom<RsubSettings> for SubscribePlan {
         let connection = &settings.connection;
         let mut plan = Self::new("rsub", Reconnect::Always, connection, &settings.output)?;
         // -U without -t is permitted: with -c, rsub removes subscriptions of an earlier run.
-        if settings.topics.is_empty() && settings.unsubscribe.is_empty() {
+        if settings.topics.is_empty()
+            && settings.unsubscribe.is_empty()
+            && settings.handlers.topic_filters().next().is_none()
+        {
             return Err(Failure::usage(
                 "You must specify a topic to subscribe to (-t) or unsubscribe from (-U).",
             ));
@@ -333,8 +346,11 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             watch: (settings.watch && settings.output.style().terminal)
                 .then(|| connection.first_host().to_owned()),
             message_rate: settings.message_rate,
+            is_silent: settings.handlers.is_used(),
             ..plan.printing
         };
+        let mut topics = settings.topics;
+        topics.extend(settings.handlers.topic_filters().cloned());
         let subscription_options = settings.output.subscription_options(settings.qos);
         // All filters have the same options and are sent in one SUBSCRIBE.
         let subscription = |topic_filter| Subscription {
@@ -342,11 +358,12 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             options: subscription_options,
         };
         Ok(Self {
-            subscriptions: settings.topics.into_iter().map(subscription).collect(),
+            subscriptions: topics.into_iter().map(subscription).collect(),
             unsubscribe: settings.unsubscribe,
             // With --message-rate rsub prints no messages, so -C has nothing to count.
             count: settings.count.filter(|_| !settings.message_rate),
             only_subscribe: settings.only_subscribe,
+            handlers: settings.handlers.is_used().then_some(settings.handlers),
             ..plan
         })
     }

@@ -40,6 +40,8 @@ pub(super) enum Apply<S> {
     Value(fn(&mut S, &OsStr) -> Result<(), Failure>),
     /// A value after `=` in the same word. Without `=` the value is empty.
     Optional(fn(&mut S, &OsStr) -> Result<(), Failure>),
+    /// All words that follow.
+    Rest(fn(&mut S, &[OsString]) -> Result<(), Failure>),
     /// Three words: `-D COMMAND NAME VALUE`.
     Property(fn(&mut S, &[OsString]) -> Result<(), Failure>),
     /// No word, and no effect on the settings: clap ends the parsing, and the program prints the help or the version.
@@ -85,6 +87,19 @@ pub(crate) fn optional<S>(
 ) -> CommandOption<S> {
     CommandOption::new(["", long], noun, help, Apply::Optional(apply))
 }
+
+/// Defines an option whose value are all words that follow it.
+pub(crate) fn rest<S>(
+    long: &'static str,
+    noun: &'static str,
+    help: &'static str,
+    apply: fn(&mut S, &[OsString]) -> Result<(), Failure>,
+) -> CommandOption<S> {
+    CommandOption::new(["", long], noun, help, Apply::Rest(apply))
+}
+
+/// The character between the words of [`Apply::Rest`], which clap gets as one value. No argument contains it.
+pub(super) const WORD_SEPARATOR: u8 = 0;
 
 /// Returns `--help`, `--help-all` and `--version`, for programs where `-h` is a host.
 pub(crate) fn help_options<S>() -> Vec<CommandOption<S>> {
@@ -193,7 +208,7 @@ impl<S> CommandOption<S> {
                 .num_args(0)
                 .default_missing_value("")
                 .value_parser(clap::value_parser!(OsString)),
-            Apply::Value(_) => self.with_value(arg),
+            Apply::Value(_) | Apply::Rest(_) => self.with_value(arg),
             Apply::Optional(_) => self
                 .with_value(arg)
                 .num_args(0..=1)
@@ -231,11 +246,32 @@ impl<S> CommandOption<S> {
             }
             (Apply::Optional(apply), []) => apply(settings, OsStr::new("")),
             (Apply::Property(apply), words) => apply(settings, words),
+            (Apply::Rest(apply), [words, ..]) => apply(settings, &separated(words)),
             // clap has reported a missing value, and has ended the parsing for its own options.
-            (Apply::Value(_), []) | (Apply::ByClap(_), _) => {
+            (Apply::Value(_) | Apply::Rest(_), []) | (Apply::ByClap(_), _) => {
                 debug_assert!(false, "{} is not applied", self.id());
                 Ok(())
             }
         }
+    }
+}
+
+/// Returns the words that the parser has joined for [`Apply::Rest`].
+fn separated(words: &OsStr) -> Vec<OsString> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let words = words.as_bytes().split(|byte| *byte == WORD_SEPARATOR);
+        words
+            .map(|word| OsStr::from_bytes(word).to_owned())
+            .collect()
+    }
+    #[cfg(not(unix))]
+    {
+        let words = words.to_string_lossy();
+        words
+            .split(char::from(WORD_SEPARATOR))
+            .map(OsString::from)
+            .collect()
     }
 }

@@ -57,7 +57,7 @@ impl<S> Program<S> {
                 Failure::usage("--property argument given but not enough arguments specified.")
                     .with_hint("Write a property as '-D publish content-type text/plain'.")
             }
-            (_, Apply::Value(_)) => {
+            (_, Apply::Value(_) | Apply::Rest(_)) => {
                 // The messages of mosquitto use the short name, except for `--protocol-version`. The message of -M
                 // lacks the "no".
                 let (name, noun) = match (option.id(), short) {

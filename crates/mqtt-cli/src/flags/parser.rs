@@ -112,7 +112,11 @@ impl<S: Default> Program<S> {
             match &option.apply {
                 // If one of these options was given, clap has ended the parsing.
                 Apply::ByClap(_) => {}
-                Apply::Flag(_) | Apply::Value(_) | Apply::Optional(_) | Apply::Property(_) => {
+                Apply::Flag(_)
+                | Apply::Value(_)
+                | Apply::Optional(_)
+                | Apply::Rest(_)
+                | Apply::Property(_) => {
                     let mut indices = matches.indices_of(id).into_iter().flatten();
                     for words in matches.get_raw_occurrences(id).into_iter().flatten() {
                         let words: Vec<_> = words.map(OsStr::to_owned).collect();
@@ -150,6 +154,15 @@ impl<S: Default> Program<S> {
             // A value in the same word, as in --host=a or -ha, hides no further word and needs no step.
             let option = self.all().find(|option| option.is_named(word));
             match (option.map(|option| &option.apply), rest) {
+                (Some(Apply::Rest(_)), [first, others @ ..]) => {
+                    let mut all = first.clone();
+                    for word in others {
+                        all.push("\0");
+                        all.push(word);
+                    }
+                    joined.push(all);
+                    break;
+                }
                 (Some(Apply::Property(_)), [command, property, name, value, others @ ..])
                     if property.eq_ignore_ascii_case("user-property") =>
                 {

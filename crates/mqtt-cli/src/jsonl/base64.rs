@@ -22,6 +22,13 @@ pub(super) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Returns the encoded bytes as text.
+pub(crate) fn base64_text(bytes: &[u8]) -> String {
+    let mut text = Vec::new();
+    encode(bytes, &mut text);
+    String::from_utf8(text).unwrap_or_default()
+}
+
 /// Returns the bytes of a base64 text, or `None` if the text is invalid. The padding is optional.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=').as_bytes();

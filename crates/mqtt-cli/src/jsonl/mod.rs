@@ -9,6 +9,7 @@ mod base64;
 mod read;
 mod write;
 
+pub(crate) use base64::base64_text;
 pub(crate) use read::{MessageLine, read};
 pub(crate) use write::write;
 

@@ -19,6 +19,8 @@ pub(crate) struct Printing {
     pub(crate) format: Option<Format>,
     pub(crate) style: Style,
     pub(crate) verbose: bool,
+    /// Set if handlers get the messages, and nothing is printed.
+    pub(crate) is_silent: bool,
     /// Set by `--jsonl`. Messages are then printed in the form of docs/jsonl.md.
     pub(crate) jsonl: bool,
     /// The byte after each message: a newline, or NUL with `-0`. `None` with `-N`.
@@ -114,9 +116,10 @@ impl Printer {
         self.count += 1;
         if printing.message_rate {
             self.rate.messages += 1;
-        } else if printing
-            .chance
-            .is_none_or(|chance| self.random.f64() * 100.0 < chance)
+        } else if !printing.is_silent
+            && printing
+                .chance
+                .is_none_or(|chance| self.random.f64() * 100.0 < chance)
         {
             self.show(publish, out);
         }

@@ -11,6 +11,7 @@ use mqtt_client::EventLoop;
 use mqtt_client::session::{Connection, Event, OutboundMessage, PublishError};
 use mqtt_codec::{Delivery, Message, PublishRef, QoS, TopicName};
 
+use crate::commands::handlers::Jobs;
 use crate::commands::subscriber::pending_requests::{Answer, PendingRequests};
 use crate::diagnostics::Diagnostics;
 use crate::exit_status::Status;
@@ -28,6 +29,8 @@ pub(super) struct EventHandler {
     pub(super) plan: SubscribePlan,
     pub(super) printer: Printer,
     pub(super) ack_queue: AckQueue,
+    /// The handlers of the messages, with `--exec`.
+    pub(super) jobs: Option<Jobs>,
     pub(super) requests: PendingRequests,
     /// The topics whose retained messages `--remove-retained` has not removed yet.
     pub(super) removals: VecDeque<TopicName>,
@@ -160,9 +163,15 @@ impl EventHandler {
                 self.ending.get_or_insert(Ok(Status::Success));
                 return;
             }
-            Disposition::Taken | Disposition::Dropped => {}
+            Disposition::Taken => match &mut self.jobs {
+                Some(jobs) => jobs.push(publish),
+                None => self.ack_queue.acknowledge_when_written(publish.delivery),
+            },
+            Disposition::Dropped => match &mut self.jobs {
+                Some(jobs) => jobs.push_done(publish.delivery),
+                None => self.ack_queue.acknowledge_when_written(publish.delivery),
+            },
         }
-        self.ack_queue.acknowledge_when_written(publish.delivery);
         self.removals.extend(self.printer.to_remove.drain(..));
         // mosquitto_rr also prints the latency after the response.
         if let (Some(request), Some(sent)) = (&self.plan.request, self.request_sent) {
@@ -269,14 +278,59 @@ impl EventHandler {
     pub(super) fn is_complete(&self) -> bool {
         match &self.ending {
             None => false,
-            Some(Ok(_)) => self.removals.is_empty(),
-            Some(Err(_)) => true,
+            Some(Ok(_)) => self.removals.is_empty() && self.are_jobs_finished(),
+            Some(Err(_)) => self.are_jobs_finished(),
         }
+    }
+
+    /// Returns `true` if no handler runs or has to run.
+    pub(super) fn are_jobs_finished(&self) -> bool {
+        self.jobs.as_ref().is_none_or(Jobs::is_finished)
+    }
+
+    /// Runs handlers, and acknowledges the messages of those that have succeeded.
+    pub(super) fn advance_jobs(&mut self, event_loop: &mut EventLoop) {
+        let Some(jobs) = &mut self.jobs else {
+            return;
+        };
+        // After a failure the handlers that run may end, and no further one is started.
+        if let Some(Err(_)) = self.ending {
+            jobs.stop();
+        }
+        if let Err(failure) = jobs.advance(event_loop, &self.plan.client.diagnostics) {
+            // The first failure is the reason of the end.
+            if !matches!(self.ending, Some(Err(_))) {
+                self.ending = Some(Err(failure));
+            }
+        }
+    }
+
+    /// Lets the handlers that run end after a signal. Returns `true` while one runs.
+    pub(super) fn waits_for_jobs(&mut self) -> bool {
+        let Some(jobs) = &mut self.jobs else {
+            return false;
+        };
+        jobs.stop();
+        if jobs.is_running() {
+            // Further messages stay with the broker.
+            self.ending.get_or_insert(Ok(Status::Success));
+        }
+        jobs.is_running()
+    }
+
+    /// Returns `true` if no further message should be read, or the client must not reconnect yet.
+    pub(super) fn must_pause(&self, is_connected: bool) -> bool {
+        let jobs = self.jobs.as_ref();
+        let (is_full, holds) = (Jobs::is_full, Jobs::holds_connection);
+        self.ack_queue.is_full()
+            || jobs.is_some_and(is_full)
+            || !is_connected && (!self.ack_queue.is_empty() || jobs.is_some_and(holds))
     }
 
     /// Returns the first deadline of the program itself.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let times = [self.plan.client.deadline, self.printer.deadline()];
+        let jobs = self.jobs.as_ref().and_then(Jobs::deadline);
+        let times = [self.plan.client.deadline, self.printer.deadline(), jobs];
         times.into_iter().flatten().min()
     }
 

@@ -18,6 +18,7 @@ use mqtt_client::{EventLoop, Wakeup};
 use mqtt_codec::{Disconnect, ReasonCode};
 
 use crate::commands::deadline;
+use crate::commands::handlers::Jobs;
 use crate::commands::setup;
 use crate::commands::signals::Interrupts;
 use crate::commands::subscriber::pending_requests::PendingRequests;
@@ -98,6 +99,10 @@ impl Subscriber {
         })?;
         let mut handler = EventHandler {
             printer: Printer::new(std::mem::take(&mut plan.printing)),
+            jobs: plan
+                .handlers
+                .take()
+                .map(|handlers| Jobs::new(handlers, event_loop.waker())),
             plan,
             ack_queue: AckQueue::new(stdout),
             requests: PendingRequests::default(),
@@ -138,6 +143,7 @@ impl Subscriber {
             if self.event_loop.is_connected() {
                 self.handler.publish(&mut self.event_loop);
             }
+            self.handler.advance_jobs(&mut self.event_loop);
             // `advance` runs after `publish`, so that the `-d` lines of sent packets are written in the order of the
             // packets.
             if let Err(error) = self.handler.advance(&mut self.event_loop) {
@@ -148,7 +154,9 @@ impl Subscriber {
             }
             self.pause_or_resume();
             if let Some(status) = self.interrupts.asked() {
-                return self.interrupted(status);
+                if !self.handler.waits_for_jobs() {
+                    return self.interrupted(status);
+                }
             }
             // `rsub -C 1` must not end before the message is on standard output, so the text must be written too.
             if self.handler.is_complete() && self.handler.ack_queue.is_empty() {
@@ -179,8 +187,7 @@ impl Subscriber {
     /// The client must write these messages and accept them in the session before it reconnects. Otherwise the broker
     /// would resend a QoS 2 message that the session does not have, and it would be printed twice.
     fn pause_or_resume(&mut self) {
-        let ack_queue = &self.handler.ack_queue;
-        if ack_queue.is_full() || !self.event_loop.is_connected() && !ack_queue.is_empty() {
+        if self.handler.must_pause(self.event_loop.is_connected()) {
             self.event_loop.pause();
         } else {
             self.event_loop.resume();
@@ -237,6 +244,10 @@ impl Subscriber {
     fn too_late(mut self) -> Result<Status, Failure> {
         // A write error is ignored here: the timeout is the failure to report.
         let rest = self.write_rest().unwrap_or(0);
+        // Handlers end with the program: the deadline bounds their work, too.
+        if let Some(jobs) = &mut self.handler.jobs {
+            jobs.kill();
+        }
         self.disconnect(ReasonCode::DisconnectWithWillMessage, deadline::GRACE);
         Err(self.handler.with_rest(deadline::failure(), rest))
     }

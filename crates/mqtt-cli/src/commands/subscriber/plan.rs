@@ -9,6 +9,7 @@ use mqtt_codec::{
     UnsubscribeProperties,
 };
 
+use crate::commands::handlers::HandlerSettings;
 use crate::commands::setup::ClientPlan;
 use crate::failure::Failure;
 use crate::flags::settings::connection::ConnectionSettings;
@@ -29,6 +30,8 @@ pub(in crate::commands) struct SubscribePlan {
     /// Set by `-E`: end when the broker has answered the subscriptions.
     pub(in crate::commands) only_subscribe: bool,
     pub(in crate::commands) request: Option<Request>,
+    /// The handlers that get the messages, instead of standard output.
+    pub(in crate::commands) handlers: Option<HandlerSettings>,
     pub(in crate::commands) debug: bool,
 }
 
@@ -68,6 +71,7 @@ impl SubscribePlan {
             count: None,
             only_subscribe: false,
             request: None,
+            handlers: None,
             debug: connection.debug && !connection.quiet,
         })
     }

@@ -53,7 +53,7 @@ pub(crate) fn output_options<S: AsMut<OutputSettings>>() -> Vec<CommandOption<S>
         flag(
             "",
             "--jsonl",
-            "Print each message as one JSON object with all its fields, which rpub --jsonl publishes again",
+            "Print each message as a JSON object, for rpub --jsonl",
             |s: &mut S| {
                 s.as_mut().jsonl = true;
             },

@@ -137,7 +137,7 @@ pub(crate) fn timeout_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "-W",
             "--timeout",
             "timeout",
-            "End with status 27 if not everything is done after this time, whatever takes long: 5, 1.5 or 2m",
+            "End with status 27 if not done after this time: 5, 1.5 or 2m",
             |s: &mut S, v| {
                 // A timeout of 0 would end the program before it connects, and mosquitto rejects it too.
                 let time = duration(v).filter(|time| !time.is_zero());

@@ -1,0 +1,184 @@
+//! A message and the state of its handler.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use mqtt_codec::{Delivery, Message, MessageProperties, Property, PublishRef, TopicName};
+
+use super::process::{Exit, Running};
+use crate::jsonl::base64_text;
+
+/// A message that was received.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) topic_name: String,
+    pub(super) payload: Vec<u8>,
+    pub(super) qos: u8,
+    pub(super) retain: bool,
+    pub(super) dup: bool,
+    pub(super) time: Timestamp,
+    pub(super) properties: MessageProperties,
+}
+
+/// A message on its way to its acknowledgement.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) number: u64,
+    pub(super) message: Received,
+    /// The delivery to acknowledge; `None` after its connection was lost.
+    pub(super) delivery: Option<Delivery>,
+    pub(super) state: State,
+    /// The number of runs so far.
+    pub(super) runs: u32,
+    /// Set if a dead letter gets no properties.
+    pub(super) is_bare: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// The handler runs at this time or later.
+    Waiting(Instant),
+    Running(Running),
+    /// The last run has failed for this reason.
+    Failed(String),
+    /// The dead letter was published and is not acknowledged yet.
+    Published,
+    Done,
+}
+
+impl Job {
+    pub(super) fn new(number: u64, publish: &PublishRef<'_>) -> Self {
+        // Properties of the connection, such as a topic alias, are left out: they mean nothing to a handler.
+        let mut properties = MessageProperties::default();
+        for property in publish.properties.iter() {
+            let _ = properties.push(property);
+        }
+        let dup = match publish.delivery {
+            Delivery::AtMostOnce => false,
+            Delivery::AtLeastOnce { dup, .. } | Delivery::ExactlyOnce { dup, .. } => dup,
+        };
+        Self {
+            number,
+            message: Received {
+                topic_name: publish.topic_name.to_owned(),
+                payload: publish.payload.to_vec(),
+                qos: publish.delivery.qos() as u8,
+                retain: publish.retain,
+                dup,
+                time: Timestamp::now(),
+                properties,
+            },
+            delivery: Some(publish.delivery),
+            state: State::Waiting(Instant::now()),
+            runs: 0,
+            is_bare: false,
+        }
+    }
+
+    /// Creates a job that needs no handler.
+    pub(super) fn done(delivery: Delivery) -> Self {
+        Self {
+            number: 0,
+            message: Received {
+                topic_name: String::new(),
+                payload: Vec::new(),
+                qos: 0,
+                retain: false,
+                dup: false,
+                time: Timestamp::UNIX_EPOCH,
+                properties: MessageProperties::default(),
+            },
+            delivery: Some(delivery),
+            state: State::Done,
+            runs: 0,
+            is_bare: false,
+        }
+    }
+
+    /// Returns `true` while the handler runs or has to run.
+    pub(super) fn is_active(&self) -> bool {
+        matches!(self.state, State::Waiting(_) | State::Running(_))
+    }
+
+    /// Returns the reason of a failed run, or `None` if it has succeeded.
+    pub(super) fn failure(&self, exit: Exit) -> Option<String> {
+        let has_timed_out = match &self.state {
+            State::Running(running) => running.has_timed_out,
+            _ => false,
+        };
+        match exit {
+            Exit::Status(0) => None,
+            _ if has_timed_out => Some("it took longer than --exec-timeout".to_owned()),
+            Exit::Status(status) => Some(format!("exit status {status}")),
+            Exit::Signal(signal) => Some(format!("signal {signal}")),
+            Exit::Unknown(text) => Some(text),
+        }
+    }
+
+    /// Returns the message for the topic of dead letters: payload and properties unchanged, and the failure in further user
+    /// properties.
+    pub(super) fn dead_letter(&self, topic_name: &TopicName, reason: &str) -> Message {
+        let mut message = Message::new(topic_name.clone(), self.message.payload.clone());
+        if self.is_bare {
+            return message;
+        }
+        let mut properties = self.message.properties.clone();
+        let runs = self.runs.to_string();
+        let time = self.message.time.to_string();
+        for (name, value) in [
+            ("dead-letter-topic", &*self.message.topic_name),
+            ("dead-letter-reason", reason),
+            ("dead-letter-runs", &runs),
+            ("dead-letter-time", &time),
+        ] {
+            // A property that does not fit is left out. The payload matters more.
+            let _ = properties.push(Property::User(name, value));
+        }
+        message.properties = Some(Box::new(properties));
+        message
+    }
+
+    /// Returns the environment of the handler. A value cannot contain NUL, since MQTT allows it in no string.
+    pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
+        let message = &self.message;
+        let mut variables = vec![
+            ("MQTT_TOPIC", message.topic_name.clone()),
+            ("MQTT_QOS", message.qos.to_string()),
+            ("MQTT_RETAIN", u8::from(message.retain).to_string()),
+            ("MQTT_DUP", u8::from(message.dup).to_string()),
+            ("MQTT_TIME", format!("{:.6}", message.time)),
+            ("MQTT_RUN", (self.runs + 1).to_string()),
+        ];
+        let mut pairs = Vec::new();
+        for property in message.properties.iter() {
+            match property {
+                Property::PayloadFormatIndicator(flag) => {
+                    let flag = u8::from(flag).to_string();
+                    variables.push(("MQTT_PAYLOAD_FORMAT_INDICATOR", flag));
+                }
+                Property::MessageExpiryInterval(time) => {
+                    variables.push(("MQTT_MESSAGE_EXPIRY_INTERVAL", time.to_string()));
+                }
+                Property::ContentType(text) => {
+                    variables.push(("MQTT_CONTENT_TYPE", text.to_owned()));
+                }
+                Property::ResponseTopic(name) => {
+                    variables.push(("MQTT_RESPONSE_TOPIC", name.to_owned()));
+                }
+                Property::CorrelationData(data) => {
+                    // Bytes may contain NUL, which no variable can.
+                    let text = base64_text(data);
+                    variables.push(("MQTT_CORRELATION_DATA_BASE64", text));
+                }
+                Property::User(name, value) => pairs.push([name, value]),
+                _ => {}
+            }
+        }
+        if !pairs.is_empty() {
+            // A list, since names may repeat and are no names of variables.
+            let json = serde_json::to_string(&pairs).unwrap_or_default();
+            variables.push(("MQTT_USER_PROPERTIES", json));
+        }
+        variables
+    }
+}

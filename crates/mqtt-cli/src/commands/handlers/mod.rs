@@ -1,0 +1,309 @@
+//! Handlers: programs that `rsub --exec` runs for each message. A message is acknowledged after its handler has exited with
+//! 0, so that a broker with a session delivers it again if rsub, the handler or the machine dies.
+//!
+//! The messages wait in one queue in the order of their arrival. Up to `--jobs` handlers run at a time, and only one for
+//! each topic, so that the messages of a topic are handled in their order. A failed handler runs again after a wait, which
+//! doubles with each failure. After the last one the message goes to the topic of `--dead-letter`, or ends rsub.
+//!
+//! Acknowledgements leave in the order of the messages, as MQTT requires [MQTT-4.6.0-2]. So a message whose handler was
+//! quick waits for the ones before it, and the Receive Maximum of the connection bounds the queue.
+
+mod job;
+mod options;
+mod process;
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use mio::Waker;
+use mqtt_client::EventLoop;
+use mqtt_client::session::{OutboundMessage, Printable, PublishError};
+use mqtt_codec::{Delivery, PublishRef, QoS};
+
+use crate::diagnostics::Diagnostics;
+use crate::exit_status::Class;
+use crate::failure::Failure;
+use crate::wording::system_text;
+
+use job::{Job, State};
+pub(super) use options::{HandlerSettings, handler_options};
+use process::Exit;
+
+/// The wait before the second run of a handler. It doubles with each further run.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+/// Maximum wait before another run.
+const MAXIMUM_WAIT: Duration = Duration::from_secs(30);
+
+/// Maximum number of messages in the queue, and of their bytes, beyond which rsub reads nothing more. The Receive Maximum
+/// bounds messages of QoS 1 and 2 before that; nothing else bounds those of QoS 0.
+const MAXIMUM_JOBS: usize = 1000;
+const MAXIMUM_BYTES: usize = 16 * 1024 * 1024;
+
+/// The messages whose handlers run or wait.
+#[derive(Debug)]
+pub(super) struct Jobs {
+    settings: HandlerSettings,
+    queue: VecDeque<Job>,
+    bytes: usize,
+    last_number: u64,
+    running: usize,
+    /// Set when no further handler is started.
+    is_stopped: bool,
+    exits: Receiver<(u64, Exit)>,
+    sender: Sender<(u64, Exit)>,
+    waker: Arc<Waker>,
+}
+
+impl Jobs {
+    pub(super) fn new(settings: HandlerSettings, waker: Arc<Waker>) -> Self {
+        let (sender, exits) = channel();
+        Self {
+            settings,
+            queue: VecDeque::new(),
+            bytes: 0,
+            last_number: 0,
+            running: 0,
+            is_stopped: false,
+            exits,
+            sender,
+            waker,
+        }
+    }
+
+    /// Adds a message.
+    pub(super) fn push(&mut self, publish: &PublishRef<'_>) {
+        self.last_number += 1;
+        self.bytes += publish.payload.len();
+        self.queue.push_back(Job::new(self.last_number, publish));
+    }
+
+    /// Adds a message without a handler, which is acknowledged after the messages before it.
+    pub(super) fn push_done(&mut self, delivery: Delivery) {
+        self.queue.push_back(Job::done(delivery));
+    }
+
+    /// Starts no further handler. The ones that run may end.
+    pub(super) fn stop(&mut self) {
+        self.is_stopped = true;
+    }
+
+    /// Kills the handlers that run.
+    pub(super) fn kill(&mut self) {
+        for job in &mut self.queue {
+            if let State::Running(running) = &mut job.state {
+                running.kill();
+            }
+        }
+    }
+
+    /// Makes as much progress as is possible without waiting: collects the handlers that have ended, kills those that take
+    /// too long, starts others, publishes dead letters, and acknowledges messages.
+    ///
+    /// # Errors
+    /// If a message could not be handled and there is no topic for dead letters, or a handler cannot be started.
+    pub(super) fn advance(
+        &mut self,
+        event_loop: &mut EventLoop,
+        diagnostics: &Diagnostics,
+    ) -> Result<(), Failure> {
+        let now = Instant::now();
+        let mut result = self.collect(now, diagnostics);
+        self.kill_overdue(now);
+        if result.is_ok() {
+            result = self.start(now);
+        }
+        if result.is_err() {
+            self.stop();
+        }
+        self.publish_dead_letters(event_loop);
+        self.acknowledge(event_loop);
+        result
+    }
+
+    /// Handles the ends of handlers.
+    fn collect(&mut self, now: Instant, diagnostics: &Diagnostics) -> Result<(), Failure> {
+        let mut result = Ok(());
+        while let Ok((number, exit)) = self.exits.try_recv() {
+            self.running -= 1;
+            let settings = &self.settings;
+            let Some(job) = self.queue.iter_mut().find(|job| job.number == number) else {
+                continue;
+            };
+            let Some(reason) = job.failure(exit) else {
+                job.state = State::Done;
+                continue;
+            };
+            let topic = Printable(&job.message.topic_name).to_string();
+            let text = format!("The handler of a message of topic '{topic}' failed: {reason}.");
+            if job.runs <= settings.retries {
+                let wait = FIRST_WAIT.saturating_mul(1 << (job.runs - 1).min(16));
+                let wait = wait.min(MAXIMUM_WAIT);
+                job.state = State::Waiting(now + wait);
+                let wait = wait.as_secs_f64();
+                diagnostics.warn(&format!("{text} Running it again in {wait:.2} s."));
+            } else if settings.dead_letter.is_some() {
+                diagnostics.warn(&text);
+                job.state = State::Failed(reason);
+            } else {
+                // The message is not acknowledged, and neither are those after it.
+                let hint = "The message is not acknowledged. --retries runs the handler again, and --dead-letter \
+                            publishes such messages to another topic.";
+                let failure = Failure::failed(text).with_hint(hint);
+                result = result.and(Err(failure.with_class(Class::Temporary)));
+            }
+        }
+        result
+    }
+
+    /// Starts the handlers that may run now.
+    fn start(&mut self, now: Instant) -> Result<(), Failure> {
+        if self.is_stopped {
+            return Ok(());
+        }
+        // A topic is busy while an earlier message of it is not finished, also if that one waits for another run.
+        let mut busy = HashSet::new();
+        for job in &mut self.queue {
+            if self.running >= self.settings.jobs {
+                break;
+            }
+            if !job.is_active() || !busy.insert(job.message.topic_name.clone()) {
+                continue;
+            }
+            let State::Waiting(not_before) = job.state else {
+                continue;
+            };
+            if now < not_before {
+                continue;
+            }
+            let Some(command) = self.settings.command(&job.message.topic_name) else {
+                job.state = State::Done; // no row of the table is for this topic
+                continue;
+            };
+            let sender = self.sender.clone();
+            let timeout = self.settings.timeout;
+            let started = process::start(job, command, timeout, sender, Arc::clone(&self.waker));
+            match started {
+                Ok(running) => {
+                    self.running += 1;
+                    job.state = State::Running(running);
+                }
+                Err(error) => {
+                    let command = command.first().map(|word| word.to_string_lossy());
+                    let command = command.unwrap_or_default();
+                    let text = system_text(&error);
+                    return Err(Failure::failed(format!(
+                        "Cannot start the handler '{command}': {text}."
+                    ))
+                    .with_class(Class::NoInput));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn kill_overdue(&mut self, now: Instant) {
+        for job in &mut self.queue {
+            if let State::Running(running) = &mut job.state {
+                if running.deadline.is_some_and(|deadline| now >= deadline) {
+                    running.has_timed_out = true;
+                    running.deadline = None;
+                    running.kill();
+                }
+            }
+        }
+    }
+
+    /// Publishes messages whose handlers failed to the topic for dead letters. Each counts as done when the broker has
+    /// acknowledged the publication. rsub publishes nothing else then, so this is when nothing is unfinished.
+    fn publish_dead_letters(&mut self, event_loop: &mut EventLoop) {
+        let Some(topic_name) = &self.settings.dead_letter else {
+            return;
+        };
+        let are_acknowledged = event_loop.unfinished() == 0;
+        for job in &mut self.queue {
+            match &job.state {
+                State::Published if are_acknowledged => job.state = State::Done,
+                State::Failed(reason) if event_loop.is_connected() => {
+                    let message = Arc::new(job.dead_letter(topic_name, reason));
+                    let qos = QoS::AtLeastOnce; // the acknowledgement is needed, and a duplicate does no harm
+                    match event_loop.publish(OutboundMessage::new(message, qos)) {
+                        Ok(_) => job.state = State::Published,
+                        Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => return,
+                        // Properties that make the message too large for the broker are left out the next time.
+                        Err(_) if !job.is_bare => job.is_bare = true,
+                        // The message stays unacknowledged. The timeout of the user, or a signal, ends rsub.
+                        Err(_) => return,
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Acknowledges the messages that are done, up to the first one that is not.
+    fn acknowledge(&mut self, event_loop: &mut EventLoop) {
+        // Without a connection no acknowledgement leaves. The session must know the messages that are done before the
+        // client reconnects. The other deliveries end with their connection: the broker gives their packet identifiers to
+        // other messages, or sends them again.
+        if !event_loop.is_connected() && !self.holds_connection() {
+            for job in &mut self.queue {
+                let delivery = job.delivery.take();
+                if let (Some(delivery), State::Done) = (delivery, &job.state) {
+                    event_loop.acknowledge(delivery);
+                }
+            }
+        }
+        while self
+            .queue
+            .front()
+            .is_some_and(|job| matches!(job.state, State::Done))
+        {
+            let Some(job) = self.queue.pop_front() else {
+                return;
+            };
+            self.bytes -= job.message.payload.len();
+            if let Some(delivery) = job.delivery {
+                event_loop.acknowledge(delivery);
+            }
+        }
+    }
+
+    /// Returns the time at which `advance` must be called.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let time = |job: &Job| match &job.state {
+            State::Running(running) => running.deadline,
+            // A job that could run, but for the limit of handlers or its topic, starts when another one ends.
+            State::Waiting(time) if !self.is_stopped && *time > Instant::now() => Some(*time),
+            _ => None,
+        };
+        self.queue.iter().filter_map(time).min()
+    }
+
+    /// Returns `true` while a message waits for its handler, so that the client must not reconnect.
+    pub(super) fn holds_connection(&self) -> bool {
+        self.running > 0 || !self.is_stopped && self.queue.iter().any(Job::is_active)
+    }
+
+    /// Returns `true` if no handler runs, and none has to run unless the jobs are stopped.
+    pub(super) fn is_finished(&self) -> bool {
+        let is_pending = |job: &Job| matches!(job.state, State::Published | State::Failed(_));
+        if self.is_stopped {
+            self.running == 0 && !self.queue.iter().any(is_pending)
+        } else {
+            self.queue.is_empty()
+        }
+    }
+
+    /// Returns `true` while a handler runs.
+    pub(super) fn is_running(&self) -> bool {
+        self.running > 0
+    }
+
+    /// Returns `true` if no further message should be read.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() >= MAXIMUM_JOBS || self.bytes >= MAXIMUM_BYTES
+    }
+}
