@@ -1,5 +1,5 @@
-//! Commits of the broker, its crashes and its restarts. The broker writes no output before the changes that the output
-//! depends on are durable. So after a crash all models go back to the last durable commit, as the broker does.
+//! Commits, crashes and restarts of the broker. The broker writes output only after the changes on which the output
+//! depends are durable. So after a crash all models return to the state of the last durable commit, as the broker does.
 
 use mqtt_broker_core::{InputProgress, Snapshot};
 
@@ -9,8 +9,8 @@ use crate::ends::check_all_output;
 use crate::host::{CommitEnd, turn_of};
 use crate::simulation::Simulation;
 
-/// Commits the mutations of the broker, if it has a store. On a slow disk the commit takes some steps; mutations that
-/// are recorded meanwhile are in the next commit.
+/// Commits the mutations of the broker, if it has a store. On a slow disk the commit takes several steps, and mutations
+/// that are recorded in this time belong to the next commit.
 pub(crate) fn commit(simulation: &mut Simulation) -> Result<(), Violation> {
     if !simulation.host.has_store() {
         return Ok(());
@@ -25,8 +25,8 @@ pub(crate) fn commit(simulation: &mut Simulation) -> Result<(), Violation> {
     }
 }
 
-/// Begins a commit, unless one is in progress, and records the models. All output before the commit is checked first,
-/// because it changes the models.
+/// Begins a commit, unless one is in progress, and records the models. All output that the broker made before the
+/// commit is checked first, because this check updates the models.
 pub(crate) fn begin_commit(simulation: &mut Simulation) -> Result<(), Violation> {
     if simulation.host.begin_commit(&simulation.scenario.plan)? {
         check_all_output(simulation)?;
@@ -49,8 +49,8 @@ pub(crate) fn end_commit(simulation: &mut Simulation) -> Result<(), Violation> {
     }
 }
 
-/// Restarts the broker after a commit has failed. The failed commit may be durable nevertheless: its turn record shows
-/// that.
+/// Restarts the broker after commit number `turn` has failed. Even so, the commit may be durable. In this case the
+/// store contains its turn record.
 fn broker_fails(simulation: &mut Simulation, turn: u64, power_loss: bool) -> Result<(), Violation> {
     simulation.host.crashes += 1;
     let saved = reopen(simulation, power_loss)?;

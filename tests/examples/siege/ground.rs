@@ -19,13 +19,14 @@ use crate::scenario::{Scale, Scenario, Site};
 /// The settings of each broker.
 const SETTINGS: &str = "max_connections -1\nsys_interval 0";
 
-/// The maximum time of an attack. The short form allows less time, so that a broker that hangs does not delay it.
-/// `--long` allows more, for links at their real rate.
+/// The maximum time of an attack. The short form has less time, so that a broker that hangs does not delay the whole
+/// run. `--long` has more time, for links at their real rate.
 const QUICK_TIME: Duration = Duration::from_secs(8);
 const TIME: Duration = Duration::from_secs(20);
 const LONG_TIME: Duration = Duration::from_secs(320);
 
-/// The time for memory to be returned in the short form, which does not check it.
+/// The time between an attack and the last measurement of memory in the short form. It is short, because the short form
+/// does not check this memory.
 const QUICK_SETTLE: Duration = Duration::from_millis(500);
 
 /// The time in which the broker must serve a new client after an attack.

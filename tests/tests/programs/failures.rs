@@ -116,7 +116,8 @@ fn rpub_with_one_message_fails_when_the_connection_is_lost() {
             "{finished:?}"
         );
     }
-    // The server does not answer at all. `-l` does not try for ever either.
+    // With `-l` rpub reconnects after a lost connection, but not if the server closes the first connection before
+    // CONNACK.
     let server = FakeServer::start(&[&[(CONNECT, b"")]], true);
     assert_eq!(run("rpub", &server, "-t a -l").status, 7);
 }

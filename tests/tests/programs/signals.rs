@@ -44,7 +44,7 @@ fn usr2_logs_subscriptions_and_retained_messages() {
     publish_and_dump(&broker);
 }
 
-/// The signal still works after any number of signals.
+/// Publishes a retained message, and checks that SIGUSR2 logs this message, too.
 fn publish_and_dump(broker: &Broker) {
     let publish = broker.program("rpub");
     publish.args("-q 1 -r -t late -m x").run().success();

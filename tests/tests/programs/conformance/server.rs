@@ -1,4 +1,5 @@
-//! The server under test: the core of the broker, which is driven by bytes in virtual time.
+//! The server under test: the broker core without sockets and with a virtual time. Tests pass bytes to the server, and
+//! compare the bytes that it sends.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use mqtt_broker_core::{Broker, ConnectionId, Limits, ListenerPolicy};
 use super::bytes::*;
 use super::record::{End, hex, proves, record};
 
+/// A server and its connections.
 pub(crate) struct World {
     broker: Broker,
     now: Instant,
@@ -30,6 +32,7 @@ impl World {
     }
 
     pub(crate) fn with(limits: Limits) -> Self {
+        // A counter instead of random numbers, so that each run has the same assigned client identifiers.
         let mut random = 6;
         let random = move || {
             random += 1;

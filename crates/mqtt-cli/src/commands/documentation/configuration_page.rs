@@ -1,8 +1,9 @@
-//! The manual page rbroker.conf(5). It is docs/rbroker.conf.md in roff, so that document and page cannot differ; a test
-//! of the broker compares the document with the directives.
+//! The manual page rbroker.conf(5), which `rbroker man conf` prints. It is docs/rbroker.conf.md in the format roff, so
+//! the document and the page cannot differ. A test of mqtt-broker compares the document with the directives that the
+//! broker accepts.
 //!
-//! The reader knows the parts of Markdown that the document uses: headings, paragraphs, lists with `-`, tables, blocks of
-//! code, and in a line code and links.
+//! This module only handles the parts of Markdown that the document uses: headings, paragraphs, lists with `-`, tables,
+//! blocks of code, and code and links within a line.
 
 use roff::{Inline, Roff, bold, roman};
 
@@ -34,21 +35,21 @@ pub(super) fn page() -> String {
     page.to_roff()
 }
 
-/// The block that the lines above belong to.
+/// The Markdown block that is being read.
 enum Block {
     None,
-    /// Lines of a paragraph, joined.
+    /// A paragraph. Its lines are joined.
     Paragraph(String),
-    /// Lines of an item of a list, joined.
+    /// An item of a list. Its lines are joined.
     Item(String),
-    /// Rows of a table, below its head.
+    /// A table. Each row is written when it is read.
     Table,
-    /// Lines of code, printed as they stand.
+    /// A block of code. Each line is written unchanged when it is read.
     Code,
 }
 
 impl Block {
-    /// Takes the next line. Returns the block that it belongs to.
+    /// Handles the next line. Returns the block to which this line belongs.
     fn write_line(self, page: &mut Roff, line: &str) -> Self {
         if let Self::Code = self {
             if line.starts_with("```") {
@@ -70,7 +71,7 @@ impl Block {
         }
         if line.starts_with("```") {
             self.finish(page);
-            // Without filling: a command must not be broken or hyphenated.
+            // `nf` turns off the filling of lines, because a command must not be broken or hyphenated.
             page.control("PP", []);
             page.control("RS", ["4"]);
             page.control("nf", []);
@@ -92,7 +93,7 @@ impl Block {
         }
     }
 
-    /// Writes a block that was gathered.
+    /// Writes a paragraph or item whose lines were joined. Other blocks are already written.
     fn finish(self, page: &mut Roff) {
         match self {
             Self::Paragraph(text) => {
@@ -108,14 +109,15 @@ impl Block {
     }
 }
 
-/// Writes a row of a table: the directive, its meaning and, from a third cell, its default. Heads are left out.
+/// Writes a row of a table: the directive, its meaning and, if there is a third cell, its default. The head of a table
+/// is left out.
 fn write_row(page: &mut Roff, line: &str) {
     let cells = line.trim_matches(['|', ' ']).split(" | ");
     let cells: Vec<_> = cells.map(str::trim).collect();
     let [directive, meaning, rest @ ..] = cells.as_slice() else {
         return;
     };
-    // Only rows have code in their first cell.
+    // The first cell of a row is a directive in code. The first cell of a head is not.
     if !directive.starts_with('`') {
         return;
     }
@@ -128,11 +130,11 @@ fn write_row(page: &mut Roff, line: &str) {
     page.text(inlines(&text));
 }
 
-/// Returns a text with its code in bold, and of its links the words.
+/// Returns a text with code in bold, and with each link replaced by its text.
 fn inlines(text: &str) -> Vec<Inline> {
     let without_links = without_links(text);
     let parts = without_links.split('`').enumerate();
-    // Every second part is between backquotes.
+    // The parts with an odd index are between backquotes.
     let inline = |(index, part): (usize, &str)| match index % 2 {
         0 => roman(part),
         _ => bold(part),

@@ -51,7 +51,7 @@ enum Destination {
 }
 
 /// The log files. They are opened after the other destinations, when the broker has switched from root to the
-/// configured user. Until then their lines wait.
+/// configured user. Until then their lines are kept in memory.
 #[derive(Debug, Default)]
 pub(super) struct LogFiles {
     threads: Vec<(PathBuf, LogThread)>,
@@ -102,8 +102,8 @@ impl LogFiles {
     }
 }
 
-/// The request to open the log files again, after logrotate has renamed them. Each file compares this counter with its
-/// own.
+/// The request to open the log files again, after logrotate has renamed them. Each file compares this counter with the
+/// value at its last open.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reopener(Arc<AtomicUsize>);
 
@@ -113,7 +113,7 @@ impl Reopener {
     }
 }
 
-/// Starts the log. Lines for topics go to `feed`.
+/// Starts the log. Lines for `log_dest topic` go to `feed`.
 pub(super) fn start(settings: &LogConfig, loudness: Loudness, feed: &LogFeed) -> LogFiles {
     let mut files = LogFiles::default();
     let mut destinations = Vec::new();
