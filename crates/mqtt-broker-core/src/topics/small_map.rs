@@ -16,7 +16,7 @@ const FEW: usize = 32;
 pub(crate) enum SmallMap<K, V> {
     /// No entry, or 2 to `FEW` entries sorted by key. An empty vector has no allocation.
     Few(Vec<(K, V)>),
-    /// One entry.
+    /// A single entry.
     One((K, V)),
     /// More than `FEW` entries, or more than half of `FEW` after removals. The tree is boxed, because an unboxed tree
     /// would make every map eight bytes larger.
