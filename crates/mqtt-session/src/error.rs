@@ -64,7 +64,7 @@ impl fmt::Display for CloseReason {
 
 impl std::error::Error for CloseReason {}
 
-/// Reason why a packet was not sent. The connection and the session are unchanged.
+/// Reason why a packet was not sent. The session does not store the message or the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishError {

@@ -1,7 +1,7 @@
 //! Log lines for packets, which `-d` of the clients and `-v` of the broker print. The lines are equal to those of
 //! mosquitto, because scripts match them. The log target is [`PACKETS`], and the level is debug.
 //!
-//! This crate writes the lines, and not the programs, so that the lines of all connections are in the order in which
+//! The lines are written here and not in the programs, so that the lines of all connections are in the order in which
 //! the packets were handled.
 
 #[cfg(test)]

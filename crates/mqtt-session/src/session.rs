@@ -102,8 +102,8 @@ impl Session {
         }
     }
 
-    /// Gives up the sent messages for which `may_have` returns `false`, because the subscriber has lost the permission
-    /// to read them.
+    /// Gives up the sent messages for which `may_have` returns `false`, for example because the subscriber has lost the
+    /// permission to read them.
     ///
     /// A message of QoS 2 is released, as if PUBREC had been received: the subscriber may have the message already and
     /// hold the packet identifier. `records_changes` has the meaning of [`crate::Config::records_changes`].

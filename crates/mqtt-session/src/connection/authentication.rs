@@ -92,7 +92,7 @@ impl Authentication {
             return None;
         }
         match (phase, self.next_sender, reason_code) {
-            // A server may continue before it answers CONNECT. Otherwise an end may continue only when it is the next
+            // A server may send 0x18 before it answers CONNECT. Otherwise an end may send 0x18 only when it is the next
             // sender.
             (Phase::AwaitingAnswer { .. }, _, ContinueAuthentication)
             | (Phase::AwaitingConnack { .. } | Phase::Connected, ThisEnd, ContinueAuthentication) => {

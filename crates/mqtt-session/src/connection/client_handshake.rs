@@ -23,9 +23,9 @@ use crate::session::Session;
 impl Connection {
     /// Returns the client's end of a connection. The output already contains CONNECT.
     ///
-    /// `session` is the session of an earlier connection. If the application has lost the session, or has not published
-    /// before, `session` is [`Session::without_state`]. With `None` the client has no session state and rejects a
-    /// server that resumes a session [MQTT-3.2.2-4].
+    /// `session` is the session of an earlier connection. An application that resumes a session whose state it does not
+    /// have passes [`Session::without_state`]. With `None` the client rejects a server that resumes a session
+    /// [MQTT-3.2.2-4].
     ///
     /// # Errors
     /// Returns an error if a field of `connect` cannot be encoded.

@@ -80,8 +80,8 @@ impl Connection {
         // The server would close the connection for a message that it does not support.
         self.check_publish(&publish)?;
         self.send_publish(now, publish)?;
-        // The session changes only after the packet was encoded. If the packet is too large, the caller still owns the
-        // message.
+        // The session changes only after the packet was encoded, so that it does not store a message that is too large
+        // to be sent.
         self.session.note(Change::Sent(packet_identifier));
         self.session.sender.add(packet_identifier, outbound);
         Ok(Some(packet_identifier))
@@ -115,7 +115,7 @@ impl Connection {
                 self.send(now, &PacketRef::Pubrec(ack));
             }
             Acknowledgement::Puback => self.send(now, &PacketRef::Puback(ack)),
-            // The message is from an earlier connection, or the sender has restarted the exchange.
+            // The message is from an earlier connection, or it has already been acknowledged.
             Acknowledgement::NotAwaited => {}
         }
     }
@@ -254,7 +254,7 @@ impl Connection {
     /// Returns a packet identifier for SUBSCRIBE or UNSUBSCRIBE.
     ///
     /// If no identifier of the range for messages is free, this function returns one above the range, so that a request
-    /// never waits for a message to be acknowledged.
+    /// need not wait until a message is acknowledged.
     fn next_request_identifier(&self) -> Result<PacketIdentifier, PublishError> {
         let highest = self.session.sender.highest_identifier().get();
         let above = (highest..u16::MAX).filter_map(|below| PacketIdentifier::new(below + 1));

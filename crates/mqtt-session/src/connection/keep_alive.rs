@@ -80,7 +80,8 @@ impl Backlog {
 
     /// Returns the estimated time that the bytes below the output need to leave.
     fn duration(&self) -> Duration {
-        // The bytes below the output were accepted after the first mark, and have waited this long for the socket.
+        // The bytes below the output were accepted after the first mark. The time that output has waited for the socket
+        // since this mark is the estimate.
         let first = self.marks.front().map_or(self.waited, |mark| mark.1);
         (self.waited - first).min(MAXIMUM_BACKLOG)
     }
@@ -162,8 +163,8 @@ impl KeepAlive {
         }
     }
 
-    /// Returns the next deadline. At a server, and at a client that waits for PINGRESP, the peer is then considered
-    /// dead. At another client, PINGREQ is then due.
+    /// Returns the next deadline. At this time a server, or a client that waits for PINGRESP, considers the peer dead.
+    /// Any other client must then send PINGREQ.
     pub(super) fn deadline(&self) -> Option<Instant> {
         if self.interval == 0 {
             return None;

@@ -40,7 +40,7 @@ impl Output {
     pub(super) fn consume(&mut self, count: usize) {
         self.written += count;
         self.has_written |= count > 0;
-        // In most calls the socket has accepted all bytes, and no byte must be moved.
+        // In most calls the socket has accepted all bytes, so no byte has to be moved.
         if self.written >= self.bytes.len() {
             self.clear();
         } else if self.written > self.bytes.len() / 2 {

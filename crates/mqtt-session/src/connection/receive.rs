@@ -1,5 +1,5 @@
-//! Handling of received packets, and the rules of the standard for each packet type. An id such as U5-07 is a statement
-//! that has no id in the standard. docs/generated/conformance.md lists these statements.
+//! Handling of received packets, and the rules of the standard for each packet type. An id such as U5-07 refers to a
+//! statement to which the standard gives no id. docs/generated/conformance.md lists these statements.
 
 use std::mem::ManuallyDrop;
 use std::time::Instant;
@@ -71,8 +71,8 @@ impl Connection {
     /// Handles a packet that arrives after the connection is accepted.
     #[inline]
     fn handle_connected<'a>(&mut self, now: Instant, packet: PacketRef<'a>) -> Option<Event<'a>> {
-        // A borrowed PUBLISH owns nothing, so nothing must be dropped. Without `ManuallyDrop` each message would cost a
-        // call.
+        // A borrowed PUBLISH owns nothing, so nothing has to be dropped. Without `ManuallyDrop` each message would cost
+        // a call.
         let packet = ManuallyDrop::new(packet);
         if let PacketRef::Publish(publish) = &*packet {
             return self.handle_publish(now, *publish);
@@ -110,7 +110,8 @@ impl Connection {
             PacketRef::Suback(suback) => self.finish_request(suback, Event::Subscribed),
             PacketRef::Unsuback(suback) => self.finish_request(suback, Event::Unsubscribed),
             PacketRef::Pingreq => {
-                // A server must answer PINGREQ [MQTT-3.12.4-1]. PINGRESP does not wait for messages of the application.
+                // A server must answer PINGREQ [MQTT-3.12.4-1]. The connection sends PINGRESP itself, without an event
+                // for the application.
                 self.send(now, &PacketRef::Pingresp);
                 None
             }
@@ -258,7 +259,8 @@ impl Connection {
         None
     }
 
-    /// Completes PUBACK or PUBCOMP, or an error in PUBREC, after the sender half has evaluated the packet.
+    /// Finishes the handling of PUBACK, of PUBCOMP, or of a PUBREC with an error. `outcome` is the result of the
+    /// session's sender for this packet.
     fn finish_exchange(
         &mut self,
         now: Instant,
@@ -291,7 +293,7 @@ impl Connection {
         }
     }
 
-    /// Answers PUBREC after the sender half has evaluated the packet.
+    /// Answers PUBREC. `outcome` is the result of the session's sender for this packet.
     fn answer_pubrec(
         &mut self,
         now: Instant,

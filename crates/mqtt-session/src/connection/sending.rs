@@ -91,7 +91,7 @@ impl Connection {
         // A topic alias of the publisher's connection is not valid on this connection [MQTT-3.3.2-7].
         publish.properties.topic_alias = None;
         match self.rare.get() {
-            // Without rare state the peer accepts no topic aliases. This is the usual case.
+            // Without rare state this connection sends no topic aliases. This is the usual case.
             None => self.try_send_publish(now, publish),
             Some(_) => self.send_with_alias(now, publish),
         }
@@ -132,8 +132,8 @@ impl Connection {
         now: Instant,
         publish: PublishRef<'_>,
     ) -> Result<(), EncodeError> {
-        // A borrowed PUBLISH owns nothing, so nothing must be dropped. Without `ManuallyDrop` each message would cost a
-        // comparison of the packet type.
+        // A borrowed PUBLISH owns nothing, so nothing has to be dropped. Without `ManuallyDrop` each message would cost
+        // a comparison of the packet type.
         let packet = ManuallyDrop::new(PacketRef::Publish(publish));
         self.try_send(now, &packet)
     }

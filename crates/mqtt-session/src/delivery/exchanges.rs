@@ -270,7 +270,7 @@ impl Exchanges {
         let overtaken = self.overtaken.as_mut()?;
         let exchange = overtaken.exchanges.remove(&number)?;
         overtaken.numbers.remove(&exchange.packet_identifier);
-        // Without overtaken exchanges the next identifier is found without a search again.
+        // From here on the next identifier is found without a search.
         if overtaken.exchanges.is_empty() {
             self.overtaken = None;
         }
@@ -324,7 +324,7 @@ impl Exchanges {
         usize::from(self.highest.get())
     }
 
-    /// Moves the exchanges whose identifiers are passed on the way from `next` to `taken` to the map.
+    /// Moves exchanges to the map: those whose identifiers the assignment passes on its way from `next` to `taken`.
     #[cold]
     fn overtake(&mut self, next: PacketIdentifier, taken: PacketIdentifier) {
         let steps = distance(next, taken);

@@ -24,8 +24,8 @@ pub struct OutboundMessage {
 /// Options that only some deliveries have.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeliveryDetails {
-    /// Time at which the message expires. The PUBLISH then has the remaining time as Message Expiry Interval
-    /// [MQTT-3.3.2-6]. With `None`, the PUBLISH has the interval of the message.
+    /// Time at which the message expires. With `Some`, the Message Expiry Interval of the PUBLISH is the time that
+    /// remains when it is sent [MQTT-3.3.2-6]. With `None`, it is the interval of the message, unchanged.
     pub expires: Option<Instant>,
     /// Subscription identifiers of the receiver's matching subscriptions [MQTT-3.3.4-3].
     pub identifiers: Vec<SubscriptionIdentifier>,
@@ -46,7 +46,7 @@ impl OutboundMessage {
     }
 
     /// Adds the subscription identifiers of the receiver's matching subscriptions, and the topic filter of the shared
-    /// subscription for which this receiver was chosen. Only a server uses both.
+    /// subscription for which this receiver was chosen. A client sets neither of them.
     #[must_use]
     #[inline]
     pub fn with_subscriptions(
@@ -72,7 +72,7 @@ impl OutboundMessage {
         self
     }
 
-    /// Returns the time at which the message expires, or `None` if this end does not count the time.
+    /// Returns the time at which the message expires, or `None` if no time was set with [`Self::with_expiry`].
     #[inline]
     pub fn expires(&self) -> Option<Instant> {
         self.details.as_ref()?.expires
@@ -121,8 +121,8 @@ impl OutboundMessage {
 /// Returns the remaining time until `expires` as a Message Expiry Interval [MQTT-3.3.2-6]: in seconds, rounded up, and
 /// at least 1.
 ///
-/// The interval is never 0: a receiver could drop a message that may still be delivered, or keep the message without a
-/// limit as mosquitto does.
+/// The interval is never 0. With 0, a receiver could drop a message that may still be delivered, or could keep the
+/// message without a limit, as mosquitto does.
 pub fn seconds_until(expires: Instant, now: Instant) -> u32 {
     let left = expires.saturating_duration_since(now);
     let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);

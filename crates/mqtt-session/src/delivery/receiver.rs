@@ -12,8 +12,8 @@ use mqtt_codec::{Delivery, PacketIdentifier};
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
     /// Unfinished exchanges, sorted by packet identifier. Senders assign identifiers in ascending order, so nearly all
-    /// exchanges are appended at the end, and a sorted queue is smaller than a map. They also end in this order: removing
-    /// the first entry of a vector would move all others, which are up to 65,535.
+    /// exchanges are appended at the end, and a sorted queue is smaller than a map. Exchanges usually end in this
+    /// order, too. In a vector, each removal of the first entry would move all others, of which there may be thousands.
     exchanges: VecDeque<InboundExchange>,
     /// Number of exchanges in flight on this connection, which the Receive Maximum limits. An identifier that is held
     /// from an earlier connection does not count, because the sender may have lost the session state of that

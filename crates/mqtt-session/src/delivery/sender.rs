@@ -159,8 +159,7 @@ impl Sender {
         reclaim.map_or(Vec::new(), |reclaim| reclaim.begin(highest))
     }
 
-    /// Returns `true` while PUBCOMP is missing for an identifier of an earlier run for which this connection has sent
-    /// PUBREL.
+    /// Returns `true` while this connection awaits PUBCOMP for identifiers of an earlier run.
     pub(crate) fn is_reclaiming(&self) -> bool {
         let reclaim = self.reclaim.as_ref();
         reclaim.is_some_and(|reclaim| !reclaim.is_due())
