@@ -25,7 +25,7 @@ const QUICK_TIME: Duration = Duration::from_secs(8);
 const TIME: Duration = Duration::from_secs(20);
 const LONG_TIME: Duration = Duration::from_secs(320);
 
-/// The time between an attack and the last measurement of memory in the short form. It is short, because the short form
+/// Maximum time between an attack and the last measurement of memory in the short form. It is short, because the short form
 /// does not check this memory.
 const QUICK_SETTLE: Duration = Duration::from_millis(500);
 
