@@ -1,5 +1,5 @@
-//! `mqtt-bench NAME BY COUNT`: runs a case COUNT times, so that callgrind can count its instructions. Without arguments
-//! it lists the cases. `cargo xtask bench` starts this program.
+//! `mqtt-bench NAME BY COUNT`: runs the case NAME of the library BY for COUNT operations, so that callgrind can count
+//! the instructions. Without arguments the program lists the cases. `cargo xtask bench` starts this program.
 
 use std::process::ExitCode;
 

@@ -52,10 +52,12 @@ pub const CASES: &[Case] = &[
     }),
 ];
 
+/// Decodes a packet that a client receives, in batches.
 fn decode(count: usize, packet: &[u8], decoder: fn() -> Decoder) {
     let bytes = packet.repeat(BATCH);
     for _ in 0..count / BATCH {
         let (mut decoder, mut input) = (decoder(), &bytes[..]);
+        // Without `black_box` the compiler could leave out the decoding, whose result is not used.
         while let Some(packet) = decoder.decode(&mut input).expect("a packet") {
             black_box(&packet);
         }
@@ -75,9 +77,11 @@ fn decode_first(count: usize, packet: &[u8], connect: Option<Vec<u8>>) {
     }
 }
 
+/// Encodes a message, in batches.
 fn encode(count: usize, version: ProtocolVersion, message: &Message) {
     let mut out = Vec::new();
     for _ in 0..count / BATCH {
+        // As in a connection, the buffer keeps its memory, so only the first batch allocates.
         out.clear();
         for _ in 0..BATCH {
             let packet = PacketRef::Publish(black_box(message).publish(Delivery::AtMostOnce));

@@ -1,4 +1,4 @@
-//! The same operations with public codecs, through the interface that each of them offers.
+//! The cases of public codecs, which do the same operations through their own interfaces.
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use mqtt_codec::*;
 
-/// Returns a PUBLISH of QoS 0 with 64 bytes of payload, as in 3.1.1.
+/// Returns a PUBLISH of 3.1.1 with QoS 0 and a payload of 64 bytes.
 pub fn publish_v3() -> Vec<u8> {
     encode(
         ProtocolVersion::V3_1_1,
@@ -10,7 +10,7 @@ pub fn publish_v3() -> Vec<u8> {
     )
 }
 
-/// Returns the same PUBLISH as in 5.0, with three properties.
+/// Returns the same PUBLISH in 5.0, with three properties.
 pub fn publish_v5() -> Vec<u8> {
     encode(
         ProtocolVersion::V5_0,
@@ -20,7 +20,7 @@ pub fn publish_v5() -> Vec<u8> {
 
 pub const TOPIC: &str = "bench/topic/1";
 
-/// 64 bytes.
+/// The payload of all messages.
 pub const PAYLOAD: &[u8] = &[b'x'; 64];
 
 /// Returns a message with three properties, or with none.

@@ -1,4 +1,4 @@
-//! The cases of a session and of the core of a broker: the cost of one message without sockets.
+//! The cases of mqtt-session and mqtt-broker-core: the cost of one message without sockets.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -76,6 +76,7 @@ fn messages(qos: QoS) -> (Vec<u8>, Vec<u8>) {
     (batch, releases)
 }
 
+/// Receives messages as a client and acknowledges them.
 fn receive(count: usize, qos: QoS) {
     let now = Instant::now();
     let connect = Connect::new(VERSION, "receiver");
@@ -120,6 +121,7 @@ impl World {
 
     fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
         let mut rest = bytes;
+        // One call does a limited amount of work (`InputProgress::Yielded`), so the call is repeated.
         while self.broker.handle_input(self.now, id, &mut rest) != InputProgress::Drained {
             self.broker.run_background(self.now);
         }
@@ -160,6 +162,7 @@ impl World {
 /// other topics.
 fn route(count: usize, qos: QoS, subscribers: usize, others: usize) {
     let limits = Limits {
+        // With these limits a whole batch may be in flight in both directions, so that no message is queued.
         maximum_in_flight: BATCH as u16,
         receive_maximum: BATCH as u16,
         ..Limits::default()
@@ -168,6 +171,7 @@ fn route(count: usize, qos: QoS, subscribers: usize, others: usize) {
         broker: Broker::new(limits, Box::new(|| 1)),
         now: Instant::now(),
     };
+    // The subscriptions are spread over several clients, because a session may have at most 100,000.
     for first in (0..others).step_by(10_000) {
         let other = world.connect(&format!("other{first}"));
         let topic_filters =
@@ -208,6 +212,7 @@ fn route(count: usize, qos: QoS, subscribers: usize, others: usize) {
             world.send(*id, &answers);
             world.take(*id);
         }
+        // An event loop would also empty the list of changed connections after each turn.
         while world.broker.poll_changed().is_some() {}
     }
 }
