@@ -192,7 +192,10 @@ impl EventLoop {
             server: self.core.server(),
             deadline,
         };
-        match self.stream.advance(&attempt, &self.poller, now)? {
+        match self
+            .stream
+            .advance(&attempt, self.poller.registry(), self.poller.waker(), now)?
+        {
             Advance::Nothing => {}
             Advance::Found(servers) => {
                 self.core.found(servers);

@@ -7,11 +7,9 @@ use std::time::Duration;
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
-use super::server_stream::ServerStream;
+use super::server_stream::{STREAM, ServerStream};
 use crate::error::ClientError;
 
-/// Token of the socket to the server.
-pub(super) const STREAM: Token = Token(0);
 const WAKER: Token = Token(1);
 /// Token of the pipe whose reader is watched.
 const WATCHED: Token = Token(2);

@@ -1,18 +1,22 @@
 //! [`ServerStream`] is the stream to the server and its state, from the look-up of the host name to the last byte.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use mio::event::Event;
+use mio::{Registry, Token, Waker};
 use mqtt_session::CloseReason;
 #[cfg(feature = "tls")]
 use mqtt_transport::TlsError;
 use mqtt_transport::{ReadBuffer, ReadStatus};
 
-use super::poller::{Poller, STREAM};
 use crate::core::ClientCore;
 use crate::dialer::{Advance, Attempt, Dialer};
 use crate::error::ClientError;
+
+/// Token of the socket to the server.
+pub(super) const STREAM: Token = Token(0);
 
 /// The stream to the server, or the progress of opening it.
 #[derive(Debug)]
@@ -54,11 +58,11 @@ impl ServerStream {
     pub(super) fn advance(
         &mut self,
         attempt: &Attempt<'_>,
-        poller: &Poller,
+        registry: &Registry,
+        waker: &Arc<Waker>,
         now: Instant,
     ) -> Result<Advance, ClientError> {
-        self.dialer
-            .advance(attempt, poller.registry(), STREAM, poller.waker(), now)
+        self.dialer.advance(attempt, registry, STREAM, waker, now)
     }
 
     /// Resets the state for a stream that has just been opened.

@@ -5,7 +5,6 @@ use std::io::{self, ErrorKind};
 use simple_dns::rdata::{RData, SRV};
 use simple_dns::{Packet, RCODE};
 
-use super::random;
 use crate::authority::is_host;
 
 /// Decoded answer of a name server.
@@ -77,4 +76,12 @@ pub(super) fn in_order(records: &mut [&SRV<'_>], mut random: impl FnMut() -> u32
             rest = rest.get_mut(1..).unwrap_or_default();
         }
     }
+}
+
+/// Returns a random number.
+pub(super) fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // Without random bytes the number is 0, and the records are sorted by weight. This order is valid too.
+    let _ = getrandom::fill(&mut bytes);
+    u32::from_ne_bytes(bytes)
 }

@@ -92,11 +92,3 @@ impl NameServers {
         Err(last_error)
     }
 }
-
-/// Returns a random number.
-fn random() -> u32 {
-    let mut bytes = [0; 4];
-    // Without random bytes the number is 0, and the records are sorted by weight. This order is valid too.
-    let _ = getrandom::fill(&mut bytes);
-    u32::from_ne_bytes(bytes)
-}

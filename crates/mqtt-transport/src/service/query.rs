@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, Question, TYPE};
 
-use super::answer::Answer;
-use super::random;
+use super::answer::{Answer, random};
 
 /// Time for one name server to answer. After it the next name server is queried.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -4,8 +4,21 @@ use std::time::Duration;
 
 use mqtt_codec::{Connect, ProtocolVersion};
 
-use super::SessionRetention;
 use crate::client::error::ConnectError;
+
+/// Time for which the server keeps the session of a client that is not connected. The session contains the
+/// subscriptions, and the messages of QoS 1 and 2 that the client has not received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionRetention {
+    /// Each connection has a new session. The client does not receive messages that others publish while it is not
+    /// connected.
+    Connection,
+    /// The session ends this long after the connection. This option needs MQTT 5.0.
+    For(Duration),
+    /// The session never expires, if the server allows this.
+    Forever,
+}
 
 /// Sets the keep alive. 1 to 999 ms are an error: rounded down to seconds, they would be 0, which disables the keep
 /// alive.

@@ -21,6 +21,7 @@ use mqtt_transport::TlsClientOptions;
 #[cfg(feature = "websocket")]
 use mqtt_transport::WebSocketRequest;
 
+pub use self::connect::SessionRetention;
 use self::transport::TransportChoice;
 use self::url::Url;
 #[cfg(feature = "async")]
@@ -44,20 +45,6 @@ pub struct ClientBuilder {
     session: SessionRetention,
     keep_alive: Duration,
     will_delay: Option<Duration>,
-}
-
-/// Time for which the server keeps the session of a client that is not connected. The session contains the
-/// subscriptions, and the messages of QoS 1 and 2 that the client has not received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SessionRetention {
-    /// Each connection has a new session. The client does not receive messages that others publish while it is not
-    /// connected.
-    Connection,
-    /// The session ends this long after the connection. This option needs MQTT 5.0.
-    For(Duration),
-    /// The session never expires, if the server allows this.
-    Forever,
 }
 
 impl Client {

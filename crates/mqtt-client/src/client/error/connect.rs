@@ -9,7 +9,7 @@ use mqtt_session::CloseReason;
 use mqtt_transport::TlsError;
 use mqtt_transport::reason as words;
 
-use super::write_reason;
+use super::reason::write_reason;
 use crate::error::ClientError;
 
 /// Reason why a client is not connected.

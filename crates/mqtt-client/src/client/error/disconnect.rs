@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{ConnectError, PublishError};
+use super::connect::ConnectError;
+use super::publish::PublishError;
 
 /// Reason why a client ended although some messages may not have reached the server.
 #[derive(Debug, Clone)]

@@ -4,7 +4,8 @@ use std::fmt;
 
 use mqtt_codec::{ReasonCode, TopicName};
 
-use super::{ConnectError, write_reason};
+use super::connect::ConnectError;
+use super::reason::write_reason;
 
 /// Reason why a message was not published.
 #[derive(Debug, Clone)]

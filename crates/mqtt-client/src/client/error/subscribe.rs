@@ -4,7 +4,7 @@ use std::fmt;
 
 use mqtt_codec::{EncodeError, ReasonCode};
 
-use super::ConnectError;
+use super::connect::ConnectError;
 
 /// Reason why subscribing or unsubscribing failed.
 #[derive(Debug, Clone)]

@@ -8,11 +8,17 @@ use mqtt_codec::{
     SubscribeProperties, SubscriptionIdentifier, TopicAlias, TopicName, UserProperty,
 };
 
-use super::value::MAXIMUM_LENGTH;
-use super::{COMMANDS, Properties};
+use super::packets::Properties;
 use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::wording::shown;
+
+/// Maximum length of a string or of binary data in MQTT.
+pub(super) const MAXIMUM_LENGTH: usize = 65535;
+
+/// The hint for an unknown command.
+pub(super) const COMMANDS: &str =
+    "The commands are connect, publish, subscribe, unsubscribe, disconnect and will.";
 
 /// The words of one `-D`. Command and name are in lower case, because mosquitto ignores their case.
 pub(crate) struct Given<'a> {

@@ -3,14 +3,10 @@
 
 use bytes::Bytes;
 
-use super::COMMANDS;
-use super::given::Given;
+use super::given::{COMMANDS, Given, MAXIMUM_LENGTH};
 use crate::failure::Failure;
 use crate::flags::values::number;
 use crate::wording::shown;
-
-/// Maximum length of a string or of binary data in MQTT.
-pub(super) const MAXIMUM_LENGTH: usize = 65535;
 
 impl Given<'_> {
     pub(super) fn text(&self) -> Result<&str, Failure> {
