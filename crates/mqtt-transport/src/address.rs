@@ -76,8 +76,8 @@ fn ask(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     ask_system(host, port)
 }
 
-/// Asks the resolver of the operating system, which uses `/etc/hosts`, the search domains and, except with musl, multicast
-/// DNS. A DNS client would not.
+/// Asks the resolver of the operating system, which uses `/etc/hosts`, the search domains and, except with musl,
+/// multicast DNS. A DNS client would use none of these.
 fn ask_system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok((host, port).to_socket_addrs()?.collect())
 }

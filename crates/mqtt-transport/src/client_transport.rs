@@ -22,9 +22,8 @@ use crate::tls::{TlsClient, TlsError};
 
 /// Layers of a client between the socket and MQTT. Without layers (the default) the socket transmits plain MQTT.
 ///
-/// The order of the layers does not depend on the order of the calls: first the proxy, next to the socket, then TLS,
-/// then WebSocket. All servers of a client have the same layers. The server is an argument of
-/// [`ClientTransport::layers`].
+/// The order of the layers does not depend on the order of the calls. From the socket to MQTT it is: proxy, TLS,
+/// WebSocket. All servers of a client have the same layers. The server is an argument of [`ClientTransport::layers`].
 #[derive(Debug, Clone, Default)]
 pub struct ClientTransport {
     #[cfg(feature = "proxy")]

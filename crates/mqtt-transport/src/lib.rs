@@ -6,8 +6,8 @@
 //! layers of a [`ListenerTransport`]. A [`ReadBuffer`] stores received bytes until a decoder has consumed whole
 //! packets.
 //!
-//! Of the functions in this crate only [`resolve`] blocks, and it has a timeout. Every look-up runs in its own thread.
-//! A program runs its own blocking calls in a [`Worker`].
+//! Of the functions in this crate only [`resolve`] and [`Worker::wait`] block for a peer or a thread, and both have a
+//! timeout. Every look-up runs in its own thread. A program runs its own blocking calls in a [`Worker`].
 //!
 //! # Cargo features
 //!

@@ -67,8 +67,8 @@ impl Listener {
         // option would let two programs listen at the same port.
         #[cfg(not(windows))]
         socket.set_reuse_address(true)?;
-        // Accepted connections inherit this option. Its probes detect a lost client that has no MQTT keep alive, after
-        // hours.
+        // Accepted connections inherit this option. After hours, its probes detect a lost client that has no MQTT keep
+        // alive.
         socket.set_keepalive(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;

@@ -1,7 +1,8 @@
 //! Look-ups of names that end in `.local`, such as `raspberrypi.local`, with multicast DNS (RFC 6762).
 //!
-//! With glibc the system does this (libnss-mdns). musl asks name servers only, so builds with musl send the query of a
-//! simple client themselves (section 5.1): from a port of its own, so that the answer comes to this socket alone.
+//! With glibc the system does this (libnss-mdns). musl asks only name servers, so builds with musl send the query
+//! themselves. They send a one-shot query (section 5.1) from a port other than 5353, so that responders send their
+//! answers to this socket alone.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -14,25 +15,26 @@ use socket2::SockRef;
 /// The group and the port of multicast DNS.
 const GROUP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 251)), 5353);
 
-/// The time after which a name that nobody has answered for does not exist.
+/// Time after which a name counts as unknown if no responder has answered.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The time before the query is repeated, since packets may be lost. The standard permits no shorter one.
+/// Time after which the query is repeated, because packets may be lost. The standard permits no shorter time.
 const REPEAT: Duration = Duration::from_secs(1);
 
-/// The time to wait for addresses of the other family after the first address. A host without one may not answer.
+/// Time to wait for addresses of the other family after the first address has arrived. A host without an address of
+/// that family may not answer.
 const REST: Duration = Duration::from_millis(100);
 
-/// Number of interfaces that are asked at most.
+/// Maximum number of interfaces on which the query is sent.
 const MAXIMUM_INTERFACES: usize = 16;
 
-/// Number of addresses that are kept at most.
+/// Maximum number of addresses that are kept.
 const MAXIMUM_ADDRESSES: usize = 16;
 
-/// Number of bytes of a message at most (section 17).
+/// Maximum size of a message in bytes (section 17).
 const MAXIMUM_MESSAGE: usize = 9000;
 
-/// Number of bytes of a domain name at most, and of one of its labels (RFC 1035).
+/// Maximum sizes in bytes of a domain name and of one of its labels (RFC 1035).
 const MAXIMUM_NAME: usize = 255;
 const MAXIMUM_LABEL: usize = 63;
 
@@ -58,7 +60,7 @@ pub(crate) fn is_local(host: &str) -> bool {
 /// domain in its own way.
 ///
 /// # Errors
-/// The error of the system's resolver, if neither finds the name.
+/// Returns the error of the system's resolver if neither finds the name.
 pub(crate) fn look_up(
     host: &str,
     port: u16,
@@ -99,8 +101,9 @@ fn look_up_at(
     Err(error)
 }
 
-/// Returns the IPv4 addresses of the interfaces of this machine. The route of the group would choose one of them, and
-/// a machine without a default route has none.
+/// Returns the IPv4 addresses of the interfaces of this machine. The query is sent on each of them. If no interface
+/// were chosen, the operating system would use only that of its route to the group, and a machine without a default
+/// route may have no such route.
 fn interfaces() -> Vec<Ipv4Addr> {
     let found = nix::ifaddrs::getifaddrs().into_iter().flatten();
     let address =
@@ -115,7 +118,7 @@ fn interfaces() -> Vec<Ipv4Addr> {
 /// Asks for the addresses of a host.
 ///
 /// # Errors
-/// If nobody answers in time, or no interface can send.
+/// Returns an error if the name is invalid, or if no interface can send. If no host answers in time, the list is empty.
 fn ask(host: &str, group: SocketAddr, interfaces: &[Ipv4Addr]) -> io::Result<Vec<IpAddr>> {
     let queries = [Query::new(host, A)?, Query::new(host, AAAA)?];
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
@@ -133,7 +136,7 @@ fn ask(host: &str, group: SocketAddr, interfaces: &[Ipv4Addr]) -> io::Result<Vec
     Ok(found.addresses)
 }
 
-/// Sends the queries from each interface. It is an error only if none of them can send.
+/// Sends the queries from each interface. Returns an error only if no interface can send.
 fn send(
     socket: &UdpSocket,
     group: SocketAddr,
@@ -251,8 +254,8 @@ impl Query {
         })
     }
 
-    /// Returns the addresses in a message, or `None` if the message is no answer to this query: with another
-    /// identifier, another question, or malformed.
+    /// Returns the addresses in a message, or `None` if the message does not answer this query: it has another
+    /// identifier or another question, or is malformed.
     fn addresses(&self, message: &[u8]) -> Option<Vec<IpAddr>> {
         let is_response = message.get(2)? & 0x80 != 0;
         let question = message.get(HEADER..self.bytes.len())?;
@@ -261,7 +264,8 @@ impl Query {
         if !is_response || !is_same || number(message, 4)? != 1 {
             return None;
         }
-        // Memory follows the addresses that are there, not the count that the message announces.
+        // The list grows with the addresses that are found. The count that the message announces may be wrong, so no
+        // memory is reserved for it.
         let mut found = Vec::new();
         let mut rest = self.bytes.len();
         for _ in 0..number(message, 6)? {
@@ -282,7 +286,8 @@ impl Query {
     }
 }
 
-/// Returns the address in the data of a record. A link-local address of IPv6 is useless without its interface.
+/// Returns the address in the data of a record. A link-local address of IPv6 is useless without its interface and is
+/// ignored.
 fn address(data: &[u8]) -> Option<IpAddr> {
     if let Ok(bytes) = <[u8; 4]>::try_from(data) {
         return Some(Ipv4Addr::from(bytes).into());
@@ -306,7 +311,7 @@ fn name_at(message: &[u8], offset: usize) -> Option<(Vec<u8>, usize)> {
         let length = *message.get(position)?;
         if length & 0xc0 == 0xc0 {
             let target = usize::from(number(message, position)? & 0x3fff);
-            // A pointer leads back, so that a name always ends.
+            // A pointer must lead backwards. This rule and the maximum size of a name end every circle of pointers.
             if target >= position {
                 return None;
             }

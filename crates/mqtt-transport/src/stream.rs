@@ -87,8 +87,8 @@ impl Stream {
     }
 
     /// Marks the peer as a server. The connection then begins with a dialogue, and the operating system buffers few
-    /// unsent bytes. The answer to a PINGREQ takes as long as the bytes before the PINGREQ, so the client must be able
-    /// to measure how fast bytes leave.
+    /// unsent bytes. A PINGREQ leaves only after the bytes before it, so the client must be able to measure how fast
+    /// bytes leave.
     pub(crate) fn with_server(self) -> Self {
         self.socket.limit_unsent();
         Self {
@@ -137,7 +137,7 @@ impl Stream {
         Err(io::Error::new(ErrorKind::InvalidData, text))
     }
 
-    /// Adds the layer whose handshake was in progress to an error of [`Stream::open`], or to a timeout.
+    /// Adds to an error of [`Stream::open`], or to a timeout, the layer whose handshake was in progress.
     pub fn explained(&self, error: io::Error) -> io::Error {
         match &self.layers {
             Some(layers) => layers.explained(error),

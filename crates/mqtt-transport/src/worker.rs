@@ -16,7 +16,7 @@ use mio::Waker;
 pub struct Worker<Job, Done> {
     jobs: SyncSender<Job>,
     results: Receiver<Done>,
-    /// Set while a job has no result that the caller has taken.
+    /// Set by `begin`, and cleared when the caller takes a result.
     is_busy: bool,
 }
 
@@ -63,8 +63,9 @@ impl<Job: Send + 'static, Done: Send + 'static> Worker<Job, Done> {
         waker: Arc<Waker>,
         mut work: impl FnMut(Job) -> Done + Send + 'static,
     ) -> io::Result<Self> {
-        // Each channel has room for one item, so that neither side ever blocks in `send`. The caller bounds its own
-        // queue of jobs, because it can still remove jobs from that queue.
+        // Each channel has room for one item. The caller never blocks in `begin`, and the thread blocks in `send` only
+        // until the caller takes an earlier result. A caller with more jobs keeps them in its own bounded queue, from
+        // which it can still remove them.
         let (jobs, incoming) = sync_channel(1);
         let (outgoing, results) = sync_channel(1);
         thread::Builder::new().name(name.into()).spawn(move || {

@@ -54,7 +54,7 @@ pub(crate) trait Layer: fmt::Debug + Send {
     /// Handles the end of the bytes from below.
     ///
     /// # Errors
-    /// Returns an error if the peer should have sent more, so that the data may have been cut off.
+    /// Returns an error if the data may have been cut off, because the peer should have sent more.
     fn end(&mut self) -> io::Result<()>;
 }
 
@@ -115,12 +115,11 @@ impl Layers {
         self.layers.iter().all(|layer| layer.is_open())
     }
 
-    /// Adds the layer whose handshake was in progress to an error of the socket. An error of a layer is returned
+    /// Adds to an error of the socket the layer whose handshake was in progress. An error of a layer is returned
     /// unchanged.
     pub(crate) fn explained(&self, error: io::Error) -> io::Error {
         match self.layers.iter().find(|layer| !layer.is_open()) {
-            // An error of the operating system contains no other error. An error that does comes from a layer, and
-            // already names the cause.
+            // Only an error of a layer contains another error. Such an error already names the cause.
             Some(layer) if error.get_ref().is_none() => {
                 io::Error::new(error.kind(), HandshakeError::new(layer.kind(), error))
             }

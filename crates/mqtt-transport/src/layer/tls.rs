@@ -56,8 +56,8 @@ where
         }
     }
 
-    /// Turns an error of rustls into an error that names the cause at a server: the revocation file, or the authorities
-    /// of clients.
+    /// Turns an error of rustls into one that names the cause. At a server this may be the revocation file, or an
+    /// authority that is missing for the client's certificate.
     fn explain(&self, error: rustls::Error) -> TlsError {
         let is_server = self.identify.is_some();
         match (error, &self.revoked) {

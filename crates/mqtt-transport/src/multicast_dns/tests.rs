@@ -6,13 +6,13 @@ use std::sync::mpsc::channel;
 
 const HOST: &str = "Pi.local";
 
-/// Records of an answer, and the number of them that it announces.
+/// Encoded records of an answer, and the number of records that the answer announces.
 struct Records {
     bytes: Vec<u8>,
     count: u16,
 }
 
-/// Returns a record whose name is this; a pointer to the question is `[0xc0, 12]`.
+/// Returns a record with this encoded name. [`TO_QUESTION`] is a pointer to the name in the question.
 fn record(name: &[u8], record_type: u16, data: &[u8]) -> Records {
     let length = u16::try_from(data.len()).unwrap();
     let parts = [
@@ -106,7 +106,8 @@ fn answers_to_another_question_are_no_answers() {
     let query = Query::new(HOST, A).unwrap();
     let good = answer(&query.bytes, &[record(TO_QUESTION, A, &[192, 0, 2, 1])]);
     assert!(query.addresses(&good).is_some());
-    // The identifier, the bit of a response, the number of questions, a letter of the name, the type.
+    // The offsets are those of the two bytes of the identifier, the number of questions, a letter of the name, and the
+    // type.
     let type_offset = query.bytes.len() - 3;
     for offset in [0, 1, 5, HEADER + 1, type_offset] {
         let mut bad = good.clone();

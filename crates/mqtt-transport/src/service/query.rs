@@ -127,7 +127,7 @@ impl Query {
     }
 }
 
-/// Returns the time until `deadline`, or the error `TimedOut` after it. A timeout of zero would mean no timeout.
+/// Returns the time until `deadline`, or the error `TimedOut` after it. The sockets of `std` reject a timeout of zero.
 fn left_until(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     let too_late = || ErrorKind::TimedOut.into();

@@ -84,8 +84,8 @@ pub(super) fn authorities(
     Ok(all)
 }
 
-/// Reads a PEM file as OpenSSL does. Editors on Windows may write a byte order mark before a line. Certificates may
-/// have one of two other labels.
+/// Reads a PEM file as OpenSSL does. Editors on Windows may write a byte order mark before a line. The label of a
+/// certificate may be one of those in [`LABELS`].
 fn text(path: &Path) -> Result<Vec<u8>, TlsSetupError> {
     let text = std::fs::read(path).map_err(|error| TlsSetupError::Read(path.to_owned(), error))?;
     let lines = text.split_inclusive(|byte| *byte == b'\n').map(|line| {

@@ -18,7 +18,7 @@ use super::files;
 use super::legacy::{self, LegacyCertificate, Outdated, Role};
 use super::words::Algorithm;
 
-/// Maximum number of intermediate certificates that are added to a chain. webpki follows no longer chains.
+/// Maximum number of intermediate certificates that are added to a chain. webpki does not follow longer chains.
 const MAXIMUM_ADDED: usize = 6;
 
 /// Certificate and key of this end.
