@@ -154,7 +154,7 @@ impl Arbitrary<'_> for TopicFilter {
         let name = TopicName::arbitrary(u)?;
         let prefix = *u.choose(&["", "+/", "$share/group/", "$share/group/+/"])?;
         let suffix = *u.choose(&["", "/+", "/#"])?;
-        // A name alone is an invalid filter in two cases: it is too long, or it starts with "$share/" but lacks a valid
+        // The text is an invalid filter in two cases: it is too long, or it starts with "$share/" but lacks a valid
         // share name and filter.
         let filter = Self::new(&format!("{prefix}{name}{suffix}"));
         filter.map_err(|_| arbitrary::Error::IncorrectFormat)

@@ -12,7 +12,7 @@ use crate::protocol::{PacketIdentifier, PacketType, ProtocolVersion, ReasonCode,
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Ack {
-    /// Packet identifier of the PUBLISH that this packet acknowledges.
+    /// Packet identifier of the PUBLISH to whose exchange this packet belongs.
     pub packet_identifier: PacketIdentifier,
     /// Result. MQTT 3.1 and 3.1.1 have no reason code here, and the decoder returns `Success`.
     pub reason_code: ReasonCode,

@@ -144,7 +144,8 @@ pub(crate) fn push(block: &mut Vec<u8>, property: Property<'_>) -> Result<(), En
 pub(crate) fn each(all: &[u8]) -> impl Iterator<Item = Property<'_>> {
     let mut block = FieldReader::new(all);
     std::iter::from_fn(move || {
-        // The block was validated, so an error cannot occur. Ending the iteration avoids a panic all the same.
+        // The block was validated, so an error cannot occur. The iteration would end at an error, so that this code
+        // cannot panic.
         let identifier = block.variable_byte_integer().ok()?;
         Property::read(identifier, &mut block).ok()
     })
