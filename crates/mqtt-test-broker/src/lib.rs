@@ -31,7 +31,7 @@ use tempfile::TempDir;
 /// Broker at a free port of the loopback interface. Dropping the value ends the broker.
 #[derive(Debug)]
 pub struct TestBroker {
-    /// Address of the listener. The port is 0 before the first start, and is then kept for restarts.
+    /// Address of the listener. The port is 0 before the first start. Restarts keep the port of the first start.
     address: SocketAddr,
     scheme: &'static str,
     /// Additional lines of configuration.
