@@ -1,4 +1,4 @@
-//! [`Link`] is the event loop as the driver sees it.
+//! [`Link`] is the trait through which the driver uses the event loop.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use mqtt_session::{Connection, Event, OutboundMessage, PublishError};
 use crate::error::ClientError;
 use crate::event_loop::{EventLoop, Wakeup};
 
-/// Connection to a server that reconnects automatically. Its methods are those of [`EventLoop`]; the simulation of this crate
-/// has another implementation.
+/// Connection to a server that reconnects automatically. Its methods are those of [`EventLoop`]; the simulation in
+/// `simulation.rs` implements them without sockets.
 pub(in crate::client) trait Link {
     fn poll(
         &mut self,

@@ -54,7 +54,7 @@ impl Network {
         }
     }
 
-    /// Moves up to all bytes to and from the broker.
+    /// Passes at least half of the waiting bytes to the broker, and takes its output.
     fn run_broker(&mut self, now: Instant) {
         let Some(id) = self.connection else { return };
         let arrived = self.to_broker.len() - self.random.usize(0..=self.to_broker.len() / 2);
@@ -124,7 +124,8 @@ impl Link for SimulatedLink {
         let shared = Rc::clone(&self.network);
         let mut network = shared.borrow_mut();
         network.run_broker(now);
-        // A wait would have ended here, and the next turn begins with the requests of callers.
+        // These events would end the wait of the real event loop. The driver would then run another turn, which begins
+        // with the requests of callers.
         let has_events = network.connection.is_none() || !network.to_client.is_empty();
         if network.connection.is_none() && !self.is_paused {
             self.core.begin_attempt(now);
@@ -260,14 +261,14 @@ struct Run {
     next: [u32; 2],
     tokens: BTreeMap<String, (QoS, PublishSlot)>,
     messages: Messages,
-    /// How often each message was received.
+    /// Number of times that each message was received.
     received: BTreeMap<String, usize>,
     /// Messages that the application has not acknowledged.
     unacknowledged: Vec<crate::InboundMessage>,
     is_manual: bool,
 }
 
-/// Messages of each publisher.
+/// Number of messages of each publisher.
 const MESSAGES: u32 = 60;
 
 impl Run {
