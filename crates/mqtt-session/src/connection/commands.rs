@@ -37,7 +37,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns `true` if the peer accepts the size of this packet without a topic alias.
+    /// Returns `true` if this packet is not larger than the peer accepts. The size is measured without a topic alias.
     pub fn has_size_for(&self, publish: &PublishRef<'_>) -> bool {
         let maximum = self.agreement.peer.maximum_packet_size;
         // Most peers announce no Maximum Packet Size, so no packet has to be measured.

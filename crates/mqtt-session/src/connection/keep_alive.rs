@@ -72,7 +72,8 @@ impl Backlog {
             self.marks.push_back((self.accepted, self.waited));
         }
         let is_gone = |mark: &(u64, Duration)| mark.0 + BYTES_BELOW < self.accepted;
-        // One mark older than `BYTES_BELOW` stays, because the waiting time of the bytes below the output starts there.
+        // One mark before the last `BYTES_BELOW` accepted bytes stays, because the estimate counts the waiting time
+        // from this mark on.
         while self.marks.len() > 1 && self.marks.front().is_some_and(is_gone) {
             self.marks.pop_front();
         }

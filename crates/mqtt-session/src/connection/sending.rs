@@ -25,8 +25,9 @@ impl Connection {
 
     /// Resends messages and PUBREL packets as far as the window and the output have room.
     ///
-    /// The limit of the output protects slow peers. If the output contained a whole window, the acknowledgements could
-    /// arrive after the connection has ended, and each new connection would resend the same messages.
+    /// The limit of the output protects slow peers. A slow peer may need longer for a whole window than the connection
+    /// lasts. If the output contained the whole window, no acknowledgement would arrive in time, and each new
+    /// connection would resend the same messages.
     pub(super) fn resend(&mut self, now: Instant) {
         while self.output.pending().len() < self.config.maximum_unwritten {
             // `None` means that nothing is left to resend or that the window is full.
