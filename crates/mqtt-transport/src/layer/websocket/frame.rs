@@ -1,8 +1,8 @@
 //! Header of a WebSocket frame (RFC 6455, section 5.2).
 //!
-//! This workspace uses no WebSocket library, because only the header would be of use. A library owns the socket and
-//! returns whole messages. A layer does no I/O, and passes bytes to MQTT as they arrive: the boundaries of WebSocket
-//! messages have no meaning in MQTT [MQTT-6.0.0-2], so no message must be buffered.
+//! This workspace uses no WebSocket library, because only its code for this header could be used. A library owns the
+//! socket and returns whole messages. A layer does no I/O, and passes bytes to MQTT as they arrive: the boundaries of
+//! WebSocket messages have no meaning in MQTT [MQTT-6.0.0-2], so no message must be buffered.
 
 use super::error::WebSocketError;
 
