@@ -69,8 +69,8 @@ properties! {
         0x15 authentication_method: Option<String>,
         /// Data of the authentication method.
         0x16 authentication_data: Option<Bytes>,
-        /// Set to `false` if the server must send reason strings and user properties in PUBLISH, CONNACK and DISCONNECT
-        /// only.
+        /// Set to `false` if the server may send reason strings and user properties only in PUBLISH, CONNACK and
+        /// DISCONNECT.
         0x17 request_problem_information: Option<bool>,
         /// Set to `true` if the server should send response information.
         0x19 request_response_information: Option<bool>,

@@ -185,8 +185,9 @@ impl Subscribe {
 /// Returns the number of topic filters in a large payload. Each topic filter is followed by `options` bytes. Returns 0
 /// for a payload below 4 KiB, because a short list can grow while it is decoded.
 ///
-/// A list that grows to 500,000 entries allocates up to twice the necessary memory. The result is at most half the
-/// number of payload bytes, so a small packet cannot cause a large allocation.
+/// The caller allocates its list with this size, because a list that grows to 500,000 entries allocates up to twice the
+/// necessary memory. The result is at most half the number of payload bytes, so a small packet cannot cause a large
+/// allocation.
 pub(crate) fn count_filters(mut payload: &[u8], options: usize) -> usize {
     const LARGE: usize = 4096;
     if payload.len() < LARGE {
