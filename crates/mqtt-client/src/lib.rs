@@ -74,9 +74,9 @@
 //!
 //! # Asynchronous programs
 //!
-//! With the feature `async`, [`ClientBuilder`] has `connect_async`, and `AsyncClient` is the same client with futures. They
-//! run in tokio, smol and every other runtime, because they need none: the thread of the library drives the connection and
-//! wakes them.
+//! With the feature `async`, [`ClientBuilder`] has `connect_async`, and `AsyncClient` is the same client with futures.
+//! They run in tokio, smol and every other runtime, because they need no part of it: the thread of the library drives
+//! the connection and wakes them.
 //!
 //! ```
 //! # #[cfg(feature = "async")]

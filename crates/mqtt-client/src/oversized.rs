@@ -4,8 +4,8 @@
 //! before MQTT 5.0 without a reason. The client would resend the message on each connection, and no later message would
 //! be delivered. Therefore the client gives up the message. After 0x95 the client does so immediately. Without a reason
 //! code it does so after [`crate::Options::maximum_losses`] connections in a row were lost without an acknowledgement,
-//! if this option is set. On a bad network the given-up message may be innocent, so a program that sets the option must
-//! report the message to its user.
+//! if this option is set. On a bad network the message may not be the cause of the losses, so a program that sets the
+//! option must report the message to its user.
 //!
 //! The client gives up the largest message in flight. If any message in flight is too large, the largest one is too
 //! large.

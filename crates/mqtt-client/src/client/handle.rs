@@ -60,7 +60,7 @@ impl Wake for ThreadWaker {
     }
 }
 
-/// Shared part of all clones. Its drop ends the thread.
+/// Part that all clones share. The thread ends when this part is dropped.
 #[derive(Debug)]
 struct ClientHandle {
     shared: Arc<Shared>,
@@ -80,7 +80,7 @@ impl Client {
     }
 
     pub(super) fn connect_with(options: Options, limits: Limits) -> Result<Self, ConnectError> {
-        // A shorter wait could end before the attempts do, and would lose the reason of their failure.
+        // If the wait were shorter, it could end before the attempts, and the reason of their failure would be lost.
         let timeout = (options.connect_timeout + options.limits.handshake_timeout)
             .max(options.wait_for_server)
             .saturating_add(Duration::from_secs(1));
@@ -108,7 +108,7 @@ impl Client {
             })
             .max(1);
         let has_session = !options.connect.clean_start;
-        // An earlier run of this program may have left packet identifiers in the session at the server.
+        // The session at the server may still hold packet identifiers of an earlier run of this program.
         let event_loop = EventLoop::new(options, has_session.then(Session::without_state))
             .map_err(|error| ConnectError::new(String::new(), error))?;
         let outbox = Outbox::new(

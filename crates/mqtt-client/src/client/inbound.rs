@@ -82,7 +82,7 @@ impl InboundMessage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Handle {
     packet_identifier: PacketIdentifier,
-    /// Number that is unique for each message. Packet identifiers are not, because the server reuses them.
+    /// Number that is unique for each message. Packet identifiers are not unique, because the server reuses them.
     number: u64,
 }
 

@@ -1,5 +1,5 @@
-//! [`Limits`] are the limits of the queues between the application and the thread of a client, and timeouts of the
-//! application.
+//! [`Limits`] contains the limits of the queues between the application and the thread of a client, and the timeouts of
+//! the application's calls.
 
 use std::time::Duration;
 

@@ -27,8 +27,8 @@ use super::waiting::deadline_after;
 /// ([`Statistics::discarded`](crate::Statistics::discarded)), so that an application that only publishes is not
 /// blocked.
 ///
-/// A message of QoS 1 is acknowledged when the application requests the next message. If the program fails before, the
-/// server delivers the message again. A message of QoS 2 is acknowledged when it is returned.
+/// A message of QoS 1 is acknowledged when the application requests the next message. If the program fails before this,
+/// the server delivers the message again. A message of QoS 2 is acknowledged when it is returned.
 /// [`Self::with_manual_acknowledgement`] leaves the acknowledgement to the application.
 #[derive(Debug)]
 pub struct Messages {
@@ -84,7 +84,7 @@ impl Messages {
         self.receive(Duration::ZERO)
     }
 
-    /// Acknowledges the message that was returned last. The application need not request the next message for this.
+    /// Acknowledges the message that was returned last, without a request for the next one.
     pub fn acknowledge_last(&mut self) {
         if let Some(handle) = self.last.take() {
             acknowledge(&self.shared, handle, ReasonCode::Success);

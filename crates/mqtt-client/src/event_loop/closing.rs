@@ -24,8 +24,8 @@ pub(super) fn close(
 ) -> Result<(), ClientError> {
     let result = drain(core, stream, poller, timeout);
     if let Dialer::Connected(mut socket) = std::mem::replace(&mut stream.dialer, Dialer::Ended) {
-        // Unread bytes are unlikely if the server sends no messages. The client then does not wait, so that a program that
-        // publishes one message ends early.
+        // Unread bytes are unlikely if the server sends no messages. The client then does not wait, so that a program
+        // that publishes one message ends without delay.
         if !core.expects_messages() {
             // The connection ends even if `say_goodbye` fails. The closing messages of the layers only show the server
             // that no data was cut off.

@@ -2,9 +2,9 @@
 //! that block.
 //!
 //! The futures use only `std`, and the streams implement `Stream` of `futures-core`. Therefore both run in tokio, smol
-//! and every other runtime, and this crate depends on none of them. A connection as a task of a runtime would save one
-//! thread, but would need a second event loop, timers and TLS for each runtime, and a slow task of the application
-//! would delay PINGREQ.
+//! and every other runtime, and this crate depends on none of them. If the connection were a task of the runtime, the
+//! client would save one thread. But the client would then need another event loop, timers and TLS for each runtime,
+//! and a slow task of the application would delay PINGREQ.
 
 mod streams;
 

@@ -49,7 +49,7 @@ impl MessageStream {
         poll_fn(|context| self.poll_receive(context.waker())).await
     }
 
-    /// Acknowledges the message that was returned last. The application need not request the next message for this.
+    /// Acknowledges the message that was returned last, without a request for the next one.
     pub fn acknowledge_last(&mut self) {
         self.messages.acknowledge_last();
     }

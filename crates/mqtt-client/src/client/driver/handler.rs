@@ -26,7 +26,7 @@ pub(super) struct Handler {
     pub(super) room: Option<Room>,
     /// CONNACK, if it has arrived in this turn.
     pub(super) connack: Option<Box<Connack>>,
-    /// Set when a caller has got the result of a request.
+    /// Set when a request or a message has got its result, so that its caller must be woken.
     pub(super) has_results: bool,
     /// Set when the application has ended the client.
     pub(super) is_closing: bool,
@@ -50,7 +50,8 @@ impl Handler {
         }
     }
 
-    /// Handles one event of the event loop. Returns `Break` if the inbox has no room for another message.
+    /// Handles one event of the event loop. Returns `Break` if the client must stop reading, because the inbox has no
+    /// room.
     pub(super) fn handle(
         &mut self,
         connection: &mut Connection,
