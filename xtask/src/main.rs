@@ -18,6 +18,7 @@ mod libraries;
 mod msrv;
 mod mutants;
 mod reference;
+mod release_check;
 mod setup;
 mod siege;
 mod sim;
@@ -61,6 +62,8 @@ Usage: cargo xtask TASK
   texts  list the texts that users meet, with file and line: error, log, help, other
   reference
          check and count the list of what the mosquitto tools do; --source FILE
+  release-check
+         build and test all targets, check the Debian packages, and kill a node of a cluster; takes hours
   siege  attack rbroker and mosquitto while a bystander measures, and write docs/generated/siege.md;
          --quick, --long, --only NAME, --list
   sim    simulate clients, broker and network: --quick, --seed N [--store] [--trace],
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         ["test", ref options @ ..] => test::run(options),
         ["texts", ref options @ ..] => texts::run(options),
         ["reference", ref options @ ..] => reference::run(options),
+        ["release-check"] => release_check::run(),
         ["siege", ref options @ ..] => siege::run(options),
         ["fuzz", ref options @ ..] => fuzz::run(options),
         ["sim", ref options @ ..] => sim::run(options),
