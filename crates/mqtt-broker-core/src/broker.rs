@@ -97,13 +97,13 @@ impl Broker {
         &mut self.stats.log_limiter
     }
 
-    /// Returns the soft limit of uncommitted mutations. Above this limit the broker throttles the connections that made
-    /// these mutations.
+    /// Returns the soft limit of uncommitted mutations. If it is reached, the broker throttles the connections that
+    /// made these mutations.
     pub fn commit_backlog(&self) -> Backlog {
         self.resources.limits.commit_backlog
     }
 
-    /// Returns the maximum units of work in one turn for all connections together that exceed their own budget.
+    /// Returns the maximum units of work in one turn for the connections that spend their own budget, all together.
     pub fn work_per_turn(&self) -> usize {
         self.resources.limits.work_per_turn
     }

@@ -54,8 +54,8 @@ pub struct Limits {
     pub maximum_retained_bytes: usize,
     /// `max_store_bytes`: maximum size of the store in bytes. Above it the broker accepts nothing that it must store.
     pub maximum_store_bytes: u64,
-    /// `memory_limit`: maximum memory of the process in bytes. Above it the broker accepts no messages and no new
-    /// clients.
+    /// `memory_limit`: maximum memory of the process in bytes. If it is reached, the broker accepts no messages and no
+    /// new clients.
     pub maximum_memory: Option<u64>,
     /// `retain_expiry_interval`: the interval at which the broker removes expired retained messages; zero means never.
     /// Clients do not receive expired messages, whatever this interval is.
@@ -85,15 +85,15 @@ pub struct Limits {
     pub sys_interval: Duration,
     /// Maximum units of work that one connection may cause in one turn. A unit takes about a microsecond.
     pub work_per_connection: usize,
-    /// Maximum units of work in one turn for all connections that spend their own budget.
+    /// Maximum units of work in one turn for the connections that spend their own budget, all together.
     pub work_per_turn: usize,
     /// Bytes of unwritten output of one connection at which the broker adds no more messages. The output may exceed
     /// this number by one message.
     pub maximum_unwritten: usize,
-    /// The soft limit of uncommitted mutations. Above this limit the broker throttles the connections that made these
+    /// The soft limit of uncommitted mutations. If it is reached, the broker throttles the connections that made these
     /// mutations.
     pub commit_backlog: Backlog,
-    /// The hard limit of uncommitted mutations. Above this limit the broker handles no packet that can make mutations.
+    /// The hard limit of uncommitted mutations. If it is reached, the broker handles no packet that can make mutations.
     pub maximum_commit_backlog: Backlog,
 }
 

@@ -107,7 +107,7 @@ impl AccessList {
                 }
                 "pattern" => {
                     let rule = Rule::parse(rest).map_err(error)?;
-                    // Only patterns replace names; in a `topic` rule the characters have no meaning.
+                    // Only a `pattern` replaces `%u` and `%c`; in a `topic` rule they have no special meaning.
                     if levels(&rule.filter).any(is_partial_name) {
                         return Err(error(PARTIAL_NAME.to_owned()));
                     }
@@ -124,9 +124,9 @@ impl AccessList {
         Ok(list)
     }
 
-    /// Returns `true` if the rules allow this access. The patterns decide only if no rule of the user matches. Among
-    /// the rules of the user, and among the patterns, a `deny` that matches overrides all others. An access that no
-    /// rule grants is denied.
+    /// Returns `true` if the rules allow this access. The patterns decide only if no rule of the user denies or grants
+    /// the access. Among the rules of the user, and among the patterns, a `deny` that matches overrides all others. An
+    /// access that no rule grants is denied.
     pub fn allows(
         &self,
         user_name: Option<&str>,

@@ -1,7 +1,7 @@
 //! [`ListenerPolicy`]: decides which clients a listener admits, under which user name, and with which permissions.
 //!
-//! The process builds the policies from the configuration. A policy decides about a CONNECT without its password:
-//! `check_queue.rs` has the passwords that must be checked.
+//! The process builds the policies from the configuration. A policy does not verify passwords. If a CONNECT needs that,
+//! its password waits in `check_queue.rs`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -130,7 +130,8 @@ impl ListenerPolicy {
     }
 
     /// Returns the policy of a listener that does not exist any more. It admits no client. Its ACL is empty, so that
-    /// stored wills of its clients are not published and its retained messages are not sent.
+    /// stored wills of its clients are not published, and retained messages of its clients are not sent with
+    /// `check_retain_source`.
     pub(crate) fn removed() -> Self {
         Self {
             allow_anonymous: false,
@@ -150,8 +151,8 @@ impl ListenerPolicy {
         }
     }
 
-    /// Decides about a CONNECT. If the policy takes user names from certificates, replaces the user name of CONNECT by
-    /// `identity`, the name in the client's certificate.
+    /// Decides about a CONNECT. If the policy takes user names from certificates, this method replaces the user name of
+    /// CONNECT by `identity`, the name in the client's certificate.
     pub(crate) fn admit(&self, connect: &mut Connect, identity: Option<&str>) -> AuthDecision {
         if self.identity.is_some() {
             // The name is used and stored like a user name of CONNECT, so it must be a valid MQTT string.

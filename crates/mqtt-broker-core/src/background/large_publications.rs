@@ -16,8 +16,8 @@ use crate::routing::{acknowledgement, delivery, fan_out, retain, router};
 pub(crate) fn advance_fan_outs(broker: &mut Broker, now: Instant) {
     while !broker.flow.work.is_spent() {
         let Some(mut fan_out) = broker.flow.fan_outs.current.take() else {
-            // A deferred will cannot begin while a publication is in progress. It comes before the waiting
-            // publications, which could otherwise follow each other without end.
+            // A deferred will cannot begin while a publication is in progress. No publication is in progress here, so
+            // the deferred wills come first. Otherwise the waiting publications could follow each other without end.
             deferred::handle_deferred(broker, now);
             if broker.flow.fan_outs.current.is_none() && !begin_next(broker, now) {
                 return;
@@ -83,8 +83,8 @@ fn end_fan_out(broker: &mut Broker, now: Instant, fan_out: FanOut) {
     answer_publication(broker, now, &publication, reason_code, mutations_before);
 }
 
-/// Acknowledges a publication. If the publisher's connection has ended meanwhile, records the message in its session,
-/// so that the resent message is recognised as a duplicate.
+/// Acknowledges a publication. If the publisher's connection has ended meanwhile, records the message in the
+/// publisher's session, so that the resent message is recognised as a duplicate.
 fn answer_publication(
     broker: &mut Broker,
     now: Instant,
@@ -104,7 +104,7 @@ fn answer_publication(
     if let Some(connection) = connection.filter(|connection| connection.client == Some(client)) {
         connection.is_publishing = false;
         match publication.delivery.packet_identifier() {
-            // In 3.x the publisher would take PUBACK for success, and discard the message.
+            // PUBACK and PUBREC of 3.x cannot report the error, so the publisher would discard the message.
             Some(_) if reason_code.is_error() && !broker.connections.supports_reason_codes(id) => {
                 close::end_connection(broker, now, id, reason_code);
             }
@@ -121,7 +121,8 @@ fn answer_publication(
             }
             None => {}
         }
-        // Fewer mutations may exist than at the beginning, if a publication without mutations did not hold them back.
+        // `take_mutations` does not wait for a publication that makes no mutations. There may then be fewer mutations
+        // than at the beginning of the publication.
         let before = mutations_before.min(broker.durability.mutation_count());
         settle::settle(broker, id);
         broker.flow.throttle.note_mutations_of(

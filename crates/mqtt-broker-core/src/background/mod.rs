@@ -1,5 +1,5 @@
-//! The work that belongs to no connection, and has a work budget of its own in each turn: deferred wills, large
-//! publications, and the values below `$SYS`. `interface/turns.rs` calls it.
+//! The work that belongs to no connection: deferred wills, large publications, and the values below `$SYS`. Wills and
+//! publications have a work budget of their own in each turn. `interface/turns.rs` calls these modules.
 
 pub(crate) mod deferred;
 pub(crate) mod large_publications;

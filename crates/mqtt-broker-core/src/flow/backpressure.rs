@@ -1,4 +1,4 @@
-//! Backpressure: a publisher that fills the queue of a live subscriber waits for up to 5 ms.
+//! Backpressure: a publisher that fills more than half of the queue of a live subscriber waits for up to 5 ms.
 //!
 //! The broker drops a message if the queue of the subscriber is full. Acknowledgements of the subscriber make room in
 //! its queue, but they may still be unread while the broker reads more messages from the publisher. Therefore the
@@ -17,7 +17,7 @@ use crate::sessions::state::Sessions;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A subscriber counts as live if it has sent bytes within this time. The time must exceed 40 ms, because Nagle's
-/// algorithm and delayed acknowledgements of TCP can delay the packets of a subscriber for so long.
+/// algorithm and delayed acknowledgements of TCP can delay the packets of a subscriber by that time.
 const ACTIVE: Duration = Duration::from_millis(100);
 
 /// Records the client in `Flow::congested` if it is live and its queue is more than half full. The caller has just
@@ -61,8 +61,8 @@ fn is_congested(
     connection.is_some_and(|connection| now < connection.protocol.last_heard() + ACTIVE)
 }
 
-/// Makes the connection wait if its last input has filled the queue of another live client. Returns `true` if the
-/// connection waits.
+/// Makes the connection wait if its last input has filled more than half of the queue of another live client. Returns
+/// `true` if the connection waits.
 pub(crate) fn throttle_publisher(
     connections: &mut Connections,
     flow: &mut Flow,
@@ -105,9 +105,9 @@ pub(crate) fn end_backpressure(
     }
 }
 
-/// Returns the live client whose queue the last input of this connection has filled, unless the client is the publisher
-/// itself. The broker must continue to read from a client that fills its own queue, because its acknowledgements come
-/// on the same connection.
+/// Returns the live client whose queue the last input of this connection has filled by more than half, unless the
+/// client is the publisher itself. The broker must continue to read from a client that fills its own queue, because its
+/// acknowledgements come on the same connection.
 fn take_congested(
     connections: &Connections,
     flow: &mut Flow,

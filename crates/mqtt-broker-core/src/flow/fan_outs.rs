@@ -1,8 +1,8 @@
 //! [`FanOuts`]: the publications that are delivered in slices.
 //!
-//! One publication is in progress at a time, because its list of subscribers may be long. The others wait in their
-//! order, without such a list. `routing/fan_out.rs` begins a publication, and `background/large_publications.rs`
-//! delivers its slices.
+//! Only one publication is in progress at a time, because its list of subscribers may be long. The others wait in
+//! order, and have no such list until they begin. `routing/fan_out.rs` begins a publication, and
+//! `background/large_publications.rs` delivers its slices.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::connection::Connections;
 use crate::keys::{ClientKey, ConnectionId};
 use crate::topics::targets::Targets;
 
-/// Maximum number of waiting publications that exceed one for each connection. A connection waits for its publication,
-/// so only publications of the broker itself and of ended connections exceed that number.
+/// Maximum number of waiting publications in addition to one for each connection. A connection waits until its
+/// publication is delivered, so only the broker itself and connections that have ended can add more.
 const MAXIMUM_WITHOUT_CONNECTION: usize = 1000;
 
 /// The publications that are delivered in slices.
@@ -72,7 +72,7 @@ impl FanOuts {
     }
 
     /// Returns `true` if a publication that the client sent on an earlier connection is not completely delivered yet.
-    /// The next PUBLISH of the client must wait for it: it must not overtake the earlier publication, and it may be the
+    /// The next PUBLISH of the client must wait for that publication: the PUBLISH must not overtake it, and may be the
     /// same message, resent.
     pub(crate) fn has_orphan_of(&self, connections: &Connections, id: ConnectionId) -> bool {
         let Self {
@@ -91,7 +91,8 @@ impl FanOuts {
     }
 
     /// Drops the waiting publications of a connection that has ended, if they have QoS 1 or 2: the publisher resends
-    /// them. Publications of QoS 0 stay, because the publisher does not resend them, unless too many wait.
+    /// them. The publisher does not resend publications of QoS 0, so they are dropped only if too many publications
+    /// wait.
     pub(crate) fn forget_unbegun(&mut self, connections: &Connections, id: ConnectionId) {
         let is_full = self.waiting.len() > connections.len() + MAXIMUM_WITHOUT_CONNECTION;
         self.waiting.retain(|publication| {

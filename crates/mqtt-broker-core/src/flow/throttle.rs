@@ -1,5 +1,5 @@
-//! [`Throttle`]: the uncommitted mutations, the connections that wait for a commit, and those that may resume. The
-//! reasons for which a connection waits are in `packets/wait.rs`.
+//! [`Throttle`]: the number of uncommitted mutations, the connections that wait for a commit, and those that may
+//! resume. The reasons for which a connection waits are in `packets/wait.rs`.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -18,8 +18,8 @@ pub(crate) struct Throttle {
     taken: Backlog,
     /// The part of `taken` that the commit in progress makes durable.
     committing: Backlog,
-    /// The payload bytes of the first `counted` mutations that were not taken yet. Each mutation is counted only once,
-    /// because the backlog is computed before each packet.
+    /// The payload bytes of the first `counted` mutations that were not taken yet. The backlog is computed before each
+    /// packet, so mutations that are included in this sum are not counted again.
     own_bytes: usize,
     /// The number of mutations that `own_bytes` includes.
     counted: usize,
@@ -137,7 +137,7 @@ impl Throttle {
         }
     }
 
-    /// Marks the connection as one with uncommitted mutations, if mutations were added since their number was `before`.
+    /// Records that the connection has uncommitted mutations, if there are more mutations now than `before`.
     pub(crate) fn note_mutations_of(
         &self,
         connections: &mut Connections,

@@ -6,8 +6,7 @@
 //! counts more units. A call ends after the piece of work that spends its budget, so the packets of one client cannot
 //! delay the others for longer than a budget takes.
 //!
-//! The caller's loop decides which connection is served next, and `packets/wait.rs` decides why a connection has to
-//! wait.
+//! The caller's loop decides which connection is served next, and `packets/wait.rs` decides if a connection must wait.
 
 /// The progress of one [`Broker::handle_input`](crate::Broker::handle_input).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +21,7 @@ pub enum InputProgress {
     Blocked,
 }
 
-/// The payload bytes whose copy counts as one unit of work.
+/// Number of payload bytes whose copy counts as one unit of work, in addition to the unit of each delivery.
 const BYTES_PER_UNIT: usize = 4096;
 
 /// The units of work that a call may do, and the units that the call has done.
@@ -57,7 +56,7 @@ impl WorkBudget {
     }
 }
 
-/// Returns the units of work for the copy of a payload of this length to one subscriber.
+/// Returns the units of work for the delivery of a payload of this length to one subscriber.
 pub(crate) fn copy_cost(payload: usize) -> usize {
     1 + payload / BYTES_PER_UNIT
 }

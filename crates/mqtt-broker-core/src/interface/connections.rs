@@ -1,4 +1,4 @@
-//! The methods of [`Broker`] for one connection: its input and output, its password, and its end.
+//! The methods of [`Broker`] for connections: their input and output, their passwords, and their end.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -59,8 +59,8 @@ impl Broker {
         self.connections.peer(id)
     }
 
-    /// Sets the name in the certificate of the peer. The caller must call this before the first `handle_input`, because
-    /// CONNECT is checked against the name.
+    /// Sets the user name of the peer, which the caller has read from the peer's certificate. The caller must call this
+    /// before the first `handle_input`, because this name replaces the user name of CONNECT.
     pub fn identify(&mut self, id: ConnectionId, name: String) {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.identity = Some(name.into());
@@ -142,7 +142,8 @@ impl Broker {
     }
 
     /// Returns the next connection that has waited and may resume. The caller must first call `handle_input` with the
-    /// bytes that the last call left, even if none are left. Then the caller may read from the socket again.
+    /// bytes that the last call left, even if none are left. The caller may read from the socket again if that call
+    /// returns [`InputProgress::Drained`].
     pub fn poll_resumable(&mut self) -> Option<ConnectionId> {
         loop {
             let id = self.flow.throttle.resumable.pop_front()?;
@@ -153,8 +154,9 @@ impl Broker {
         }
     }
 
-    /// Returns the next password to verify. The peer addresses take turns. The caller must pass the result to
-    /// [`Broker::handle_checked`]. Until then the broker handles no packet of the connection.
+    /// Returns the next password to verify. The passwords are chosen round robin by peer address, so that one address
+    /// cannot delay the logins of the others. The caller must pass the result to [`Broker::handle_checked`]. Until then
+    /// the broker handles no packet of the connection.
     pub fn poll_check(&mut self) -> Option<(ConnectionId, PasswordCheck)> {
         password::poll_check(&mut self.auth, &self.connections)
     }
@@ -176,8 +178,8 @@ impl Broker {
     }
 
     /// Handles packets from the front of `input`, and advances `input` past them. Stops if no whole packet is left, if
-    /// the work budget of the connection is spent, or if the connection must wait. The caller must pass the rest of
-    /// `input` to the next call again.
+    /// the work budget of this call is spent, or if the connection must wait. The caller must pass the rest of `input`
+    /// to the next call again.
     pub fn handle_input(
         &mut self,
         now: Instant,

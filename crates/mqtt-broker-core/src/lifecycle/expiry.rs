@@ -119,7 +119,8 @@ fn remove_client(broker: &mut Broker, now: Instant, key: ClientKey) {
             .stats
             .counters
             .count_queue(client.queue.totals(), (0, 0));
-        // The subscriptions are removed before `redistribute`, so that no message is delivered to this client again.
+        // Subscriptions that exceed the work budget stay in the topic tree for now. They match nobody, because the
+        // client is not in the table any more.
         stale_subscriptions::remove_subscriptions(
             &mut broker.topics,
             &mut broker.flow,
@@ -144,7 +145,7 @@ pub(crate) fn defer(broker: &mut Broker, key: ClientKey) -> bool {
         .clients
         .get(key)
         .and_then(|client| client.will.as_ref());
-    // A will with QoS 0 and without RETAIN makes no mutations, except by `upgrade_outgoing_qos`, and need not wait.
+    // A will with QoS 0 and without RETAIN makes no mutations, except with `upgrade_outgoing_qos`, and need not wait.
     let makes_mutations =
         will.is_some_and(|will| will.qos > QoS::AtMostOnce || will.message.retain);
     let is_deferred = makes_mutations

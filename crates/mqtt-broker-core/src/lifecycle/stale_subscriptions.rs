@@ -9,7 +9,7 @@ use crate::sessions::client::Client;
 use crate::stats::state::Stats;
 use crate::topics::state::Topics;
 
-/// Removes the subscriptions of a client whose session has ended from the topic tree. This call removes as many as its
+/// Removes from the topic tree the subscriptions of a client whose session has ended. This call removes as many as its
 /// work budget allows; `run_background` removes the rest. A session may have 100,000 subscriptions, whose removal takes
 /// too long for one turn.
 pub(crate) fn remove_subscriptions(

@@ -80,7 +80,7 @@ impl LogEvent {
         }
     }
 
-    /// Returns the log target, which `connection_messages false` turns off for connections.
+    /// Returns the log target. `connection_messages false` turns off the target `CONNECTIONS`.
     fn target(self) -> &'static str {
         match self {
             Self::Accepted | Self::Connected | Self::Disconnected => CONNECTIONS,
@@ -147,8 +147,8 @@ impl LogLimiter {
         event.is_wanted() && self.counts(now, event, key)
     }
 
-    /// Counts an event by the address of a peer, like [`LogLimiter::admits`]. The port is ignored, because each
-    /// connection of a peer has another one.
+    /// Counts an event by the address of a peer, like [`LogLimiter::admits`]. The port is ignored, because it is
+    /// different for each connection of a peer.
     pub fn admits_from(&mut self, now: Instant, event: LogEvent, peer: &str) -> bool {
         event.is_wanted() && self.counts(now, event, without_port(peer))
     }

@@ -3,7 +3,8 @@
 //!
 //! The steps are `handle_connect`, the password check if the listener has users, and `accept`. `admission.rs` has the
 //! reasons to reject a CONNECT that do not depend on the password. `connack.rs` makes the properties of CONNACK. The
-//! password itself is hashed by the caller of the core, because a hash takes milliseconds on purpose.
+//! caller of the core hashes the password, because a password hash is slow by design and would delay all other
+//! connections.
 
 use std::time::Instant;
 
@@ -219,7 +220,7 @@ fn connect_client(
     record::store_client(&mut broker.connections, sessions, durability, key);
 }
 
-/// Removes the messages in flight from the session that the client may no longer receive, so that they are not resent.
+/// Removes from the session the messages in flight that the client may no longer receive, so that they are not resent.
 /// The ACL may have changed since the broker sent them.
 fn withdraw_denied(
     auth: &Auth,

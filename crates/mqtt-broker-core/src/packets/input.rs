@@ -49,7 +49,7 @@ fn handle_connect(broker: &mut Broker, now: Instant, id: ConnectionId, connect: 
 }
 
 /// Handles packets from the front of `input`, and advances `input` past them. Stops before the end if the rest is not a
-/// whole packet, if the work budget of the connection is spent, or if the connection must wait.
+/// whole packet, if the work budget of this call is spent, or if the connection must wait.
 pub(crate) fn handle_input(
     broker: &mut Broker,
     now: Instant,
@@ -94,16 +94,16 @@ fn handle_packets(
                 unfinished => return unfinished,
             }
         }
-        // This check precedes the check of the budget. After `Yielded` the caller would call again in each turn,
-        // although the connection waits.
+        // This check precedes the check of the budget. Otherwise a connection that must wait would return `Yielded`,
+        // and the caller would call again in each turn.
         if wait::must_wait(broker, now, id, input) {
             return InputProgress::Blocked;
         }
         if broker.flow.work.is_spent() && !input.is_empty() {
             return InputProgress::Yielded;
         }
-        // The mutations are counted for each packet, so that `must_wait` throttles this connection from the packet
-        // that makes the backlog too large.
+        // The mutations are counted for each packet, so that `must_wait` throttles this connection immediately after
+        // the packet that makes the backlog too large.
         let before = broker.durability.mutation_count();
         let Some(connection) = broker.connections.known_mut(id) else {
             return InputProgress::Drained;

@@ -40,7 +40,8 @@ pub(crate) fn handle_message(
         return close::end_connection(broker, now, id, reason_code);
     }
     // `as_sent` is checked for reserved topics, because the mount point turns a reserved topic into an ordinary one.
-    // Clients behind the same mount point would see the reserved topic, and take the message for one of the broker.
+    // Subscribers behind the same mount point receive the topic without it. They would see the reserved topic, and
+    // believe that the message is from the broker.
     let as_sent = publish.topic_name;
     let mounted = mounted(&broker.auth, &broker.connections, id, as_sent);
     let with_mount_point = mounted.as_deref().map(|topic_name| PublishRef {
@@ -129,7 +130,7 @@ fn protocol_violation(
 
 /// Removes a retained message while the broker lacks storage or memory, if a message of QoS 1 or 2 with an empty
 /// payload requests that. The message itself is rejected, because its copies for subscribers could not be stored. The
-/// removal needs no room: it takes effect in memory, and its mutation waits until the store has room.
+/// removal needs no room: it frees memory now, and the store applies it as soon as commits succeed again.
 fn clear_without_room(broker: &mut Broker, publisher: ClientKey, publish: &PublishRef<'_>) {
     // `reject_reason` is called later, so the permission must be checked here too.
     let is_clear = publish.retain && publish.payload.is_empty();
@@ -155,8 +156,8 @@ fn clear_without_room(broker: &mut Broker, publisher: ClientKey, publish: &Publi
     }
 }
 
-/// Returns the reason to reject a message, which is then acknowledged but delivered to nobody. `as_sent` is the topic
-/// name without the mount point.
+/// Returns the reason to reject a message, or `None` if the broker accepts it. `as_sent` is the topic name without the
+/// mount point.
 fn reject_reason(
     broker: &Broker,
     publisher: ClientKey,
@@ -231,14 +232,14 @@ fn mounted(
     Some(format!("{mount_point}{topic_name}"))
 }
 
-/// The reason to reject a message. A rejected message is acknowledged but delivered to nobody.
+/// The reason to reject a message. A rejected message is delivered to nobody. If its QoS is 1 or 2, it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RejectReason {
     /// Only the broker publishes to the topic.
     Reserved,
     /// The payload exceeds `message_size_limit`.
     TooLarge,
-    /// The ACL denies the publisher the topic.
+    /// The ACL does not allow the publisher to publish to the topic.
     NotAllowed,
     /// The store, the memory or the retained messages have reached their limit.
     NoRoom,

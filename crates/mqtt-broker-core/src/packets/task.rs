@@ -9,7 +9,7 @@ use mqtt_codec::{
 /// The rest of a packet that the broker has begun to handle. The broker finishes the task before it handles the next
 /// packet of the connection, because packets take effect in their order.
 pub(crate) enum Task {
-    /// CONNECT of a session that must be stored, while too many mutations wait for a commit.
+    /// A CONNECT that changes the store, while too many mutations wait for a commit.
     Connect(Box<Connect>),
     /// SUBSCRIBE or UNSUBSCRIBE with topic filters that are left.
     Filters(FiltersTask),

@@ -31,7 +31,7 @@ pub(crate) fn must_wait(broker: &mut Broker, now: Instant, id: ConnectionId, inp
     let Some(connection) = broker.connections.known_mut(id) else {
         return false;
     };
-    // A connection that has ended discards its input, so nothing has to wait.
+    // A connection that has ended discards its input, so it need not wait.
     if connection.protocol.has_ended() {
         return false;
     }
@@ -45,9 +45,9 @@ pub(crate) fn must_wait(broker: &mut Broker, now: Instant, id: ConnectionId, inp
         return false; // no packet has begun
     };
     if connection.protocol.output().len() >= maximum_unwritten {
-        // The connection resumes when the peer has read. Acknowledgements and pings are handled meanwhile: without its
-        // acknowledgements the broker would resend messages after a reconnect, and without its pings the keep alive
-        // would expire. PUBLISH, SUBSCRIBE and UNSUBSCRIBE wait.
+        // The connection resumes when the peer has read. Acknowledgements and pings of the peer are handled meanwhile.
+        // Otherwise the broker would resend acknowledged messages after a reconnect, and the keep alive would expire.
+        // PUBLISH, SUBSCRIBE and UNSUBSCRIBE wait.
         if has_large_effect(*first) || connection.unanswered >= MAXIMUM_UNANSWERED {
             connection.awaits_output_room = true;
             return true;
@@ -93,9 +93,9 @@ pub(crate) fn is_throttled(broker: &mut Broker, id: ConnectionId) -> bool {
     let Some(connection) = broker.connections.known_mut(id) else {
         return false;
     };
-    // Above the soft limit, only connections whose mutations are not durable yet have to wait. Above the hard limit
-    // every connection has to wait before it makes mutations. Without the hard limit, memory would grow with the number
-    // of connections, and without bound while the disk is full.
+    // At the soft limit, only connections whose mutations are not durable yet have to wait. At the hard limit, every
+    // connection has to wait before it makes mutations. Without the hard limit, memory would grow with the number of
+    // connections, and without bound while the disk is full.
     let is_throttled = match pressure {
         Pressure::None => false,
         Pressure::Soft => connection.mutated_in > done,
@@ -120,8 +120,8 @@ fn may_mutate(
     let is_stored = client.is_some_and(|client| client.stored == Stored::Session);
     match PacketType::from_value(first >> 4) {
         // The lower three bits are QoS and RETAIN. A message with QoS 0 and without RETAIN is not stored, unless
-        // `upgrade_outgoing_qos` raises its QoS. On a full disk the broker rejects messages of QoS 1 and 2 and retains
-        // nothing, so a PUBLISH makes no mutation and need not wait.
+        // `upgrade_outgoing_qos` raises its QoS. While storage is exhausted, the broker rejects messages of QoS 1 and 2
+        // and retains nothing. A PUBLISH can then only remove a retained message, and need not wait.
         Some(PacketType::Publish) => {
             !resources.is_storage_exhausted() && (first & 0x07 != 0 || resources.limits.upgrade_qos)
         }

@@ -69,7 +69,7 @@ pub(crate) fn fan_out(
 }
 
 /// Returns `true` while the current publication is incomplete and may make mutations. All mutations of a publication
-/// must be in one commit, so until then the broker returns none to its caller.
+/// must be in one commit, so the broker returns no mutations to its caller until the publication is complete.
 pub(crate) fn holds_mutations(durability: &Durability, flow: &Flow, resources: &Resources) -> bool {
     let current = flow.fan_outs.current.as_ref();
     durability.mutations.is_some()
@@ -143,7 +143,7 @@ fn may_begin(
 /// Returns `true` if a publication that makes mutations may begin now. The backlog must be below the soft limit,
 /// because the publication cannot be throttled later: the commit that would reduce the backlog waits for the end of the
 /// publication. While the broker lacks storage, the publication may begin in any case. Its message is then rejected,
-/// and does not wait as long as the disk is full.
+/// instead of waiting until the disk has room.
 pub(crate) fn may_mutate_now(
     durability: &Durability,
     flow: &mut Flow,

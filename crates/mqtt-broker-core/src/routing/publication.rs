@@ -58,7 +58,8 @@ pub(crate) fn publish_will(broker: &mut Broker, now: Instant, key: ClientKey, wi
 }
 
 /// Retains the message if RETAIN is set, and delivers the message to its subscribers. `origin` is the connection that
-/// waits for the acknowledgement. A will has no origin; No Local does not keep a will from its own author.
+/// waits for the acknowledgement. A will has no origin, so its author receives it even through a subscription with No
+/// Local.
 pub(crate) fn publish_as(
     broker: &mut Broker,
     now: Instant,
@@ -81,7 +82,7 @@ pub(crate) fn publish_as(
     let is_will = origin.is_none();
     // A will must not wait for the slices of another publication (see `Publication::is_will`). `expiry::defer` has
     // deferred the wills that can wait. The old will of a client that reconnects cannot wait, because the will of the
-    // new CONNECT replaces it, so it is delivered whole.
+    // new CONNECT replaces it, so this call delivers it to all subscribers.
     let is_whole = is_will
         && fan_out::is_will_deferred(&broker.durability, &mut broker.flow, &broker.resources);
     if is_whole || !router::is_large(&broker.resources, &targets, publish.payload.len()) {

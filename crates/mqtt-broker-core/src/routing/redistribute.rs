@@ -19,8 +19,8 @@ use crate::sessions::client::Client;
 use crate::topics::subscriptions::Subscribers;
 
 /// Delivers the messages that are left of an ended session to other members of their shares, in the order in which
-/// `client` would have received them. The caller has already removed the client and its subscriptions, so that it
-/// cannot be chosen again.
+/// `client` would have received them. The caller has already removed the client from the table, so that it cannot be
+/// chosen again.
 pub(crate) fn redistribute(broker: &mut Broker, now: Instant, client: Client) {
     let mount_point = broker
         .auth

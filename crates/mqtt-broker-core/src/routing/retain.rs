@@ -146,7 +146,8 @@ pub(crate) fn sweep_retained(broker: &mut Broker, now: Instant) {
 }
 
 /// Returns `true` if the broker cannot accept this message of QoS 1 or 2, because storage, memory or the retained
-/// messages have reached their limit. Returns `false` for messages of QoS 0, which are delivered but not retained then.
+/// messages have reached their limit. Returns `false` for messages of QoS 0: `drop_without_memory` and `retain` check
+/// the limits for them.
 pub(crate) fn exceeds_quota(
     topics: &Topics,
     resources: &Resources,

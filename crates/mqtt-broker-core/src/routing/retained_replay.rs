@@ -16,8 +16,8 @@ use crate::sessions::state::Sessions;
 use crate::topics::retained::Found;
 use crate::topics::subscriptions::SubscriptionState;
 
-/// Maximum number of steps of the search that finds out, at SUBSCRIBE, that no retained message matches. If the steps
-/// do not suffice, a replay begins.
+/// Maximum number of steps of the search for a matching retained message at SUBSCRIBE. If these steps do not show that
+/// no message matches, a replay begins.
 const PROBE: usize = 16;
 
 /// Begins the replay of the retained messages for a subscription, if its Retain Handling requests them

@@ -154,7 +154,7 @@ impl Sending<'_> {
         if front.is_some_and(|front| front < replay.state.number) {
             return Step::Blocked;
         }
-        // A subscription exists at least as long as its replay, so this lookup only fails after a bug.
+        // A subscription exists at least as long as its replay, so only a bug can make this lookup fail.
         let topic_filter = replay.topic_filter.clone();
         let Some(subscription) = self.client.subscriptions.get(&topic_filter).copied() else {
             return self.end_replay(&topic_filter);
@@ -335,8 +335,8 @@ impl Sending<'_> {
             && (maximum == usize::MAX || self.connection.unfinished_sent_bytes() < maximum)
     }
 
-    /// Returns `true` if a retained message may be sent to a subscription with this QoS. The QoS of the message may be
-    /// lower, and QoS 0 needs no room in the window.
+    /// Returns `true` if there may be room for the next retained message of a subscription with this QoS. The QoS of
+    /// the message may be lower, and QoS 0 needs no room in the window.
     fn has_room_for_any(&self, qos: QoS) -> bool {
         self.has_room(qos) || self.has_room(QoS::AtMostOnce)
     }

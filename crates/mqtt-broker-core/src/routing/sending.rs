@@ -20,7 +20,7 @@ use crate::sessions::state::Sessions;
 const MAXIMUM_STEPS: usize = 1000;
 
 /// Sends the messages that wait for a client, while its window and its output have room. Returns the number of steps.
-/// If the steps of one call are spent, the client's timer is due immediately and continues.
+/// If the steps of one call are spent, the client's timer is due immediately, and its handler sends the rest.
 pub(crate) fn send_queue(broker: &mut Broker, now: Instant, key: ClientKey) -> usize {
     let Some(client) = broker.sessions.known_mut(key) else {
         return 0;

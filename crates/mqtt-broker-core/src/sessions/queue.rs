@@ -143,8 +143,8 @@ impl Queue {
         gone
     }
 
-    /// Records that a message was dropped because the queue is full. Returns `true` if the caller must log a warning.
-    /// The next warning is logged only after the queue was empty.
+    /// Records that a message for this queue was dropped. Returns `true` if the caller must log a warning. The next
+    /// warning is logged only after the queue was empty.
     pub(crate) fn note_overflow(&mut self) -> bool {
         let waiting = self.0.get_or_insert_default();
         !std::mem::replace(&mut waiting.is_overflow_logged, true)

@@ -5,11 +5,11 @@
 //! `sending.rs` reads the next message when the client has room for it. So a subscription that matches a million
 //! retained messages takes little memory, and no place in the client's queue.
 //!
-//! Messages of the queue and of a replay have one order. A replay begins after the messages that were in the queue when
-//! the client subscribed. A message that is queued later waits only while the replay has not yet passed an older
-//! retained message of the same topic. A retained message that was stored after the subscription is skipped, because
-//! the client received it live. If the live message was dropped, for example because the queue was full, the replay
-//! does not send it either.
+//! These rules decide the order between the messages of the queue and those of a replay. A replay begins after the
+//! messages that were in the queue when the client subscribed. A message that is queued later waits only while the
+//! replay has not yet passed an older retained message of the same topic. A retained message that was stored after the
+//! subscription is skipped, because the client received it live. If the live message was dropped, for example because
+//! the queue was full, the replay does not send it either.
 
 use std::collections::BTreeMap;
 

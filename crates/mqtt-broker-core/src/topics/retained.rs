@@ -226,7 +226,7 @@ pub(crate) fn footprint_of_retained(publish: &PublishRef<'_>) -> usize {
 /// A delivery for `Message::publish`. The size of a message does not depend on it.
 const NO_DELIVERY: mqtt_codec::Delivery = mqtt_codec::Delivery::AtMostOnce;
 
-/// Returns `false` for topics of the broker itself. Their messages count for no limit and never expire.
+/// Returns `false` for topics of the broker itself. Their messages count towards no limit and never expire.
 fn is_counted(topic_name: &str) -> bool {
     !topic_name.starts_with(SYSTEM)
 }

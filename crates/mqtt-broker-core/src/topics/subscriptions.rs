@@ -56,8 +56,8 @@ pub(crate) enum Share {
 pub(crate) struct Members {
     members: SmallMap<ClientKey, SubscriptionState>,
     /// The member that received the last message. The next member in the order is the first candidate for the next
-    /// message, even if this member has unsubscribed. The field is a `Cell`, because routing only has a shared borrow
-    /// of the tree.
+    /// message, even if the member that received the last message has unsubscribed. The field is a `Cell`, because
+    /// routing only has a shared borrow of the tree.
     last: Cell<Option<ClientKey>>,
 }
 

@@ -100,7 +100,7 @@ impl<T> TopicTree<T> {
         topic_name: &str,
         mut found: impl FnMut(&T),
     ) -> usize {
-        // Wildcards in the first level do not match this topic name [MQTT-4.7.2-1].
+        // Set if wildcards in the first level must not match this topic name [MQTT-4.7.2-1].
         let hidden = topic_name.starts_with('$');
         let mut work = 0;
         let mut current = Some((&self.root, None, Some(topic_name), hidden));

@@ -1,5 +1,5 @@
-//! The status socket, a Unix socket for `rbroker status`. The server writes one line for each value to a program that
-//! connects, as `NAME TAB VALUE`, and closes the stream. It reads nothing from the program.
+//! The status socket, a Unix socket for `rbroker status`. The server writes a line `NAME TAB VALUE` for each value to a
+//! program that connects, and closes the stream. It reads nothing from the program.
 
 use super::acceptor::Acceptor;
 use super::commits::Commits;
@@ -27,7 +27,7 @@ pub(crate) struct StatusSocket {
 }
 
 impl StatusSocket {
-    /// Binds the socket with mode 0600, so that only the user of the broker can connect.
+    /// Binds the socket and sets its mode to 0600, so that only the user of the broker can connect.
     ///
     /// # Errors
     /// Returns an error if the path cannot be used, for example because another broker answers at it.
@@ -63,7 +63,8 @@ impl StatusSocket {
                 // the next turn would fail too and keep the processor busy.
                 Err(_) => return,
             };
-            // The text fits into the buffer of the socket, so the write does not block.
+            // The text fits into the empty send buffer of the socket. A longer text would make the write fail, because
+            // the stream does not block.
             if let Err(error) = stream.write_all(text().as_bytes()) {
                 log::debug!(target: EVENTS, "Cannot answer 'rbroker status': {}.", reason(&error));
             }
@@ -78,7 +79,8 @@ impl Drop for StatusSocket {
     }
 }
 
-/// Returns the lines of the status: the values of the broker, and those that only the process has.
+/// Returns the lines of the status: the values that the broker core reports, and those that only the process around it
+/// knows.
 pub(super) fn status_text(
     broker: &mut Broker,
     sockets: &Sockets,

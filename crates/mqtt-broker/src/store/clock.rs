@@ -1,14 +1,14 @@
-//! The time in which the store keeps deadlines, such as the end of a session. A deadline must survive a restart of the
-//! broker, but neither clock of the system is suitable: monotonic time begins anew with each boot, and the wall clock
-//! may be wrong, for example on a machine without a battery for its clock.
+//! Store time: the time scale of the deadlines in the store, such as the end of a session. A deadline must survive a
+//! restart of the broker, but neither clock of the system is suitable: monotonic time begins anew with each boot, and
+//! the wall clock may be wrong, for example on a machine without a battery for its clock.
 //!
-//! The store therefore has a time of its own, in nanoseconds. Within a run this store time passes with monotonic time,
-//! so that setting the wall clock changes nothing. The file has an anchor: one moment in store time, on the wall clock,
-//! and on the clock since the boot. When the store is opened, the anchor is used to compute how much time has passed:
+//! Store time is therefore a scale of its own, in nanoseconds. Within a run it advances with monotonic time, so that
+//! setting the wall clock changes nothing. The file has an anchor: one moment in store time, on the wall clock, and on
+//! the clock since the boot. When the store is opened, the anchor is used to compute how much time has passed:
 //!
 //! - If the system was not booted since, the clock since the boot gives the exact time (Linux).
-//! - Otherwise the wall clock gives the time, if it shows a later time than the anchor and neither time is before the
-//!   year of this program.
+//! - Otherwise the wall clock gives the time, if it shows a later time than the wall clock of the anchor, and neither
+//!   of them shows a time before `EARLIEST`.
 //! - Otherwise the time is unknown, and the broker assumes that no time has passed. All deadlines are then delayed by
 //!   the time for which the broker was down.
 //!
@@ -16,9 +16,9 @@
 //! minute, within a minute after the wall clock was set, and once an hour.
 //!
 //! Limits: After a boot, the broker cannot recognise a wrong wall clock that shows a later time than the anchor. All
-//! deadlines are then early or late by the error of the clock. The same happens if the anchor has a wrong time, because
-//! the machine lost its power within a minute after the clock was set. If the time is unknown, the age of the anchor is
-//! lost too, at most 60 minutes.
+//! deadlines are then early or late by the error of the clock. The same happens if the machine loses power within a
+//! minute after the wall clock was set, because the anchor then still has the old, wrong time. If the time is unknown,
+//! deadlines are delayed further by the age that the anchor had at the end of the run, at most 60 minutes.
 
 use crate::store::error::StoreError;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,7 +26,8 @@ use std::time::{Duration, Instant, SystemTime};
 /// The store time at which a store is created, in nanoseconds. It is not zero, because zero stands for no time.
 const START: u64 = 1_000_000_000;
 
-/// The beginning of the year in which this program was made, since 1970. A wall clock with an earlier time is wrong.
+/// The beginning of the year in which this program was made, as a time since 1970. A wall clock with an earlier time is
+/// wrong.
 const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
 
 /// The interval at which the wall clock is compared with monotonic time. A commit also renews an anchor of this age.
@@ -35,7 +36,7 @@ pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// The age at which the anchor is renewed even if no mutation must be committed.
 const RENEWAL: Duration = Duration::from_secs(60 * 60);
 
-/// The deviation of the wall clock from monotonic time above which the wall clock was set.
+/// Maximum deviation of the wall clock from monotonic time. A larger deviation means that the wall clock was set.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
 /// The same moment on the clocks of the system.
@@ -162,12 +163,13 @@ impl Anchor {
     fn elapsed(self, clock: Clock) -> Duration {
         let (id, before) = (self.boot.0, Duration::from_nanos(self.boot.1));
         let same_boot = clock.boot.filter(|boot| boot.id == id && id != 0);
-        // A container may have a clock since its own start, which is lower than that of the anchor.
+        // In a container this clock may count from the start of the container. If it is lower than in the anchor, it is
+        // not used.
         if let Some(elapsed) = same_boot.and_then(|boot| boot.elapsed.checked_sub(before)) {
             return elapsed;
         }
         let before = Duration::from_nanos(self.wall);
-        // If the current wall clock is before `EARLIEST`, the subtraction saturates to zero.
+        // Neither clock may be before `EARLIEST`. If only the current one is, the subtraction below saturates to zero.
         if before < EARLIEST {
             Duration::ZERO
         } else {
@@ -280,7 +282,8 @@ mod tests {
             (Some(BOOT), 11 * HOUR, Some(later(2, minutes(7))), HOUR),
             (None, 11 * HOUR, None, HOUR),
             (None, 11 * HOUR, Some(later(2, minutes(7))), HOUR),
-            // The clock since the start of another container, and a wall clock that went back.
+            // A lower clock of the same boot, as in another container, is not used. After another boot, a wall clock
+            // that went back gives no time.
             (Some(later(1, HOUR)), 11 * HOUR, Some(BOOT), HOUR),
             (
                 Some(BOOT),
