@@ -132,7 +132,8 @@ impl Inbound {
         if let Some(known) = self.unacknowledged.get_mut(&packet_identifier) {
             if known.is_resent(publish, self.connection) {
                 known.connection = self.connection;
-                // The application has acknowledged the message after the connection was lost on which it last arrived.
+                // The application has acknowledged the message after the loss of the connection on which it had
+                // arrived.
                 if let Some(reason_code) = known.acknowledged {
                     connection.acknowledge(Instant::now(), packet_identifier, reason_code);
                     self.unacknowledged.remove(&packet_identifier);

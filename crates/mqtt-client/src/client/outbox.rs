@@ -82,7 +82,8 @@ struct State {
     /// Sum of the sizes of `publications` in bytes.
     bytes: usize,
     requests: VecDeque<Request>,
-    /// Acknowledgements of received messages. They have a queue of their own, because they are as frequent as messages.
+    /// Acknowledgements of received messages. They have a queue of their own, because they are as frequent as messages,
+    /// and no caller waits for their result.
     acknowledgements: Vec<(Handle, ReasonCode)>,
     /// Number of callers that wait for room.
     waiting: usize,
