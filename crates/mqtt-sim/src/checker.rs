@@ -15,7 +15,7 @@ const PUBREC: u8 = 5;
 const PUBREL: u8 = 6;
 const PUBCOMP: u8 = 7;
 
-/// One direction of a session.
+/// A direction of a session.
 #[derive(Debug, Clone, Default)]
 pub struct Direction {
     open: BTreeMap<u16, Exchange>,

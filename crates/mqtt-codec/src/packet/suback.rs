@@ -15,7 +15,7 @@ use crate::protocol::{PacketIdentifier, PacketType, ProtocolVersion, ReasonCode,
 pub struct Suback {
     /// Packet identifier of the request.
     pub packet_identifier: PacketIdentifier,
-    /// One reason code for each topic filter of the request. In MQTT 3.1 and 3.1.1 UNSUBACK has no reason codes.
+    /// Reason codes, one for each topic filter of the request. In MQTT 3.1 and 3.1.1 UNSUBACK has no reason codes.
     pub reason_codes: Vec<ReasonCode>,
     /// Properties, which only MQTT 5.0 has.
     pub properties: AckProperties,

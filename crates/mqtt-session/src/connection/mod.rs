@@ -35,7 +35,7 @@ use crate::limits::Config;
 use crate::session::{Change, Session};
 use crate::traffic::Traffic;
 
-/// One end of a connection, client or server, from CONNECT to the end of the connection.
+/// An end of a connection, client or server, from CONNECT to the end of the connection.
 #[derive(Debug)]
 pub struct Connection {
     role: Role,
