@@ -76,7 +76,10 @@
 //!
 //! With the feature `async`, [`ClientBuilder`] has `connect_async`, and `AsyncClient` is the same client with futures.
 //! They run in tokio, smol and every other runtime, because they need no part of it: the thread of the library drives
-//! the connection and wakes them.
+//! the connection and wakes them. The documentation of `AsyncClient` describes what a dropped future does.
+//!
+//! There is no feature for one runtime. A connection as a task of tokio would need a second event loop with its own
+//! timers and TLS, and a slow task of the application would delay PINGREQ.
 //!
 //! ```
 //! # #[cfg(feature = "async")]

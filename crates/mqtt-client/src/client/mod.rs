@@ -19,6 +19,7 @@ mod messages;
 mod outbox;
 mod shared;
 mod statistics;
+mod subscribing;
 mod subscriptions;
 mod token;
 mod waiting;

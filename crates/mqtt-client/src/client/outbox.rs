@@ -173,8 +173,9 @@ impl Outbox {
         Ok(())
     }
 
-    /// Adds the acknowledgement of a message. While the client is closing, the application may still acknowledge messages
-    /// that it has received. A client that has ended ignores the call, and the server will deliver the message again.
+    /// Adds the acknowledgement of a message. While the client is closing, the application may still acknowledge
+    /// messages that it has received. A client that has ended ignores the call, and the server will deliver the message
+    /// again.
     pub(super) fn acknowledge(&self, handle: Handle, reason_code: ReasonCode) {
         let mut state = lock(&self.state);
         if state.end.is_none() {
@@ -236,7 +237,8 @@ impl Outbox {
         self.wakers.wake();
     }
 
-    /// Moves all requests to the end of `requests`, and exchanges the acknowledgements for the empty `acknowledgements`.
+    /// Moves all requests to the end of `requests`, and exchanges the acknowledgements for the empty
+    /// `acknowledgements`.
     pub(super) fn take_requests(
         &self,
         requests: &mut VecDeque<Request>,

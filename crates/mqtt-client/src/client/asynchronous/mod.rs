@@ -1,5 +1,5 @@
-//! Interface of the client for asynchronous programs: the same thread and the same queues, with futures instead of calls
-//! that block.
+//! Interface of the client for asynchronous programs: the same thread and the same queues, with futures instead of
+//! calls that block.
 //!
 //! The futures use only `std`, and the streams implement `Stream` of `futures-core`. Therefore both run in tokio, smol
 //! and every other runtime, and this crate depends on none of them. If the connection were a task of the runtime, the
@@ -25,22 +25,23 @@ use super::token::PublishToken;
 use super::waiting::deadline_after;
 use super::wakers::Completed;
 
-/// Connection to a broker, for asynchronous programs; see [`ClientBuilder::connect_async`](crate::ClientBuilder::connect_async).
+/// Connection to a broker, for asynchronous programs; see
+/// [`ClientBuilder::connect_async`](crate::ClientBuilder::connect_async).
 ///
 /// This is [`Client`] with futures. They run in any runtime, and no method blocks. A thread of the library
 /// maintains the connection, so a slow task delays neither PINGREQ nor acknowledgements.
 ///
 /// # Timeouts
 ///
-/// The futures wait without a limit, and the timeouts of the builder do not apply to them: use the timer of the runtime,
-/// such as `tokio::time::timeout`.
+/// The futures wait without a limit, and the timeouts of the builder do not apply to them: use the timer of the
+/// runtime, such as `tokio::time::timeout`.
 ///
 /// # Cancel safety
 ///
 /// Each future may be dropped at any time, for example by `tokio::select!`:
 ///
-/// - A message is either published completely or not at all. A call of [`Self::publish`] that was dropped before it returned
-///   a token has not published its message.
+/// - A message is either published completely or not at all. A call of [`Self::publish`] that was dropped before it
+///   returned a token has not published its message.
 /// - A dropped wait for an acknowledgement does not stop the delivery of the message.
 /// - A dropped [`Self::subscribe`] or [`Self::unsubscribe`] may still take effect, because the packet may already be on
 ///   its way.
@@ -67,8 +68,8 @@ impl AsyncClient {
         Ok(client)
     }
 
-    /// Publishes a message. Returns when the message is in the outgoing queue. The queue is bounded: while it is full, this
-    /// method waits.
+    /// Publishes a message. Returns when the message is in the outgoing queue. The queue is bounded: while it is full,
+    /// this method waits.
     ///
     /// # Errors
     /// Returns the errors of [`Client::publish`](crate::Client::publish), except [`PublishError::QueueFull`].
@@ -215,8 +216,9 @@ impl AsyncClient {
 }
 
 impl PublishToken {
-    /// Waits until the server has acknowledged the message. This is [`Self::wait`] without a timeout, as a future. A message
-    /// of QoS 0 has no acknowledgement; the future then waits until the operating system has accepted its bytes.
+    /// Waits until the server has acknowledged the message. This is [`Self::wait`] without a timeout, as a future. A
+    /// message of QoS 0 has no acknowledgement; the future then waits until the operating system has accepted its
+    /// bytes.
     ///
     /// # Errors
     /// Returns the errors of [`Self::wait`], except [`PublishError::TimedOut`].

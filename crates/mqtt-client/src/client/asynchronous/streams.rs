@@ -1,4 +1,5 @@
-//! [`MessageStream`] and [`EventStream`] return received messages and events of the connection to asynchronous programs.
+//! [`MessageStream`] and [`EventStream`] return received messages and events of the connection to asynchronous
+//! programs.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,7 +16,8 @@ use crate::client::messages::Messages;
 use crate::client::shared::Shared;
 use crate::client::wakers::Key;
 
-/// Messages from the server, in the order in which they arrived; see [`AsyncClient::messages`](crate::AsyncClient::messages).
+/// Messages from the server, in the order in which they arrived; see
+/// [`AsyncClient::messages`](crate::AsyncClient::messages).
 ///
 /// The rules of [`Messages`] about the queue and about acknowledgements apply here, too. A message of QoS 1 is
 /// acknowledged when the stream is polled for the next one.
@@ -83,8 +85,8 @@ impl Drop for MessageStream {
     }
 }
 
-/// Events of a client; see [`AsyncClient::events`](crate::AsyncClient::events). The stream ends when the client has ended. A
-/// program need not read the events: the client keeps the latest 256.
+/// Events of a client; see [`AsyncClient::events`](crate::AsyncClient::events). The stream ends when the client has
+/// ended. A program need not read the events: the client keeps the latest 256.
 #[derive(Debug)]
 pub struct EventStream {
     shared: Arc<Shared>,
@@ -96,8 +98,8 @@ impl EventStream {
         Self { shared, key: None }
     }
 
-    /// Waits for the next event. Returns `None` when the client has ended. This future may be dropped without the loss of an
-    /// event.
+    /// Waits for the next event. Returns `None` when the client has ended. This future may be dropped without the loss
+    /// of an event.
     pub async fn receive(&mut self) -> Option<ClientEvent> {
         poll_fn(|context| self.poll_receive(context.waker())).await
     }

@@ -11,7 +11,7 @@ use crate::error::ClientError;
 use crate::event_loop::{EventLoop, Wakeup};
 
 /// Connection to a server that reconnects automatically. Its methods are those of [`EventLoop`]; the simulation in
-/// `simulation.rs` implements them without sockets.
+/// the module `simulation` implements them without sockets.
 pub(in crate::client) trait Link {
     fn poll(
         &mut self,

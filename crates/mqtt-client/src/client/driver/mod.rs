@@ -1,5 +1,5 @@
-//! [`Driver`] is the code of a client's thread. It runs the event loop and handles the requests of callers. The event loop
-//! is behind the trait [`Link`], so that a test runs the same code without sockets and threads (`simulation.rs`).
+//! [`Driver`] is the code of a client's thread. It runs the event loop and handles the requests of callers. The event
+//! loop is behind the trait [`Link`], so that a test runs the same code without sockets and threads (`simulation`).
 //!
 //! ```text
 //!  callers ─> Outbox ─> Driver ─> EventLoop ─> server

@@ -1,244 +1,27 @@
-//! Deterministic simulation of the driver: the real driver, queues, tokens and readers, and the real core of the client, on
-//! a simulated network with the core of rbroker at its other end. One seed decides the order of all steps and when the
-//! connection is cut. No step waits: the driver runs only when a real thread would wake, so that a lost wake-up shows as a
-//! run that makes no progress.
+//! Deterministic simulation of the driver: the real driver, queues, tokens and readers, and the real core of the
+//! client, on a simulated network with the core of rbroker at its other end. One seed decides the order of all steps
+//! and when the connection is cut. No step waits: the driver runs only when a real thread would wake, so that a lost
+//! wake-up shows as a run that makes no progress.
+
+mod network;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::ControlFlow;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
 
-use mqtt_broker_core::{Broker, ConnectionId, Limits, ListenerPolicy};
-use mqtt_codec::{Message, PacketIdentifier, Subscription, SubscriptionOptions, TopicFilter};
-use mqtt_session::{Connection, Event, OutboundMessage};
+use mqtt_codec::{Message, Subscription, SubscriptionOptions, TopicFilter};
+use mqtt_session::OutboundMessage;
 
+use self::network::{Network, SimulatedLink};
 use super::*;
 use crate::client::completion::Slot;
 use crate::client::inbox::Inbox;
 use crate::client::messages::{self, Messages};
 use crate::client::outbox::{Outbox, PublishSlot};
 use crate::core::ClientCore;
-use crate::error::ClientError;
 use crate::options::Options;
-
-/// The two ends of the network, and the faults.
-struct Network {
-    random: fastrand::Rng,
-    broker: Broker,
-    connection: Option<ConnectionId>,
-    to_broker: VecDeque<u8>,
-    to_client: VecDeque<u8>,
-    /// Set while connections are cut.
-    has_faults: bool,
-    /// Set if a cut may also restart the broker, which then has forgotten all sessions.
-    forgets: bool,
-    cuts: usize,
-    /// Set if the driver would wait now, and no byte is on its way.
-    is_asleep: bool,
-}
-
-impl Network {
-    fn new(seed: u64, forgets: bool) -> Self {
-        Self {
-            random: fastrand::Rng::with_seed(seed),
-            broker: broker(),
-            connection: None,
-            to_broker: VecDeque::new(),
-            to_client: VecDeque::new(),
-            has_faults: true,
-            forgets,
-            cuts: 0,
-            is_asleep: false,
-        }
-    }
-
-    /// Passes at least half of the waiting bytes to the broker, and takes its output.
-    fn run_broker(&mut self, now: Instant) {
-        let Some(id) = self.connection else { return };
-        let arrived = self.to_broker.len() - self.random.usize(0..=self.to_broker.len() / 2);
-        let bytes: Vec<_> = self.to_broker.iter().take(arrived).copied().collect();
-        let mut rest = &bytes[..];
-        self.broker.handle_input(now, id, &mut rest);
-        let handled = bytes.len() - rest.len();
-        self.to_broker.drain(..handled);
-        self.broker.run_background(now);
-        let output = self.broker.output(id).to_vec();
-        self.broker.consume_output(now, id, output.len());
-        self.to_client.extend(output);
-    }
-
-    fn cut(&mut self, now: Instant) {
-        self.cuts += 1;
-        self.to_broker.clear();
-        self.to_client.clear();
-        if let Some(id) = self.connection.take() {
-            self.broker.handle_close(now, id);
-            self.broker.remove(now, id);
-        }
-        if self.forgets && self.random.u8(0..3) == 0 {
-            self.broker = broker();
-        }
-    }
-}
-
-fn broker() -> Broker {
-    let limits = Limits {
-        maximum_queued: usize::MAX,
-        maximum_in_flight: 20,
-        ..Limits::default()
-    };
-    let mut broker = Broker::new(limits, Box::new(|| 7));
-    broker.set_policies(vec![ListenerPolicy::everyone()]);
-    broker
-}
-
-/// The client's end of the network.
-struct SimulatedLink {
-    core: ClientCore,
-    network: Rc<RefCell<Network>>,
-    input: Vec<u8>,
-    written: u64,
-    is_paused: bool,
-    stopped: bool,
-}
-
-impl SimulatedLink {
-    /// Returns `true` if another turn would make progress.
-    fn has_work(&self, network: &Network) -> bool {
-        let can_read = !self.is_paused && (self.stopped || !network.to_client.is_empty());
-        let can_write = !self.core.output().is_empty() || !network.to_broker.is_empty();
-        can_read || can_write || network.connection.is_none() && !self.is_paused
-    }
-}
-
-impl Link for SimulatedLink {
-    fn poll(
-        &mut self,
-        deadline: Option<Instant>,
-        mut handle: impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<()>,
-    ) -> Result<Wakeup, ClientError> {
-        let now = Instant::now();
-        self.flush();
-        let shared = Rc::clone(&self.network);
-        let mut network = shared.borrow_mut();
-        network.run_broker(now);
-        // These events would end the wait of the real event loop. The driver would then run another turn, which begins
-        // with the requests of callers.
-        let has_events = network.connection.is_none() || !network.to_client.is_empty();
-        if network.connection.is_none() && !self.is_paused {
-            self.core.begin_attempt(now);
-            self.core.handle_reached(now)?;
-            self.input.clear();
-            self.stopped = false;
-            network.connection = Some(network.broker.open(now, "client".into(), 0));
-        }
-        let is_cut = network.has_faults && network.random.u8(0..40) == 0;
-        if !self.is_paused {
-            let available = network.to_client.len();
-            let count = available - network.random.usize(0..=available / 2);
-            if !self.stopped {
-                self.input.extend(network.to_client.drain(..count));
-            }
-            let mut input = &self.input[..];
-            let flow = self.core.handle_input(now, &mut input, &mut handle);
-            let handled = self.input.len() - input.len();
-            self.input.drain(..handled);
-            self.stopped = flow?.is_break();
-            // The driver reads the rest of a connection before it sees the end.
-            if is_cut && !self.stopped {
-                network.cut(now);
-                self.core.handle_close();
-                let result = self.core.handle_input(now, &mut &[][..], &mut handle);
-                let error = result.expect_err("the connection has ended");
-                let (error, wait) = self.core.handle_lost(now, error, 0)?;
-                network.is_asleep = false;
-                return Ok(Wakeup::Disconnected(error, wait));
-            }
-        }
-        let waits = deadline.is_none_or(|deadline| deadline > now);
-        let handles_events = has_events && !self.is_paused;
-        network.is_asleep = waits && !handles_events && !self.has_work(&network);
-        Ok(Wakeup::Progress)
-    }
-
-    fn publish(
-        &mut self,
-        outgoing: OutboundMessage,
-    ) -> Result<Option<PacketIdentifier>, mqtt_session::PublishError> {
-        self.core.publish(Instant::now(), outgoing)
-    }
-
-    fn flush(&mut self) {
-        let mut network = self.network.borrow_mut();
-        if network.connection.is_none() {
-            return;
-        }
-        let output = self.core.output();
-        let count = output.len() - network.random.usize(0..=output.len() / 2);
-        network.to_broker.extend(&output[..count]);
-        self.written += count as u64;
-        self.core.consume_output(Instant::now(), count);
-    }
-
-    fn pause(&mut self) {
-        self.is_paused = true;
-    }
-
-    fn resume(&mut self) {
-        self.is_paused = false;
-    }
-
-    fn disconnect(&mut self, disconnect: Disconnect, _: Duration) -> Result<(), ClientError> {
-        self.core.disconnect(Instant::now(), disconnect);
-        Ok(())
-    }
-
-    fn take_rejected(&mut self) -> Vec<Arc<Message>> {
-        self.core.take_rejected()
-    }
-
-    fn connection(&mut self) -> Option<&mut Connection> {
-        self.core.connection()
-    }
-
-    fn backlog(&self) -> Vec<OutboundMessage> {
-        self.core.backlog().cloned().collect()
-    }
-
-    fn is_paused(&self) -> bool {
-        self.is_paused
-    }
-
-    fn has_hung_up(&self) -> bool {
-        false
-    }
-
-    fn is_connected(&self) -> bool {
-        self.core.is_connected()
-    }
-
-    fn unfinished(&self) -> usize {
-        self.core.unfinished()
-    }
-
-    fn unwritten(&self) -> usize {
-        self.core.output().len()
-    }
-
-    fn written(&self) -> u64 {
-        self.written
-    }
-
-    fn end_of_output(&self) -> u64 {
-        self.written + self.core.output().len() as u64
-    }
-
-    fn server(&self) -> String {
-        "server".into()
-    }
-}
 
 /// Records that the thread of the client was woken.
 #[derive(Default)]
