@@ -2,14 +2,16 @@
 //! message is missing.
 
 use crate::Violation;
+use crate::broker_side::broker_sends;
 use crate::client::SimClient;
+use crate::client_side::{client_reads, client_sends};
 use crate::faults::pass_to_next_deadline;
 use crate::host::BrokerHost;
 use crate::network::Network;
 use crate::restart::commit;
 use crate::simulation::Simulation;
 use crate::states::Subscriber;
-use crate::traffic::{broker_reads, broker_sends, client_reads, client_sends};
+use crate::turns::broker_reads;
 
 /// The maximum number of steps until all exchanges have finished (I13).
 const CALM_STEPS: u64 = 200_000;

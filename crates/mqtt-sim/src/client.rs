@@ -1,5 +1,5 @@
 //! A client of the simulation: the real client core, its application, and a model of its session at the broker. The
-//! checks of CONNACK are here. `ends.rs` and `restart.rs` call the methods that change the model.
+//! checks of CONNACK are here. `output_check.rs` and `restart.rs` call the methods that change the model.
 
 use std::time::{Duration, Instant};
 

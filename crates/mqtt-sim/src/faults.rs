@@ -7,12 +7,12 @@ use mqtt_client::ClientError;
 use mqtt_session::CloseReason;
 
 use crate::Violation;
+use crate::broker_side::ended_connections_send;
 use crate::client::SimClient;
-use crate::ends::{client_lost, ended_connections_send};
+use crate::client_side::{client_handles, client_lost, client_sends};
 use crate::restart::broker_dies;
 use crate::simulation::Simulation;
 use crate::stop::stop_broker;
-use crate::traffic::{client_handles, client_sends};
 
 /// Injects each kind of fault with the chance that the plan gives, and then runs one step.
 pub(crate) fn faulty_step(simulation: &mut Simulation) -> Result<(), Violation> {

@@ -11,19 +11,22 @@
 #![forbid(unsafe_code)]
 
 mod application;
+mod broker_side;
 mod calm;
 pub mod checker;
 mod client;
+mod client_side;
 mod cuts;
 mod disk;
-mod ends;
 mod faults;
 mod host;
 mod hostile;
 mod link;
+mod main_loop;
 mod models;
 mod network;
 pub mod oracle;
+mod output_check;
 mod plan;
 mod publishing;
 mod queues;
@@ -33,15 +36,15 @@ mod scenario;
 mod simulation;
 mod states;
 mod stop;
-mod traffic;
 mod turns;
 mod wills;
 pub mod wire;
 
 pub use cuts::{Runs, run_cuts};
+pub use main_loop::Outcome;
 pub use plan::{Plan, Reduction};
 pub use run::{Report, Shrunk, plan_of, run_seed, run_with, shrink};
-pub use simulation::{Outcome, Simulation};
+pub use simulation::Simulation;
 
 /// A broken invariant: its number in the table, and the observation. I6 and I14 have no check of their own.
 ///

@@ -105,3 +105,16 @@ impl Link {
         !self.client_is_open && self.connection.is_none()
     }
 }
+
+/// The number of bytes that a link stores in each direction. An end cannot write while the link is full.
+pub(crate) const LINK_CAPACITY: usize = 4096;
+
+/// The maximum number of bytes that wait at an end (I8). Messages are short and few are in flight, so 64 KiB are
+/// plenty.
+pub(crate) const MAXIMUM_UNWRITTEN: usize = 64 * 1024;
+
+/// Returns a PUBACK, PUBREC or PUBCOMP with a packet identifier that is not in use.
+pub(crate) fn spurious(rng: &mut fastrand::Rng) -> [u8; 4] {
+    let first = [0x40, 0x50, 0x70][rng.usize(0..3)];
+    [first, 2, 0xFF, 0xFE]
+}

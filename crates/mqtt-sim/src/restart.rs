@@ -5,8 +5,8 @@ use mqtt_broker_core::{InputProgress, Snapshot};
 
 use crate::Violation;
 use crate::client::SimClient;
-use crate::ends::check_all_output;
 use crate::host::{CommitEnd, turn_of};
+use crate::output_check::check_all_output;
 use crate::simulation::Simulation;
 
 /// Commits the mutations of the broker, if it has a store. On a slow disk the commit takes several steps, and mutations

@@ -2,10 +2,10 @@
 //! the broker has read is lost, not even of QoS 0, and no will (I12, I18, I21).
 
 use crate::Violation;
+use crate::broker_side::broker_sends;
 use crate::client::SimClient;
 use crate::restart::{begin_commit, end_commit, reopen, restart};
 use crate::simulation::Simulation;
-use crate::traffic::broker_sends;
 use crate::turns::run_background;
 
 /// The maximum number of turns of a graceful stop.

@@ -2,14 +2,88 @@
 //! If the broker blocks a connection, the simulation reads nothing from this connection until the broker resumes it
 //! (I22).
 
-use mqtt_broker_core::ConnectionId;
+use mqtt_broker_core::{ConnectionId, InputProgress};
 
 use crate::Violation;
+use crate::broker_side::{broker_sends, ended_connections_send};
 use crate::client::SimClient;
-use crate::ends::{check_all_output, ended_connections_send};
 use crate::link::{Left, Link};
 use crate::models::Models;
+use crate::output_check::{check_all_output, check_output, remove_broker_end};
+use crate::scenario::Moved;
 use crate::simulation::Simulation;
+
+/// Lets some bytes, or the end of the stream, reach the broker.
+pub(crate) fn broker_reads(simulation: &mut Simulation, index: usize) -> Result<(), Violation> {
+    let Simulation {
+        scenario,
+        host,
+        network,
+        ..
+    } = simulation;
+    network.resume_connections(&mut host.broker);
+    let link = &mut network.links[index];
+    let Some(id) = link.connection else {
+        // No process reads these bytes: the broker has closed its end.
+        link.up.clear();
+        return Ok(());
+    };
+    match link.progress {
+        // The broker reads nothing in this turn, but continues with the bytes that it has.
+        InputProgress::Yielded => return broker_handles(simulation, index, id),
+        InputProgress::Blocked => return Ok(()),
+        InputProgress::Drained => {}
+    }
+    if link.stalled_until > scenario.step {
+        return Ok(());
+    }
+    let count = scenario.piece(link.up.len());
+    if count == 0 {
+        let closed = !link.client_is_open || link.is_cut;
+        // With late closes the broker notices an end only in one of eight attempts, so that the client often reconnects
+        // first.
+        let late = !scenario.is_calm && scenario.plan.late_closes && scenario.rng.u8(0..8) > 0;
+        if closed && link.up.is_empty() && !late {
+            return broker_notices_end(simulation, index, id);
+        }
+        return Ok(());
+    }
+    let bytes: Vec<u8> = link.up.drain(..count).collect();
+    scenario.record(Moved::BrokerReads, link.client, &bytes);
+    if host.broker.has_ended(id) {
+        // The last output of this connection may wait for a commit. The broker discards these bytes, so no checker sees
+        // them.
+        host.broker.handle_input(scenario.now, id, &mut &bytes[..]);
+        return ended_connections_send(simulation);
+    }
+    link.broker_input.extend(&bytes);
+    broker_handles(simulation, index, id)
+}
+
+/// Lets the broker notice the end of a link.
+fn broker_notices_end(
+    simulation: &mut Simulation,
+    index: usize,
+    id: ConnectionId,
+) -> Result<(), Violation> {
+    let text = || format!("broker notices the end of link {index}");
+    simulation.scenario.note(text);
+    // The broker does not know which of its bytes have arrived, so all its output counts as sent, even the part that
+    // waits for a commit.
+    simulation.network.links[index].is_cut = true;
+    broker_sends(simulation, index)?;
+    check_output(simulation, index)?;
+    let Simulation {
+        scenario,
+        host,
+        network,
+        clients,
+        ..
+    } = simulation;
+    host.broker.handle_close(scenario.now, id);
+    remove_broker_end(scenario.now, host, network, clients, index);
+    Ok(())
+}
 
 /// Lets the broker handle the bytes that it has read from a connection, as far as the budget of work of this turn
 /// permits.
