@@ -56,6 +56,7 @@ mod signals;
 mod sloppy_json;
 mod slow_links;
 mod slow_uplinks;
+mod snapshot;
 mod status;
 mod store_size;
 mod streams;

@@ -2,6 +2,7 @@
 //! plan. The loop is in `subscriber/`, which rrr shares.
 
 use std::ffi::{OsStr, OsString};
+use std::time::Duration;
 
 use mqtt_client::Reconnect;
 use mqtt_codec::{ProtocolVersion, QoS, Subscription, TopicFilter};
@@ -18,7 +19,7 @@ use crate::flags::program::Program;
 use crate::flags::settings::connection::{ClientSettings, ConnectionSettings};
 use crate::flags::settings::output::OutputSettings;
 use crate::flags::values::number;
-use crate::flags::values::{qos, topic_filter};
+use crate::flags::values::{qos, time, topic_filter};
 use crate::output::printer::Printing;
 use crate::wording::shown;
 
@@ -36,6 +37,8 @@ pub(crate) struct RsubSettings {
     only_subscribe: bool,
     retained_only: bool,
     remove_retained: bool,
+    snapshot: bool,
+    idle: Option<Duration>,
     chance: Option<f64>,
     message_rate: bool,
     watch: bool,
@@ -55,6 +58,8 @@ impl Default for RsubSettings {
             only_subscribe: false,
             retained_only: false,
             remove_retained: false,
+            snapshot: false,
+            idle: None,
             chance: None,
             message_rate: false,
             watch: false,
@@ -143,7 +148,7 @@ const HELP: Help = Help {
             body: Body::Rows(&[
                 &[(
                     "0",
-                    "rsub ended as -C, -E or --retained-only say, by SIGINT or SIGTERM after it was connected, or because the reader of its output went away",
+                    "rsub ended as -C, -E, --idle, --snapshot or --retained-only say, by SIGINT or SIGTERM after it was connected, or because the reader of its output went away",
                 )],
                 shared_help::STATUSES,
                 shared_help::TIMED_OUT,
@@ -215,6 +220,17 @@ fn ending() -> Vec<CommandOption<RsubSettings>> {
             },
         )
         .common(),
+        value(
+            "",
+            "--idle",
+            "duration",
+            "End when no message has come for this time",
+            |s: &mut RsubSettings, v| {
+                s.idle = Some(time(v, "--idle")?);
+                Ok(())
+            },
+        )
+        .with_value_name("TIME"),
         flag(
             "-E",
             "",
@@ -301,6 +317,14 @@ fn own_retained_options() -> Vec<CommandOption<RsubSettings>> {
         ),
         flag(
             "",
+            "--snapshot",
+            "Print the retained messages, and end when the broker has sent all of them",
+            |s: &mut RsubSettings| {
+                s.snapshot = true;
+            },
+        ),
+        flag(
+            "",
             "--remove-retained",
             "Remove each printed retained message from the broker",
             |s: &mut RsubSettings| {
@@ -316,7 +340,13 @@ impl TryFrom<RsubSettings> for SubscribePlan {
     /// Makes the plan, and reports every error that can be found without a network.
     fn try_from(settings: RsubSettings) -> Result<Self, Failure> {
         let connection = &settings.connection;
-        let mut plan = Self::new("rsub", Reconnect::Always, connection, &settings.output)?;
+        // After a reconnect the broker would send all retained messages of a snapshot again.
+        let reconnect = if settings.snapshot {
+            Reconnect::Never
+        } else {
+            Reconnect::Always
+        };
+        let mut plan = Self::new("rsub", reconnect, connection, &settings.output)?;
         // -U without -t is permitted: with -c, rsub removes subscriptions of an earlier run.
         if settings.topics.is_empty()
             && settings.unsubscribe.is_empty()
@@ -327,6 +357,12 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             ));
         }
         // -R drops the messages that --retained-only waits for, so rsub would wait for ever.
+        if settings.snapshot && (settings.output.no_retained || settings.output.retain_as_published)
+        {
+            return Err(Failure::usage(
+                "--snapshot cannot be combined with -R or --retain-as-published.",
+            ));
+        }
         if settings.output.no_retained && settings.retained_only {
             return Err(Failure::usage(
                 "Combining '-R' and '--retained-only' makes no sense.",
@@ -341,6 +377,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             filter_out: settings.filter_out,
             retained_only: settings.retained_only,
             remove_retained: settings.remove_retained,
+            is_snapshot: settings.snapshot,
             chance: settings.chance,
             // --watch needs a terminal. Its escape sequences would spoil a file or a pipe.
             watch: (settings.watch && settings.output.style().terminal)
@@ -363,6 +400,8 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             // With --message-rate rsub prints no messages, so -C has nothing to count.
             count: settings.count.filter(|_| !settings.message_rate),
             only_subscribe: settings.only_subscribe,
+            is_snapshot: settings.snapshot,
+            idle: settings.idle,
             handlers: settings.handlers.is_used().then_some(settings.handlers),
             ..plan
         })

@@ -27,6 +27,8 @@ pub(crate) struct Printing {
     pub(crate) end: Option<u8>,
     pub(crate) no_retained: bool,
     pub(crate) retained_only: bool,
+    /// Set by `--snapshot`. Messages that are not retained are then dropped.
+    pub(crate) is_snapshot: bool,
     pub(crate) remove_retained: bool,
     pub(crate) filter_out: Vec<TopicFilter>,
     /// The percentage of messages that are printed; `None` means all.
@@ -96,6 +98,9 @@ impl Printer {
         // are complete.
         if printing.retained_only && !publish.retain {
             return Disposition::EndOfRetained;
+        }
+        if printing.is_snapshot && !publish.retain {
+            return Disposition::Dropped;
         }
         let topic_name = publish.topic_name;
         // In spite of -R a broker may send retained messages: MQTT before 5.0 has no option against them.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mqtt_client::EventLoop;
 use mqtt_client::session::{Connection, Event, OutboundMessage, PublishError};
-use mqtt_codec::{Delivery, Message, PublishRef, QoS, TopicName};
+use mqtt_codec::{Delivery, Message, PublishRef, QoS, TopicFilter, TopicName};
 
 use crate::commands::handlers::Jobs;
 use crate::commands::subscriber::pending_requests::{Answer, PendingRequests};
@@ -22,6 +22,7 @@ use crate::output::printer::{Disposition, Printer};
 use crate::wording::counted;
 
 use super::plan::{Request, SubscribePlan};
+use super::snapshot::{Barrier, Step};
 
 /// The state that events change. It is separate from the event loop, because the event loop is borrowed while it passes
 /// an event.
@@ -32,6 +33,10 @@ pub(super) struct EventHandler {
     /// The handlers of the messages, with `--exec`.
     pub(super) jobs: Option<Jobs>,
     pub(super) requests: PendingRequests,
+    /// The questions of `--snapshot`.
+    pub(super) barrier: Option<Barrier>,
+    /// The time of the last message, or of the first SUBACK, for `--idle`.
+    pub(super) idle_since: Option<Instant>,
     /// The topics whose retained messages `--remove-retained` has not removed yet.
     pub(super) removals: VecDeque<TopicName>,
     /// The time at which the request of rrr was sent.
@@ -63,9 +68,11 @@ impl EventHandler {
                     let codes = codes.join(", ");
                     log::debug!("Subscribed (mid: {}): {codes}", suback.packet_identifier);
                 }
+                self.idle_since.get_or_insert_with(Instant::now);
                 let answer = self.requests.subscribed(suback, &self.plan.subscriptions);
                 self.handle_answer(answer);
             }
+            Event::Unsubscribed(_) if self.barrier.as_mut().is_some_and(Barrier::answer) => {}
             Event::Unsubscribed(unsuback) => {
                 let answer = self.requests.unsubscribed(unsuback);
                 self.handle_answer(answer);
@@ -155,6 +162,12 @@ impl EventHandler {
         if request.is_some_and(|request| is_old() || !request.is_answered_by(publish)) {
             self.ack_queue.acknowledge_when_written(publish.delivery);
             return;
+        }
+        if self.plan.idle.is_some() {
+            self.idle_since = Some(Instant::now());
+        }
+        if let (Some(barrier), true) = (&mut self.barrier, publish.retain) {
+            barrier.add_message();
         }
         match self.printer.print(publish, &mut self.ack_queue.text) {
             // This message ends --retained-only and is not for this run. It is not acknowledged, so that a broker with
@@ -269,6 +282,52 @@ impl EventHandler {
         }
     }
 
+    /// Asks the broker whether it has sent all retained messages, or ends the snapshot.
+    pub(super) fn advance_snapshot(&mut self, event_loop: &mut EventLoop) {
+        let Some(barrier) = &mut self.barrier else {
+            return;
+        };
+        // A broker may send further messages only after the acknowledgements of those that are in flight.
+        let can_ask = self.ending.is_none()
+            && self.requests.are_answered()
+            && self.ack_queue.is_empty()
+            && self.jobs.as_ref().is_none_or(Jobs::is_finished);
+        let Some(connection) = event_loop.connection().filter(|_| can_ask) else {
+            return;
+        };
+        if connection.unfinished_received() > 0 {
+            return;
+        }
+        match barrier.next() {
+            Step::Wait => {}
+            Step::Finish => self.ending = Some(Ok(Status::Success)),
+            Step::Ask => {
+                let filters = TopicFilter::new(Barrier::TOPIC_FILTER)
+                    .into_iter()
+                    .collect();
+                let properties = self.plan.unsubscribe_properties.clone();
+                match connection.unsubscribe(Instant::now(), filters, properties) {
+                    Ok(_) => barrier.ask(),
+                    Err(error) => self.fail(error),
+                }
+            }
+        }
+    }
+
+    /// Ends the program if no message has come for the time of `--idle`.
+    pub(super) fn check_idle(&mut self) {
+        let is_over = |time: Instant| Instant::now() >= time;
+        if self.idle_deadline().is_some_and(is_over) {
+            self.ending.get_or_insert(Ok(Status::Success));
+        }
+    }
+
+    /// Returns the time at which `--idle` ends the program.
+    fn idle_deadline(&self) -> Option<Instant> {
+        let since = self.idle_since.filter(|_| self.ending.is_none());
+        Some(since? + self.plan.idle?)
+    }
+
     /// Ends the program because a packet could not be sent.
     fn fail(&mut self, error: PublishError) {
         self.ending = Some(Err(self.diagnostics().failure(error.into())));
@@ -330,7 +389,12 @@ impl EventHandler {
     /// Returns the first deadline of the program itself.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let jobs = self.jobs.as_ref().and_then(Jobs::deadline);
-        let times = [self.plan.client.deadline, self.printer.deadline(), jobs];
+        let times = [
+            self.plan.client.deadline,
+            self.printer.deadline(),
+            jobs,
+            self.idle_deadline(),
+        ];
         times.into_iter().flatten().min()
     }
 

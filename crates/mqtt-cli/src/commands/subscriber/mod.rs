@@ -6,6 +6,7 @@
 mod event_handler;
 mod pending_requests;
 mod plan;
+mod snapshot;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -35,6 +36,7 @@ use crate::wording::{counted, system_text};
 
 use event_handler::EventHandler;
 pub(super) use plan::{Request, SubscribePlan};
+use snapshot::Barrier;
 
 /// The time in which the last acknowledgements must arrive and the last bytes must be sent.
 const GRACE: Duration = Duration::from_secs(5);
@@ -103,13 +105,15 @@ impl Subscriber {
                 .handlers
                 .take()
                 .map(|handlers| Jobs::new(handlers, event_loop.waker())),
-            plan,
             ack_queue: AckQueue::new(stdout),
             requests: PendingRequests::default(),
+            barrier: plan.is_snapshot.then(Barrier::default),
+            idle_since: None,
             removals: VecDeque::new(),
             request_sent: None,
             ending: None,
             was_connected: false,
+            plan,
         };
         // The heading of --watch is printed before the client connects.
         handler.printer.begin(&mut handler.ack_queue.text);
@@ -140,6 +144,7 @@ impl Subscriber {
                 }
             };
             self.handler.tick(self.event_loop.is_connected());
+            self.handler.check_idle();
             if self.event_loop.is_connected() {
                 self.handler.publish(&mut self.event_loop);
             }
@@ -148,6 +153,10 @@ impl Subscriber {
             // packets.
             if let Err(error) = self.handler.advance(&mut self.event_loop) {
                 return self.cannot_write(&error);
+            }
+            // After `advance`, which acknowledges what was written.
+            if self.event_loop.is_connected() {
+                self.handler.advance_snapshot(&mut self.event_loop);
             }
             if self.event_loop.has_watched_ended() {
                 return self.cannot_write(&io::ErrorKind::BrokenPipe.into());

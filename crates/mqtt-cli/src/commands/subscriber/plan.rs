@@ -2,6 +2,7 @@
 //! plan, and `mod.rs` carries it out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mqtt_client::Reconnect;
 use mqtt_codec::{
@@ -29,6 +30,10 @@ pub(in crate::commands) struct SubscribePlan {
     pub(in crate::commands) count: Option<u64>,
     /// Set by `-E`: end when the broker has answered the subscriptions.
     pub(in crate::commands) only_subscribe: bool,
+    /// Set by `--snapshot`: end when the broker has sent all retained messages.
+    pub(in crate::commands) is_snapshot: bool,
+    /// The time of `--idle` without a message after which the program ends.
+    pub(in crate::commands) idle: Option<Duration>,
     pub(in crate::commands) request: Option<Request>,
     /// The handlers that get the messages, instead of standard output.
     pub(in crate::commands) handlers: Option<HandlerSettings>,
@@ -70,6 +75,8 @@ impl SubscribePlan {
             },
             count: None,
             only_subscribe: false,
+            is_snapshot: false,
+            idle: None,
             request: None,
             handlers: None,
             debug: connection.debug && !connection.quiet,

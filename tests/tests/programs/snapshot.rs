@@ -1,0 +1,120 @@
+//! `rsub --snapshot` prints exactly the retained messages, and `--idle` ends after silence.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use tests::{Broker, Kind, Program, has_mosquitto};
+
+/// The numbers of retained messages, unless the variable sets others.
+const COUNTS: &str = "0 1 10000";
+const COUNTS_VARIABLE: &str = "RPUBSUB_SNAPSHOT_COUNTS";
+
+fn run(program: &str, broker: &Broker, arguments: &str, input: String) -> tests::Finished {
+    let command = Program::new(program).args(&broker.options());
+    command.args(arguments).input(input).run()
+}
+
+/// Takes snapshots of a broker with different numbers of retained messages, with each QoS and in two versions.
+fn take_snapshots(kind: Kind) {
+    let counts = std::env::var(COUNTS_VARIABLE).unwrap_or_else(|_| COUNTS.to_owned());
+    for count in counts.split_whitespace() {
+        let count: usize = count.parse().unwrap();
+        let broker = Broker::start_silent(kind, "max_queued_messages 0\n");
+        let mut lines = String::new();
+        for number in 0..count {
+            writeln!(lines, "r/{number} payload {number}").unwrap();
+        }
+        run("rpub", &broker, "-l --with-topic -r -q 1", lines.clone()).success();
+        let mut expected: Vec<_> = lines.lines().collect();
+        expected.sort_unstable();
+        // Live messages come between the retained ones, and are not a part of the snapshot.
+        let busy = Program::new("rpub").args(&broker.options());
+        let busy = busy
+            .args("-t r/live -m x --repeat 1000000 --repeat-delay 1ms")
+            .start();
+        for (version, qos) in [("311", 0), ("311", 1), ("5", 0), ("5", 1), ("5", 2)] {
+            let start = Instant::now();
+            let arguments = format!("-V {version} -q {qos} -t r/# -v --snapshot -W 50");
+            let finished = run("rsub", &broker, &arguments, String::new()).success();
+            let took = start.elapsed();
+            let text = finished.text();
+            let mut printed: Vec<_> = text.lines().collect();
+            printed.sort_unstable();
+            assert_eq!(printed.len(), count, "{kind:?} {version} QoS {qos}");
+            assert!(printed == expected, "{kind:?} {version} QoS {qos}");
+            println!(
+                "{kind:?}: {count} retained messages, version {version}, QoS {qos}: exact, {took:?}"
+            );
+        }
+        drop(busy);
+    }
+}
+
+#[test]
+fn a_snapshot_of_rbroker_has_each_retained_message_and_ends() {
+    take_snapshots(Kind::Rbroker);
+}
+
+#[test]
+fn a_snapshot_of_mosquitto_has_each_retained_message_and_ends() {
+    if has_mosquitto("snapshots") {
+        take_snapshots(Kind::Mosquitto);
+    }
+}
+
+#[test]
+fn a_snapshot_is_a_backup_that_rpub_restores_and_that_can_be_removed() {
+    let (broker, other) = (Broker::start(""), Broker::start(""));
+    let lines = "{\"topic\":\"a\",\"payload_base64\":\"/w==\",\"qos\":1,\"retain\":true,\"properties\":[{\"content_type\":\"t\"}]}\n{\"topic\":\"b\",\"payload\":\"1\",\"retain\":true}\n";
+    run("rpub", &broker, "-V 5 --jsonl -q 1", lines.to_owned()).success();
+    let snapshot = "-V 5 -q 1 -t # --snapshot -F %t|%x|%q|%C";
+    let first = run("rsub", &broker, snapshot, String::new())
+        .success()
+        .text();
+    assert_eq!(first, "a|ff|1|t\nb|31|1|\n");
+    let backup = run(
+        "rsub",
+        &broker,
+        "-V 5 -q 1 -t # --snapshot --jsonl",
+        String::new(),
+    );
+    run("rpub", &other, "-V 5 --jsonl", backup.success().text()).success();
+    assert_eq!(
+        run("rsub", &other, snapshot, String::new())
+            .success()
+            .text(),
+        first
+    );
+    let removed = run(
+        "rsub",
+        &other,
+        "-t # --snapshot --remove-retained -F %t",
+        String::new(),
+    );
+    assert_eq!(removed.success().text(), "a\nb\n");
+    assert_eq!(
+        run("rsub", &other, snapshot, String::new())
+            .success()
+            .text(),
+        ""
+    );
+    let finished = run("rsub", &other, "-t # --snapshot -R", String::new());
+    assert_eq!(finished.status, 1, "{finished:?}");
+}
+
+#[test]
+fn idle_ends_rsub_after_silence_and_not_before() {
+    let broker = Broker::start("");
+    let start = Instant::now();
+    let publisher = Program::new("rpub").args(&broker.options());
+    let command = Program::new("rsub").args(&broker.options());
+    let running = command.args("-t a --idle 700ms -d").start();
+    running.wait_for_error("received SUBACK");
+    let publisher = publisher
+        .args("-t a -m x --repeat 5 --repeat-delay 300ms")
+        .start();
+    let finished = running.wait().success();
+    assert_eq!(finished.text(), "x\n".repeat(5));
+    assert!(start.elapsed() >= Duration::from_millis(4 * 300 + 700));
+    publisher.wait().success();
+}
