@@ -103,7 +103,8 @@ impl Broker {
         self.resources.limits.commit_backlog
     }
 
-    /// Returns the maximum units of work in one turn for the connections that spend their own budget, all together.
+    /// Returns the maximum units of work in one turn for all connections together that spent their own budget in their
+    /// last turn.
     pub fn work_per_turn(&self) -> usize {
         self.resources.limits.work_per_turn
     }

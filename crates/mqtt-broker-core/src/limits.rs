@@ -85,7 +85,7 @@ pub struct Limits {
     pub sys_interval: Duration,
     /// Maximum units of work that one connection may cause in one turn. A unit takes about a microsecond.
     pub work_per_connection: usize,
-    /// Maximum units of work in one turn for the connections that spend their own budget, all together.
+    /// Maximum units of work in one turn for all connections together that spent their own budget in their last turn.
     pub work_per_turn: usize,
     /// Bytes of unwritten output of one connection at which the broker adds no more messages. The output may exceed
     /// this number by one message.
@@ -140,8 +140,8 @@ impl Default for Limits {
             queue_qos_0: false,
             upgrade_qos: false,
             sys_interval: Duration::from_secs(10),
-            // One connection may take 2 ms of a turn, and all connections that exceed this budget 8 ms. A PINGREQ of
-            // another client then waits for some milliseconds only.
+            // One connection may take 2 ms of a turn, and all connections that spent this budget in their last turn 8
+            // ms. A PINGREQ of another client then waits for some milliseconds only.
             work_per_connection: 2000,
             work_per_turn: 8000,
             maximum_unwritten: 1024 * 1024,

@@ -1,9 +1,9 @@
 //! [`CheckQueue`]: the passwords that wait for their check, in a fair order.
 //!
 //! The check of a password takes milliseconds, so a peer that sends many CONNECT packets could delay the logins of all
-//! others. Therefore the peer addresses take turns. Between two checks of one address, every other address has at most
-//! one check. The broker removes the check of a connection that closes. The caller takes one check at a time and hashes
-//! the password.
+//! others. Therefore the checks are chosen round robin by peer address. Between two checks of one address, every other
+//! address has at most one check. The broker removes the check of a connection that closes. The caller takes one check
+//! at a time and hashes the password.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::collections::{BTreeMap, VecDeque};

@@ -130,8 +130,8 @@ impl ListenerPolicy {
     }
 
     /// Returns the policy of a listener that does not exist any more. It admits no client. Its ACL is empty, so that
-    /// stored wills of its clients are not published, and retained messages of its clients are not sent with
-    /// `check_retain_source`.
+    /// stored wills of its clients are not published. With `check_retain_source`, retained messages of its clients are
+    /// not sent either.
     pub(crate) fn removed() -> Self {
         Self {
             allow_anonymous: false,

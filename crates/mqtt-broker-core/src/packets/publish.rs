@@ -130,7 +130,7 @@ fn protocol_violation(
 
 /// Removes a retained message while the broker lacks storage or memory, if a message of QoS 1 or 2 with an empty
 /// payload requests that. The message itself is rejected, because its copies for subscribers could not be stored. The
-/// removal needs no room: it frees memory now, and the store applies it as soon as commits succeed again.
+/// removal needs no room: it frees memory immediately, and a later commit removes the message from the store.
 fn clear_without_room(broker: &mut Broker, publisher: ClientKey, publish: &PublishRef<'_>) {
     // `reject_reason` is called later, so the permission must be checked here too.
     let is_clear = publish.retain && publish.payload.is_empty();

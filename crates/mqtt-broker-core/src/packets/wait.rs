@@ -121,7 +121,8 @@ fn may_mutate(
     match PacketType::from_value(first >> 4) {
         // The lower three bits are QoS and RETAIN. A message with QoS 0 and without RETAIN is not stored, unless
         // `upgrade_outgoing_qos` raises its QoS. While storage is exhausted, the broker rejects messages of QoS 1 and 2
-        // and retains nothing. A PUBLISH can then only remove a retained message, and need not wait.
+        // and retains nothing. Without `upgrade_outgoing_qos`, a PUBLISH can then only remove a retained message. So it
+        // need not wait.
         Some(PacketType::Publish) => {
             !resources.is_storage_exhausted() && (first & 0x07 != 0 || resources.limits.upgrade_qos)
         }

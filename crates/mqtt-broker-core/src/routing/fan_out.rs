@@ -142,8 +142,8 @@ fn may_begin(
 
 /// Returns `true` if a publication that makes mutations may begin now. The backlog must be below the soft limit,
 /// because the publication cannot be throttled later: the commit that would reduce the backlog waits for the end of the
-/// publication. While the broker lacks storage, the publication may begin in any case. Its message is then rejected,
-/// instead of waiting until the disk has room.
+/// publication. While the broker lacks storage, the publication may begin in any case. A message of QoS 1 or 2 from a
+/// client is then rejected, instead of waiting until the disk has room.
 pub(crate) fn may_mutate_now(
     durability: &Durability,
     flow: &mut Flow,

@@ -14,7 +14,7 @@ pub(super) fn follow<'a>(
     for level in mqtt_codec::levels(levels) {
         *work += 1;
         if level == "#" {
-            return Some(None); // `#` matches all further levels, and also the parent level without any
+            return Some(None); // `#` matches any number of further levels, including none
         }
         let (own, behind) = mqtt_codec::split_level(name?);
         if level != "+" && level != own {
