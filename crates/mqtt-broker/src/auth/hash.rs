@@ -28,8 +28,8 @@ const ARGON2: [u32; 3] = [47104, 1, 1];
 /// Maximum values of the parameters m (KiB of memory), t (passes) and p (lanes) of argon2id.
 const MAXIMUM_ARGON2: [u64; 3] = [1024 * 1024, 1000, 64];
 
-/// Maximum of m * t of all different argon2id parameters in a file together. The time of a hash is proportional to m *
-/// t; this maximum takes about two seconds.
+/// Maximum sum of m * t over all different argon2id parameters in a file. The time of a hash is proportional to m * t;
+/// this maximum takes about two seconds.
 pub(super) const MAXIMUM_ARGON2_WORK: u64 = 2 * 1024 * 1024;
 
 /// Maximum length of the salt and of the hash of argon2id, in bytes. Longer values would take additional time.
@@ -57,7 +57,7 @@ pub(super) enum Form {
 /// The algorithm that hashes new passwords.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Hashing {
-    /// argon2id, which takes much memory on purpose, so that guessing passwords is expensive.
+    /// argon2id, which needs much memory by design, so that guessing passwords is expensive.
     Argon2id,
     /// PBKDF2 with SHA-512, which every version of mosquitto since 2.0 can read.
     #[default]

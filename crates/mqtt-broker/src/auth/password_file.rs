@@ -1,7 +1,7 @@
 //! [`Passwords`]: a password file in the format of mosquitto_passwd, with `USER:HASH` on each line.
 //!
-//! [`Passwords::verify`] checks a password. Hashing is slow on purpose, so the check runs in a thread (`verifier.rs`).
-//! A check does the same work for every user of the file and for unknown users. Otherwise the time of a login would
+//! [`Passwords::verify`] checks a password. Hashing is slow by design, so the check runs in a thread (`verifier.rs`). A
+//! check does the same work for every user of the file and for unknown users. Otherwise the time of a login would
 //! reveal which users exist.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,9 +27,9 @@ pub struct Passwords {
 /// The work of each check: one hash of each form in the file, for known and unknown users.
 ///
 /// A file may have hashes of several forms, for example after an update of mosquitto_passwd. If a check made only the
-/// hash of the user's own form, its time would show the form, and so that the user exists. The iterations of PBKDF2 can
-/// be divided between the user's own hash and an additional one, so the maximum of the file suffices. argon2id cannot
-/// be divided, so each set of parameters needs a hash.
+/// hash of the user's own form, its time would show the form, and thereby that the user exists. The iterations of
+/// PBKDF2 can be divided between the user's own hash and an additional one, so the maximum of the file suffices.
+/// argon2id cannot be divided, so each set of parameters needs a hash.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Work {
     /// Set if the file has a hash of the form `$6$`.

@@ -1,8 +1,8 @@
-//! [`PasswordVerifier`]: the thread that checks passwords. A hash takes milliseconds on purpose, and the loop must
-//! serve other connections meanwhile.
+//! [`PasswordVerifier`]: the thread that checks passwords. A password hash is slow by design, and the loop must serve
+//! other connections meanwhile.
 //!
-//! The thread gets one check at a time. The other checks wait in the core (`auth/check_queue.rs` there), where the peer
-//! addresses take turns, and where the checks of connections that close are removed.
+//! The thread gets one check at a time. The other checks wait in the core (`auth/check_queue.rs` there). The core
+//! chooses the next check round robin by peer address, and removes the checks of connections that close.
 
 use crate::auth::password_file::Passwords;
 use mio::Waker;

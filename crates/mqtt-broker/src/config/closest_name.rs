@@ -2,8 +2,8 @@
 
 use strsim::damerau_levenshtein;
 
-/// The number of letters of a word for which one mistake is tolerated. With more tolerance, names are suggested that
-/// have nothing to do with the word.
+/// The number of letters of a word for which one mistake is tolerated. With a lower number, names that have nothing to
+/// do with the word would be suggested.
 const LETTERS_PER_MISTAKE: usize = 3;
 
 /// Minimum length of a word that counts as the start of a longer name.

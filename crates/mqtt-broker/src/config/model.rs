@@ -14,13 +14,13 @@ use crate::store::sync_policy::SyncPolicy;
 pub struct BrokerConfig {
     /// The listeners. Empty if the configuration has none.
     pub listeners: Vec<ListenerConfig>,
-    /// The security settings of all listeners, for settings that a listener does not have itself.
+    /// The security settings outside of all listeners. They apply where a listener has no setting of its own.
     pub security: SecurityConfig,
     /// `per_listener_settings`: `true` if directives about security belong to the listener above them.
     pub per_listener: bool,
     /// The limits of the broker.
     pub limits: Limits,
-    /// The limits of all listeners, for limits that a listener does not have itself.
+    /// The limits outside of all listeners. They apply where a listener has no limit of its own.
     pub listener_limits: ListenerLimits,
     /// `persistence`: `true` if sessions and retained messages survive a restart of the broker.
     pub persistence: bool,
@@ -136,7 +136,7 @@ pub enum LogDestination {
     Topic,
 }
 
-/// The kinds of lines that are logged. Several types of mosquitto that have the same level here are one kind.
+/// The kinds of lines that are logged. Types of mosquitto that have the same level in rbroker are one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogTypes {
     /// `error`.
@@ -145,7 +145,7 @@ pub struct LogTypes {
     pub warning: bool,
     /// `notice` and `information`.
     pub information: bool,
-    /// `debug`, `subscribe`, `unsubscribe`, `websockets`.
+    /// `debug`, `subscribe`, `unsubscribe`, `websockets`, `internal`.
     pub debug: bool,
 }
 

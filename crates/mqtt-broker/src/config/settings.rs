@@ -65,7 +65,8 @@ impl Settings {
         }
     }
 
-    /// Returns the limits to which the line belongs: those of the listener above it, or those of all listeners.
+    /// Returns the limits to which the line belongs: those of the `listener` or `port` above it, or those of all
+    /// listeners.
     pub(crate) fn listener_limits(&mut self) -> &mut ListenerLimits {
         if self.is_below_listener || self.has_port {
             &mut self.listener().limits

@@ -45,8 +45,8 @@ pub(super) struct CommitQueue {
     committing: usize,
     /// The payload bytes of the mutations in `unsynced`, in `waiting`, and in the commit in progress.
     bytes: usize,
-    /// The backlog from which the broker throttles connections. The store is then synced immediately and not only at
-    /// the end of the sync interval, because the connections wait for it.
+    /// The backlog at which the broker throttles connections. The store is then synced immediately and not only at the
+    /// end of the sync interval, because the connections wait for it.
     maximum_unsynced: Backlog,
     /// The time of the next attempt, while the disk is full.
     retry_at: Option<Instant>,
@@ -105,7 +105,7 @@ impl CommitQueue {
         };
         let mut store = Store::open(path, policy, clock).map_err(error)?;
         let saved = store.load(clock).map_err(error)?;
-        // The other clients have no session, but only a will, which is published now.
+        // Clients that are not counted have no session, but only a will, which `restore` publishes.
         let lasts = |client: &&ClientSnapshot| client.state.expiry != Expiry::WithConnection;
         let clients = saved.clients.iter().filter(lasts).count();
         let retained = saved.retained.len();

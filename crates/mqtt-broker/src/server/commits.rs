@@ -1,5 +1,5 @@
 //! [`Commits`]: takes the mutations of the broker core in each turn and passes them to the commit queue. When a commit
-//! is done, the core makes the output writable that waited for this commit.
+//! is done, the output that waited for it may be written.
 
 use super::commit_queue::{CommitQueue, Committed};
 use super::error::ServerError;

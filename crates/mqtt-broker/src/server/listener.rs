@@ -179,7 +179,7 @@ fn each_host<T>(
 /// Returns `true` if this machine does not support the address family.
 fn is_missing_family(error: &io::Error) -> bool {
     use io::ErrorKind::{AddrNotAvailable, Unsupported};
-    const EAFNOSUPPORT: i32 = 97; // the number on Linux, which has no `ErrorKind`
+    const EAFNOSUPPORT: i32 = 97; // the value on Linux; `ErrorKind` has no variant for this error
     matches!(error.kind(), AddrNotAvailable | Unsupported)
         || error.raw_os_error() == Some(EAFNOSUPPORT)
 }

@@ -23,7 +23,7 @@ pub(crate) struct ListenerAuth {
 
 impl ListenerAuth {
     /// Reads the files of a listener. `listener` is `None` for a listener without a configuration, at the loopback
-    /// addresses: it admits anonymous clients unless `allow_anonymous` is set.
+    /// addresses: it admits anonymous clients unless `allow_anonymous false` is set.
     fn read(config: &BrokerConfig, listener: Option<&ListenerConfig>) -> Result<Self, AccessError> {
         let security = config.security_of(listener);
         let passwords = security.password_file.as_deref().map(Passwords::read);
@@ -84,7 +84,7 @@ pub fn check(config: &BrokerConfig) -> Result<(), ServerError> {
         let place = || config.places.of_listener(index);
         check_listener(listener).map_err(|error| error.at(place()))?;
     }
-    // Without a listener, `read` takes the settings outside of all listeners, whose files are checked too.
+    // `None` stands for the settings outside of all listeners, whose files are checked too.
     let listeners = config.listeners.iter().map(Some);
     for own in listeners.chain([None]) {
         ListenerAuth::read(config, own)?;

@@ -12,8 +12,8 @@ pub type MemoryGauge = fn() -> Option<u64>;
 /// measurement per turn would come too late.
 const MEASURED_EVERY: usize = 256 * 1024;
 
-/// Size of an incomplete packet in bytes from which its connection is ended while `memory_limit` is reached. Smaller
-/// packets are complete after one or two reads, so they do not keep their memory.
+/// Size of an incomplete packet in bytes from which its connection is ended while `memory_limit` is reached. A smaller
+/// incomplete packet takes little memory, and is usually complete after one or two reads.
 const LARGE_PACKET: usize = 64 * 1024;
 
 /// The measurement of memory.

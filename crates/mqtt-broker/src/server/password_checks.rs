@@ -39,7 +39,7 @@ impl PasswordChecks {
     }
 
     /// Passes the results of the thread to the broker, and the next password to the thread. The thread gets one
-    /// password at a time; the others wait in the core, where the peer addresses take turns.
+    /// password at a time. The others wait in the core, which chooses the next one round robin by peer address.
     pub(crate) fn exchange(&mut self, broker: &mut Broker, sockets: &mut Sockets, now: Instant) {
         while let Some((id, result)) = self
             .verifier

@@ -53,7 +53,7 @@ pub struct Store {
     limit: u64,
     /// The stored bytes and the file size after the file was last shrunk.
     shrunk: (u64, u64),
-    /// The time at which the file must be shrunk, if that is worthwhile.
+    /// The time at which the file is shrunk. `None` while shrinking is not worthwhile.
     shrink_due: Option<Instant>,
     /// The totals of the tables.
     summary: Summary,
@@ -304,7 +304,7 @@ impl Store {
     }
 
     /// Returns `true` if the file must be shrunk while the broker runs. Shrinking moves the stored bytes while commits
-    /// wait. So either few bytes are stored, or the file must become smaller because it exceeds its limit.
+    /// wait. So the file is shrunk only if few bytes are stored, or if it exceeds its limit.
     fn is_worth_shrinking(&self) -> bool {
         let stored = self.summary.bytes;
         let is_little = stored <= MOVED_AT_ONCE;

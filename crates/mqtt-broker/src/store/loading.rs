@@ -1,5 +1,5 @@
-//! Reads the whole stored state into a [`Snapshot`] when the broker starts. Anything that this version of rbroker would
-//! not have written is an error: the broker must not start with a part of its state.
+//! Reads the whole stored state into a [`Snapshot`] when the broker starts. An entry that cannot be decoded is an
+//! error: the broker must not start with a part of its state.
 
 use super::encoding::{Reader, Times};
 use super::tables::{

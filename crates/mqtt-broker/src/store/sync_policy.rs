@@ -9,7 +9,7 @@ pub enum SyncPolicy {
     #[default]
     Always,
     /// A commit is synced after this time at the latest. A crash of the broker or a loss of power may lose the messages
-    /// of this time.
+    /// since the last sync.
     Interval(Duration),
     /// No commit is synced. A crash of the broker alone loses no message. A loss of power may leave a corrupt file.
     Never,

@@ -203,7 +203,8 @@ impl<'a> Tables<'a> {
             }
             Mutation::Released { client, number } => self.remove_delivery(client, *number),
             Mutation::Finished { client, number } => {
-                // A message of QoS 2 was removed by `Released` already, and a dropped message has no packet identifier.
+                // Either entry may be missing: `Released` has already removed a message of QoS 2, and a dropped message
+                // has no packet identifier.
                 let key = delivery_key(&mut self.key, client, *number, PACKET_IDENTIFIER);
                 remove(&mut self.deliveries, bytes, key)?;
                 self.remove_delivery(client, *number)

@@ -49,6 +49,8 @@ pub(crate) struct Done {
 impl StoreWriter {
     /// Starts the thread, which ends when the `StoreWriter` is dropped. The thread wakes `waker` for each result.
     ///
+    /// # Errors
+    /// Returns an error if the system cannot start a thread.
     pub(crate) fn start(waker: Arc<Waker>) -> io::Result<Self> {
         let worker = Worker::start("store", waker, Commit::run)?;
         Ok(Self { worker })

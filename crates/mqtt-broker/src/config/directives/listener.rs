@@ -122,8 +122,8 @@ impl ListenerDirective {
     }
 }
 
-/// Turns a part of the certificate on or off. If both are on, the common name is used. Turning one of them off does not
-/// affect the other.
+/// Turns a part of the certificate on or off as source of the user name. If both parts are turned on, only the common
+/// name is kept. Turning off a part that is not in use has no effect.
 fn turn_identity(identity: &mut Option<IdentitySource>, source: IdentitySource, is_on: bool) {
     match (is_on, *identity) {
         (true, Some(IdentitySource::CommonName)) => {}
