@@ -1,4 +1,4 @@
-//! The name by which a program was called. This name chooses the options file and the format of the lines of `-d`.
+//! The name by which a program was called. This name chooses the options file and the stream of the lines of `-d`.
 
 use std::ffi::OsString;
 use std::path::Path;

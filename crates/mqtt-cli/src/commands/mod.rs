@@ -1,6 +1,6 @@
-//! The programs. Each file or folder has the options of one program, the plan that the settings become, and the loop
-//! that carries out the plan. rsub and rrr share the loop in `subscriber/`; rpub, rsub and rrr share `setup.rs`, and the
-//! deadline of `-W` in `deadline.rs`.
+//! The programs. Each program has a file or folder with its options, the plan that the settings become, and the loop
+//! that carries out the plan. rsub and rrr share the plan and the loop in `subscriber/`. rpub, rsub and rrr share
+//! `setup.rs`, and the deadline of `-W` in `deadline.rs`.
 
 mod deadline;
 pub(crate) mod documentation;

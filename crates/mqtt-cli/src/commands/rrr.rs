@@ -192,7 +192,7 @@ fn latency_option() -> Vec<CommandOption<RrrSettings>> {
 impl TryFrom<RrrSettings> for SubscribePlan {
     type Error = Failure;
 
-    /// Makes the plan, and reports every error that can be found without a network.
+    /// Makes the plan. Returns the first error that can be found without a network.
     fn try_from(settings: RrrSettings) -> Result<Self, Failure> {
         let connection = &settings.connection;
         let mut plan = Self::new("rrr", Reconnect::Never, connection, &settings.output)?;

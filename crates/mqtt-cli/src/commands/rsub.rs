@@ -337,7 +337,7 @@ fn own_retained_options() -> Vec<CommandOption<RsubSettings>> {
 impl TryFrom<RsubSettings> for SubscribePlan {
     type Error = Failure;
 
-    /// Makes the plan, and reports every error that can be found without a network.
+    /// Makes the plan. Returns the first error that can be found without a network.
     fn try_from(settings: RsubSettings) -> Result<Self, Failure> {
         let connection = &settings.connection;
         // After a reconnect the broker would send all retained messages of a snapshot again.

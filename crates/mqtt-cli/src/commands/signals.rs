@@ -53,8 +53,8 @@ mod unix {
         }
     }
 
-    /// Returns a socket that becomes readable with each signal of this number. A signal handler may not do more than
-    /// write to a socket or pipe.
+    /// Returns a socket that becomes readable with each signal of this number. A signal handler can safely do little
+    /// more than write to a socket or pipe.
     fn source(signal: i32) -> io::Result<mio::net::UnixStream> {
         let (source, end) = UnixStream::pair()?;
         source.set_nonblocking(true)?;

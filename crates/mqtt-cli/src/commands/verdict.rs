@@ -31,8 +31,9 @@ pub(super) const MAXIMUM_LINES: usize = 100;
 pub(crate) struct Verdict {
     pub(super) server: Option<String>,
     pub(super) messages: Option<Messages>,
-    /// Line numbers of the input, in ascending order and at most [`MAXIMUM_LINES`]. A line is listed if the broker
-    /// rejected its message, if its message was not acknowledged, or if the message was too large to be sent.
+    /// Line numbers of the input, in ascending order and at most [`MAXIMUM_LINES`]. A line is listed if no message
+    /// could be made from it, if its message was too large to be sent, or if the broker rejected or did not acknowledge
+    /// the message.
     pub(super) failed_lines: Vec<u64>,
 }
 
@@ -174,7 +175,7 @@ impl Report {
             Destination::File(file) => (&*file).write_all(line.as_bytes()),
         };
         written.or_else(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Ok(()), // the reader has closed the pipe, which is no error for messages either
+            io::ErrorKind::BrokenPipe => Ok(()), // a closed pipe is not an error for messages either
             _ => {
                 let text = system_text(&error);
                 Err(Failure::failed(format!("Cannot write the report: {text}."))

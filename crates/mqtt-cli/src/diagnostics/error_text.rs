@@ -22,8 +22,8 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Creates a target. Only a network server is reached through the proxy: this machine looks service records up
-    /// itself.
+    /// Creates a target. The proxy is named only for a host with a port. No proxy is used for a Unix socket, or for the
+    /// lookup of service records in the DNS.
     pub(super) fn new(server: Option<&Server>, proxy: Option<&String>) -> Self {
         let is_network = matches!(server, Some(Server::Network { .. }));
         Self {

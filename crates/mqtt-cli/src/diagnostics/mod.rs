@@ -54,7 +54,7 @@ struct TakeoverCounter {
 /// The number of takeovers in a row that only another client can cause.
 const MAXIMUM_TAKEOVERS: u8 = 3;
 
-/// A connection that lasted this long ends a row of takeovers.
+/// The count of takeovers in a row starts again if at least this time has passed since the last takeover.
 const TAKEOVER_INTERVAL: Duration = Duration::from_secs(60);
 
 impl TakeoverCounter {

@@ -121,7 +121,8 @@ pub(crate) fn missing_value(option: &str, noun: &str) -> Option<String> {
 /// Checks that the value of an option in an options file does not contain a further option.
 ///
 /// # Errors
-/// If the value contains another option. The rest of a line is one value, so the host would be `localhost -p 1883`.
+/// If the value contains another option. In an options file the rest of a line is one value: with the line `-h
+/// localhost -p 1883`, the host would be `localhost -p 1883`.
 pub(crate) fn check_line(
     option: &str,
     noun: &str,
@@ -147,8 +148,8 @@ pub(crate) fn check_line(
 /// Checks that a path does not start with the `~` of a shell.
 ///
 /// # Errors
-/// If the path starts with `~` and no such file exists. A shell replaces `~` at the start of a word only, so neither in
-/// `--cafile=~/ca.crt` nor in an options file.
+/// If the path starts with `~` and no such file exists. A shell replaces `~` only at the start of a word, so not in
+/// `--cafile=~/ca.crt`. No shell reads the lines of an options file.
 pub(crate) fn check_path(option: &str, noun: &str, value: &OsStr) -> Result<(), Failure> {
     let Some(rest) = value.to_str().and_then(|value| value.strip_prefix('~')) else {
         return Ok(());

@@ -25,11 +25,12 @@ pub(crate) struct Line {
 }
 
 /// Returns the lines of the file that `-o` names. Without `-o`, returns the lines of the first file that exists. The
-/// candidates are named after the name by which the program was called, the program, and the mosquitto tool.
+/// candidates have the names of the program and of its mosquitto tool (see [`names`]).
 ///
 /// # Errors
-/// If the file of `-o` cannot be read, or another file is too large or unreadable. Without its options the program
-/// could send a password to the wrong broker. A file without read permission for this user counts as absent.
+/// If the file of `-o` cannot be read, or if another file exists but is too large or cannot be read: without its
+/// options the program could send a password to the wrong broker. A candidate that this user has no permission to read
+/// counts as absent.
 pub(crate) fn read(
     called: &str,
     program: &str,

@@ -136,9 +136,9 @@ impl<S: Default> Program<S> {
         given.try_for_each(|(_, option, words)| option.apply(settings, words))
     }
 
-    /// Returns the words with the name and the value of each user property joined by a NUL, which no argument can
-    /// contain. So `-D` always has three words, as clap requires. `user-property` has one word more than other
-    /// properties.
+    /// Returns the words for clap. The name and the value of each user property are joined by a NUL, which no argument
+    /// can contain. So `-D` always has three words, as clap requires, although `user-property` has one word more than
+    /// other properties. All words of [`Apply::Rest`] are joined in the same way.
     ///
     /// The value of another option may be `-D` or `--`, so this function steps over values like clap does. For clap,
     /// `--` ends the options; for the mosquitto tools it is an unknown option.

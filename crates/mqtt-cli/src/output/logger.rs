@@ -38,15 +38,16 @@ enum Destination {
     Pending,
 }
 
-/// Starts the log of rpub. Called as mosquitto_pub, it writes to standard output, as that tool does.
+/// Starts the log of rpub. If the program was called as mosquitto_pub, the lines go to standard output, as those of
+/// that tool do.
 pub(crate) fn start_for_publisher(arguments: &[OsString]) {
     start_for_client(arguments, || {
         Destination::StandardOutput(LogThread::start(Stream::StandardOutput))
     });
 }
 
-/// Starts the log of rsub or rrr. Called as mosquitto_sub or mosquitto_rr, the lines go to standard output through
-/// [`take_pending`], because only the program can put them between the right messages.
+/// Starts the log of rsub or rrr. If the program was called as mosquitto_sub or mosquitto_rr, the lines go to standard
+/// output through [`take_pending`], because only the program can put them between the right messages.
 pub(crate) fn start_for_subscriber(arguments: &[OsString]) {
     start_for_client(arguments, || Destination::Pending);
 }

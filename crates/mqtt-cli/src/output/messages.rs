@@ -34,7 +34,7 @@ pub(crate) fn warn_once(line: &str) {
     }
 }
 
-/// Prints an error that does not end the program.
+/// Prints an error. This function does not end the program.
 pub(crate) fn complain(message: &str) {
     say("Error:", colored::Color::Red, message);
 }

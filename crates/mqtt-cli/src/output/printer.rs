@@ -56,7 +56,7 @@ pub(crate) struct Printer {
 /// The outcome of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Disposition {
-    /// The message counts, and is printed unless `--random-filter` drops it.
+    /// The message passes the filters and counts for `-C`, even if `--random-filter` then drops it.
     Taken,
     /// A filter of the user rejects the message.
     Dropped,
@@ -192,7 +192,7 @@ impl Printer {
                 visible(publish.topic_name.as_bytes(), printing.style, out);
                 out.push(b' ');
             }
-            // With an empty payload this line is reached only if -v is set and -N is not.
+            // Without `-0`, this line is reached with an empty payload only if -v is set and -N is not.
             let payload = if empty && !is_exact {
                 b"(null)"
             } else {

@@ -21,7 +21,8 @@ pub(crate) struct StandardOutput;
 #[derive(Debug)]
 pub(crate) struct StandardError;
 
-/// Returns `true` if lines on standard error may be coloured: standard error is a terminal, and NO_COLOR is not set.
+/// Returns `true` if lines on standard error may be coloured: standard error is a terminal, and NO_COLOR is unset or
+/// empty.
 pub(crate) fn is_colorful() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }

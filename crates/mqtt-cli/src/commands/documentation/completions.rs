@@ -12,7 +12,8 @@ use crate::failure::Failure;
 /// Values with these names in the help are paths of files.
 const FILES: [&str; 2] = ["FILE", "PATH"];
 
-/// The parts that complete topics. They are combined with the script of clap_complete; PowerShell has none.
+/// The parts that complete topics. They are combined with the script of clap_complete. There is no such part for
+/// PowerShell.
 const BASH: &str = include_str!("topics.bash");
 const ZSH: &str = include_str!("topics.zsh");
 const FISH: &str = include_str!("topics.fish");

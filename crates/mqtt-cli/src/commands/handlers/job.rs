@@ -115,8 +115,8 @@ impl Job {
         }
     }
 
-    /// Returns the message for the topic of dead letters: payload and properties unchanged, and the failure in further user
-    /// properties.
+    /// Returns the message for the topic of dead letters: payload and properties unchanged, and the failure in further
+    /// user properties. With `is_bare` the message has no properties.
     pub(super) fn dead_letter(&self, topic_name: &TopicName, reason: &str) -> Message {
         let mut message = Message::new(topic_name.clone(), self.message.payload.clone());
         if self.is_bare {
@@ -138,7 +138,7 @@ impl Job {
         message
     }
 
-    /// Returns the environment of the handler. A value cannot contain NUL, since MQTT allows it in no string.
+    /// Returns the environment of the handler. No value contains NUL, because MQTT does not allow NUL in a string.
     pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
         let message = &self.message;
         let mut variables = vec![
@@ -175,7 +175,8 @@ impl Job {
             }
         }
         if !pairs.is_empty() {
-            // A list, since names may repeat and are no names of variables.
+            // All pairs go into one variable as a JSON list: names may repeat, and the name of a variable must not
+            // contain every character that MQTT allows.
             let json = serde_json::to_string(&pairs).unwrap_or_default();
             variables.push(("MQTT_USER_PROPERTIES", json));
         }

@@ -1,9 +1,10 @@
 //! Handlers: programs that `rsub --exec` runs for each message. A message is acknowledged after its handler has exited with
 //! 0, so that a broker with a session delivers it again if rsub, the handler or the machine dies.
 //!
-//! The messages wait in one queue in the order of their arrival. Up to `--jobs` handlers run at a time, and only one for
-//! each topic, so that the messages of a topic are handled in their order. A failed handler runs again after a wait, which
-//! doubles with each failure. After the last one the message goes to the topic of `--dead-letter`, or ends rsub.
+//! The messages wait in one queue in the order of their arrival. Up to `--jobs` handlers run at a time, and only one
+//! for each topic, so that the messages of a topic are handled in their order. A failed handler runs again after a
+//! wait, which doubles with each failure. If the last run fails, the message is published to the topic of
+//! `--dead-letter`. Without this option rsub ends.
 //!
 //! Acknowledgements leave in the order of the messages, as MQTT requires [MQTT-4.6.0-2]. So a message whose handler was
 //! quick waits for the ones before it, and the Receive Maximum of the connection bounds the queue.
@@ -37,12 +38,13 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// Maximum wait before another run.
 const MAXIMUM_WAIT: Duration = Duration::from_secs(30);
 
-/// Maximum number of messages in the queue, and of their bytes, beyond which rsub reads nothing more. The Receive Maximum
-/// bounds messages of QoS 1 and 2 before that; nothing else bounds those of QoS 0.
+/// Maximum number of messages in the queue, and of the bytes of their payloads. If the queue is full, rsub stops
+/// reading from the broker. These limits are needed for messages of QoS 0, because the Receive Maximum bounds only
+/// messages of QoS 1 and 2.
 const MAXIMUM_JOBS: usize = 1000;
 const MAXIMUM_BYTES: usize = 16 * 1024 * 1024;
 
-/// The messages whose handlers run or wait.
+/// The messages that are not acknowledged yet, in the order of their arrival.
 #[derive(Debug)]
 pub(super) struct Jobs {
     settings: HandlerSettings,
@@ -50,7 +52,7 @@ pub(super) struct Jobs {
     bytes: usize,
     last_number: u64,
     running: usize,
-    /// Set when no further handler is started.
+    /// Set by `stop`. No further handler is started then.
     is_stopped: bool,
     exits: Receiver<(u64, Exit)>,
     sender: Sender<(u64, Exit)>,
@@ -85,7 +87,7 @@ impl Jobs {
         self.queue.push_back(Job::done(delivery));
     }
 
-    /// Starts no further handler. The ones that run may end.
+    /// Makes `advance` start no further handler. Handlers that already run may finish.
     pub(super) fn stop(&mut self) {
         self.is_stopped = true;
     }
@@ -123,7 +125,7 @@ impl Jobs {
         result
     }
 
-    /// Handles the ends of handlers.
+    /// Handles each handler that has ended.
     fn collect(&mut self, now: Instant, diagnostics: &Diagnostics) -> Result<(), Failure> {
         let mut result = Ok(());
         while let Ok((number, exit)) = self.exits.try_recv() {
@@ -163,7 +165,8 @@ impl Jobs {
         if self.is_stopped {
             return Ok(());
         }
-        // A topic is busy while an earlier message of it is not finished, also if that one waits for another run.
+        // A topic is busy while the handler of an earlier message of this topic runs, or waits for its first or next
+        // run.
         let mut busy = HashSet::new();
         for job in &mut self.queue {
             if self.running >= self.settings.jobs {
@@ -216,8 +219,9 @@ impl Jobs {
         }
     }
 
-    /// Publishes messages whose handlers failed to the topic for dead letters. Each counts as done when the broker has
-    /// acknowledged the publication. rsub publishes nothing else then, so this is when nothing is unfinished.
+    /// Publishes messages whose handlers failed to the topic for dead letters. A message is done when the broker has
+    /// acknowledged its dead letter. The dead letters of all messages are acknowledged when the event loop has no
+    /// unfinished publication.
     fn publish_dead_letters(&mut self, event_loop: &mut EventLoop) {
         let Some(topic_name) = &self.settings.dead_letter else {
             return;
@@ -232,9 +236,11 @@ impl Jobs {
                     match event_loop.publish(OutboundMessage::new(message, qos)) {
                         Ok(_) => job.state = State::Published,
                         Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => return,
-                        // Properties that make the message too large for the broker are left out the next time.
+                        // The properties may make the message too large for the broker, so the next call publishes it
+                        // without them.
                         Err(_) if !job.is_bare => job.is_bare = true,
-                        // The message stays unacknowledged. The timeout of the user, or a signal, ends rsub.
+                        // The dead letter cannot be published, so the message stays unacknowledged until `-W` or a
+                        // signal ends rsub.
                         Err(_) => return,
                     }
                 }
@@ -246,8 +252,8 @@ impl Jobs {
     /// Acknowledges the messages that are done, up to the first one that is not.
     fn acknowledge(&mut self, event_loop: &mut EventLoop) {
         // Without a connection no acknowledgement leaves. The session must know the messages that are done before the
-        // client reconnects. The other deliveries end with their connection: the broker gives their packet identifiers to
-        // other messages, or sends them again.
+        // client reconnects. The other deliveries end with their connection: the broker resends these messages, or
+        // gives their packet identifiers to other messages.
         if !event_loop.is_connected() && !self.holds_connection() {
             for job in &mut self.queue {
                 let delivery = job.delivery.take();
@@ -275,19 +281,22 @@ impl Jobs {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let time = |job: &Job| match &job.state {
             State::Running(running) => running.deadline,
-            // A job that could run, but for the limit of handlers or its topic, starts when another one ends.
+            // A job whose time has come waits only for a free handler or for its topic. It has no deadline, because it
+            // starts when another handler ends.
             State::Waiting(time) if !self.is_stopped && *time > Instant::now() => Some(*time),
             _ => None,
         };
         self.queue.iter().filter_map(time).min()
     }
 
-    /// Returns `true` while a message waits for its handler, so that the client must not reconnect.
+    /// Returns `true` while a handler runs or has to run. Meanwhile the client must not reconnect, so that the session
+    /// knows the messages that are done (see `acknowledge`).
     pub(super) fn holds_connection(&self) -> bool {
         self.running > 0 || !self.is_stopped && self.queue.iter().any(Job::is_active)
     }
 
-    /// Returns `true` if no handler runs, and none has to run unless the jobs are stopped.
+    /// Returns `true` if no work is left. That is the case if the queue is empty or, after `stop`, if no handler runs
+    /// and every dead letter is published and acknowledged.
     pub(super) fn is_finished(&self) -> bool {
         let is_pending = |job: &Job| matches!(job.state, State::Published | State::Failed(_));
         if self.is_stopped {

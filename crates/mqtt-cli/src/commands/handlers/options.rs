@@ -147,8 +147,8 @@ fn read_table(path: &OsStr) -> Result<Vec<(TopicFilter, Vec<OsString>)>, Failure
     })?;
     let mut table = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        // The words are separated by blanks, and nothing is quoted or expanded. '#' begins a filter, so there are no
-        // comments.
+        // The words are separated by blanks, and nothing is quoted or expanded. The file has no comments, because '#'
+        // may begin a topic filter.
         let mut words = line.split_whitespace();
         let Some(filter) = words.next() else {
             continue;

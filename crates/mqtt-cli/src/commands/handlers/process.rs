@@ -1,4 +1,4 @@
-//! The process of a handler: started without a shell, waited for by a thread.
+//! Starts the process of a handler without a shell. A thread waits until the process ends.
 
 use std::ffi::OsString;
 #[cfg(unix)]
@@ -14,7 +14,7 @@ use mio::Waker;
 
 use super::job::Job;
 
-/// A payload of at most this size fits into a new pipe on every system, so that writing it waits for nobody.
+/// A payload of at most this size fits into a new pipe on every system, so that writing it does not block.
 #[cfg(unix)]
 const SMALL: usize = 4096;
 
@@ -61,13 +61,14 @@ pub(super) fn start(
         .env_remove("MQTT_PASSWORD") // the handler has no use for the password of rsub
         .env("MQTT_PAYLOAD_LENGTH", job.message.payload.len().to_string())
         .stdin(Stdio::piped());
-    // A small payload is in the pipe before the handler starts. If rsub is killed, no handler takes the end of a pipe that
-    // was not filled yet for the end of the message.
+    // A small payload is written to the pipe before the handler starts. Otherwise, if rsub were killed before it wrote
+    // the payload, the handler would read an end of file and take the message for empty.
     #[cfg(unix)]
     if job.message.payload.len() <= SMALL {
         command.stdin(filled_pipe(&job.message.payload)?);
     }
-    // A process group of its own: Ctrl-C in a terminal is for rsub, which lets the handler end.
+    // The handler gets a process group of its own, so that Ctrl-C in a terminal reaches only rsub. rsub then lets the
+    // handler finish.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = command.spawn()?;
@@ -82,13 +83,14 @@ pub(super) fn start(
     let (number, input) = (job.number, child.stdin.take());
     if let Some(mut input) = input {
         let payload = job.message.payload.clone();
-        // A handler may wait for something else before it reads, or not read at all, so errors are ignored.
+        // A thread writes the payload, because the handler may read late. Errors are ignored, because the handler may
+        // also end without reading.
         let write = move || drop(input.write_all(&payload));
         thread::Builder::new().name("payload".into()).spawn(write)?;
     }
     let wait = move || {
         let exit = reap(&mut child, &is_reaped);
-        // rsub may have ended.
+        // Errors are ignored: the loop of rsub may have ended, and then nothing receives the result.
         let _ = sender.send((number, exit));
         let _ = waker.wake();
     };

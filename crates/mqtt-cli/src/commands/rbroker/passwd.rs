@@ -250,8 +250,8 @@ impl PasswordFile {
         Ok(self)
     }
 
-    /// Replaces the file as a whole. The new file is written beside the old file and then renamed, so that neither a
-    /// broker that reloads nor a crash leaves a part of the file.
+    /// Replaces the file as a whole. The new file is written beside the old file and then renamed, so that a broker
+    /// that reloads never reads an incomplete file, and a crash never leaves one.
     fn write(&self, path: &Path) -> Result<(), Failure> {
         let fail = |error: std::io::Error| {
             Failure::failed(format!("Cannot write '{}': {error}.", path.display()))

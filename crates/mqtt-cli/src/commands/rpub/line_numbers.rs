@@ -13,7 +13,7 @@ pub(super) struct LineNumbers {
     last: u64,
     /// The line of each message in flight. `None` without `--report`, because each message would cost an entry.
     in_flight: Option<HashMap<PacketIdentifier, u64>>,
-    /// The lines of rejected messages, in the order of the rejections.
+    /// The lines whose messages were rejected, could not be sent or could not be made, in the order of these failures.
     failed: Vec<u64>,
 }
 
@@ -52,7 +52,7 @@ impl LineNumbers {
         }
     }
 
-    /// Records that the message of the last line could not be sent.
+    /// Records that the message of the last line could not be made or sent.
     pub(super) fn last_failed(&mut self) {
         self.add_failed(self.last);
     }
@@ -65,7 +65,7 @@ impl LineNumbers {
         }
     }
 
-    /// Returns the first [`MAXIMUM_LINES`] lines of rejected messages and of messages still in flight.
+    /// Returns the first [`MAXIMUM_LINES`] lines that have failed or whose messages are still in flight.
     pub(super) fn first_failed(&self) -> Vec<u64> {
         let in_flight = self.in_flight.iter().flat_map(HashMap::values);
         let mut lines: Vec<_> = self.failed.iter().chain(in_flight).copied().collect();

@@ -30,8 +30,8 @@ use crate::flags::values::{duration, number};
 use crate::output::logger;
 use crate::wording::shown;
 
-/// The time for which `-l` tries to reconnect. Without `-l` the loss of the connection ends the program, as in
-/// mosquitto_pub.
+/// The time for which `-l` and `--jsonl` try to reconnect. For a single message the loss of the connection ends the
+/// program, as in mosquitto_pub.
 const RECONNECT_FOR: Duration = Duration::from_secs(120);
 
 /// Maximum number of connections in a row that the broker may close because of the same line. Then rpub skips the line.
@@ -273,13 +273,13 @@ fn publishing_options() -> Vec<CommandOption<RpubSettings>> {
 impl TryFrom<RpubSettings> for PublishPlan {
     type Error = Failure;
 
-    /// Makes the plan, and reports every error that can be found without a network.
+    /// Makes the plan. Returns the first error that can be found without a network.
     fn try_from(settings: RpubSettings) -> Result<Self, Failure> {
         let connection = &settings.connection;
         let content = settings.message.content()?;
         let reconnect = match content {
-            // A program may write to the pipe for months, and its lines would be lost. For a single message the caller
-            // can start rpub again.
+            // A program may write to the pipe for months, and its lines would be lost if rpub ended. For a single
+            // message the caller can start rpub again.
             Some(Content::Lines(_)) => Reconnect::For(RECONNECT_FOR),
             _ => Reconnect::Never,
         };

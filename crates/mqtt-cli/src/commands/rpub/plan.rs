@@ -1,5 +1,5 @@
-//! The plan of rpub: the checked settings, which need a network from here on. `mod.rs` makes the plan, and
-//! `publisher.rs` carries it out.
+//! The plan of rpub: the settings after every check that needs no network. `mod.rs` makes the plan, and `publisher.rs`
+//! carries it out.
 
 use std::time::Duration;
 

@@ -268,7 +268,8 @@ impl Publisher {
     fn timed_out(mut self) -> Failure {
         let failure = self.with_unfinished(deadline::failure());
         let disconnect = self.plan.client.disconnect.clone();
-        // The bytes that are left have no time to be sent, so an error is no news.
+        // The bytes that are left may not be sent in this short time. The error is ignored, because the failure already
+        // says that the time is over.
         let _ = self
             .event_loop
             .disconnect_with_will(disconnect, deadline::GRACE);
@@ -380,8 +381,8 @@ impl Publisher {
         }
     }
 
-    /// Reports a line that is too large for the broker. rpub continues with the next line: one bad line of a log must
-    /// not stop the others.
+    /// Reports a message that is larger than the broker permits, or for which the broker closed the connection several
+    /// times. rpub continues with the next line: one bad line of a log must not stop the others.
     fn reject(&mut self, message: &Message, why: &str) {
         self.progress.rejected += 1;
         let size = message.payload.len();
@@ -496,8 +497,9 @@ impl Publisher {
         }
     }
 
-    /// Returns the next line of standard input, or `None` if no line is ready. The first call starts the thread that
-    /// reads, and so happens only with a connection: if the broker cannot be reached, no line is read and lost.
+    /// Returns the next line of the input, or `None` if no line is ready. The first call starts the thread that reads.
+    /// This function is called only with a connection, so that no line is read and lost if the broker cannot be
+    /// reached.
     fn next_line(&mut self) -> Option<Bytes> {
         let result = match &mut self.lines {
             Some(lines) => Ok(lines),
@@ -512,7 +514,7 @@ impl Publisher {
                 self.line_numbers.count();
                 return Some(line);
             }
-            // The thread of standard input wakes the loop when it has read more.
+            // The thread of the input wakes the loop when it has read more.
             NextLine::Pending => {}
             NextLine::End => self.input_ended = true,
             NextLine::Failed(error) => {

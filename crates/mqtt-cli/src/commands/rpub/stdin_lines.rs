@@ -121,7 +121,7 @@ impl StdinLines {
         }
     }
 
-    /// Returns the line, after the part of it that earlier blocks contained.
+    /// Returns a complete line: the part that earlier blocks contained, followed by `line`.
     fn with_partial(&mut self, line: Bytes) -> Bytes {
         if self.partial.is_empty() {
             return line;

@@ -89,7 +89,8 @@ impl EventHandler {
         ControlFlow::Continue(())
     }
 
-    /// Handles the acknowledgement of a request or a removal. A rejection is a failure.
+    /// Handles the acknowledgement of a message that this program has published: a request, a removal or a dead letter.
+    /// A rejection ends the program with a failure.
     pub(super) fn handle_delivered(&mut self, event: &Event<'_>) {
         if let Event::Delivered {
             packet_identifier,
@@ -342,7 +343,7 @@ impl EventHandler {
         }
     }
 
-    /// Returns `true` if no handler runs or has to run.
+    /// Returns `true` if the handlers have no work left.
     pub(super) fn are_jobs_finished(&self) -> bool {
         self.jobs.as_ref().is_none_or(Jobs::is_finished)
     }
@@ -352,7 +353,7 @@ impl EventHandler {
         let Some(jobs) = &mut self.jobs else {
             return;
         };
-        // After a failure the handlers that run may end, and no further one is started.
+        // After a failure no further handler is started. Handlers that already run may finish.
         if let Some(Err(_)) = self.ending {
             jobs.stop();
         }
@@ -364,7 +365,8 @@ impl EventHandler {
         }
     }
 
-    /// Lets the handlers that run end after a signal. Returns `true` while one runs.
+    /// Starts no further handler, because a signal has arrived. Returns `true` while a handler still runs: the caller
+    /// then waits.
     pub(super) fn waits_for_jobs(&mut self) -> bool {
         let Some(jobs) = &mut self.jobs else {
             return false;

@@ -190,8 +190,9 @@ impl Subscriber {
         }
     }
 
-    /// Pauses the event loop while the queue for standard output is full, or while messages of a lost connection are
-    /// not written. In a pause the loop does not read and does not connect, but still sends pings.
+    /// Pauses the event loop while the queue for standard output or for handlers is full, or while messages of a lost
+    /// connection are not written or handled. In a pause the loop does not read and does not connect, but still sends
+    /// pings.
     ///
     /// The client must write these messages and accept them in the session before it reconnects. Otherwise the broker
     /// would resend a QoS 2 message that the session does not have, and it would be printed twice.

@@ -1,4 +1,4 @@
-//! The plan of rsub and rrr: the checked settings, which need a network from here on. `rsub.rs` and `rrr.rs` make the
+//! The plan of rsub and rrr: the settings after every check that needs no network. `rsub.rs` and `rrr.rs` make the
 //! plan, and `mod.rs` carries it out.
 
 use std::sync::Arc;

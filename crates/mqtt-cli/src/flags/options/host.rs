@@ -9,7 +9,8 @@ use crate::flags::settings::connection::ClientSettings;
 use crate::flags::values::{number, text};
 use crate::wording::shown;
 
-/// Returns the options that name the broker. A later option overrides an earlier one, including a URL.
+/// Returns the options that name the broker. A URL overrides the hosts and the port before it, and a later `-h` or `-p`
+/// overrides the URL.
 pub(crate) fn host_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(

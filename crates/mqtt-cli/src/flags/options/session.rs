@@ -130,7 +130,7 @@ fn protocol<S: ClientSettings>() -> Vec<CommandOption<S>> {
     ]
 }
 
-/// Returns the options that limit how long the program waits for a connection.
+/// Returns the options that limit the time of the whole run, of connecting and of reconnecting.
 pub(crate) fn timeout_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
     vec![
         value(
@@ -239,11 +239,11 @@ fn session_expiry(value: &OsStr) -> Result<u32, Failure> {
     }
 }
 
-/// Returns the maximum of `-M`. A number above 65535 is no limit, because packet identifiers have 16 bits.
+/// Returns the maximum of `-M`. A number above 65535 becomes 65535.
 fn in_flight(value: &OsStr) -> Result<u16, Failure> {
     let count: Option<u32> = number(value).filter(|count| *count > 0);
     count
-        // No more messages than packet identifiers can be in flight.
+        // There are 65535 packet identifiers, so more messages cannot be in flight.
         .map(|count| u16::try_from(count).unwrap_or(u16::MAX))
         .ok_or_else(|| {
             Failure::usage("Maximum inflight messages must be greater than 0.")

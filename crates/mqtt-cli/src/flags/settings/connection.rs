@@ -241,7 +241,7 @@ impl ConnectionSettings {
             u16::MAX
         };
         if let Some(alias) = self.properties.topic_alias {
-            // A run of rpub has one topic, so one topic alias is enough.
+            // `-D` sets one topic alias, so the session uses one.
             (limits.topic_aliases, limits.first_topic_alias) = (1, alias);
         }
         // The trace names the first server, because the observer does not learn which server a reconnect has chosen.

@@ -30,7 +30,7 @@ impl WillSettings {
     /// Returns the will, or `None` if no will was given.
     ///
     /// # Errors
-    /// If other options of the will are given without its topic.
+    /// If the payload or `--will-retain` is given without the topic of the will.
     pub(super) fn will(&self, properties: &Properties) -> Result<Option<Will>, Failure> {
         // Without a topic the will would be dropped, and the user would notice that only when the client dies.
         let Some(topic_name) = &self.topic_name else {

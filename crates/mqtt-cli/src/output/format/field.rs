@@ -94,7 +94,7 @@ impl Field {
         matches!(self.conversion, LocalTime | UnixTime | JsonText | JsonValue)
     }
 
-    /// Appends the value. Returns the reason if the message has no such value.
+    /// Appends the value. Returns the reason if the payload does not have the form that the conversion needs.
     pub(super) fn write(
         &self,
         publish: &PublishRef<'_>,

@@ -5,7 +5,7 @@
 /// Starts a thread of the allocator, which returns free pages to the system after ten seconds without use. Without this
 /// thread, the allocator returns pages only when the broker allocates, and an idle broker does not allocate.
 ///
-/// The caller must have forked before, because a fork copies only the calling thread.
+/// A caller that forks must fork before this call, because a fork copies only the calling thread.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(super) fn return_free_pages() {
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {

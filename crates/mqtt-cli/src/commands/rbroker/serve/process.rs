@@ -27,7 +27,7 @@ use super::start_error::{self, START};
 use crate::exit_status::Status;
 
 /// A broker that runs in the background. The parent process waits for the result of the start, so that the shell sees
-/// the exit status. The broker prints errors of the start to the terminal until then.
+/// the exit status. Until the start has succeeded, the broker prints errors to the terminal.
 #[cfg(unix)]
 #[derive(Debug)]
 pub(super) struct Background(UnixStream);
@@ -98,7 +98,7 @@ impl Background {
 }
 
 /// Reports a panic as a corrupt store while the store is opened. redb panics on some kinds of corruption, and the user
-/// must learn what to do. No other part of the broker runs at that time.
+/// must learn what to do. No other part of the broker runs at that time, so every panic has this cause.
 pub(super) struct StoreCheck;
 
 impl StoreCheck {

@@ -78,7 +78,8 @@ fn rich_packets() -> Vec<PacketRef<'static>> {
     ]
 }
 
-/// A packet that was encoded and decoded has exactly the fields on the wire, so its list must equal the list before.
+/// A packet that was encoded and decoded has exactly the fields on the wire, so its list must equal the list of the
+/// original packet.
 #[test]
 fn shows_no_field_that_the_version_does_not_carry() {
     for version in VERSIONS {
