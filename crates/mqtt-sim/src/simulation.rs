@@ -1,6 +1,6 @@
 //! The state of one run. The state consists of several structs, such as [`Scenario`] and [`Network`]. A function in
-//! another module takes only the structs that it needs. A function that takes the whole [`Simulation`] may make the broker
-//! commit, and a commit may crash and restart the broker.
+//! another module takes only the structs that it needs. A function that takes the whole [`Simulation`] may make the
+//! broker commit, and a commit may crash and restart the broker.
 
 use std::time::Instant;
 
