@@ -48,7 +48,8 @@ pub(crate) struct ConnectionState {
     pub(crate) task: Option<Box<Task>>,
     /// Set while a publication of this connection is delivered in slices.
     pub(crate) is_publishing: bool,
-    /// The end of the pause that began when this connection filled the queue of a live subscriber (`backpressure.rs`).
+    /// The end of the pause that began when this connection filled more than half of the queue of a live subscriber
+    /// (`backpressure.rs`).
     pub(crate) throttled_until: Option<Instant>,
     /// The number of the commit that contains the newest mutations of this connection.
     pub(crate) mutated_in: u64,

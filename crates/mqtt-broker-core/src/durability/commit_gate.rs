@@ -5,8 +5,8 @@
 //! not wait, however long a commit takes.
 //!
 //! A commit contains the mutations that were made before it began. Later mutations belong to the next commit. When a
-//! commit ends, the output up to its beginning is written, so a connection that makes mutations all the time still gets
-//! its output.
+//! commit ends, the output that was queued before it began is written. So a connection that makes mutations all the
+//! time still gets its output.
 
 use crate::keys::ConnectionId;
 
@@ -40,8 +40,9 @@ impl CommitGate {
         }
     }
 
-    /// Holds back output until the end of the next commit. Output before the beginning of a commit that is in progress
-    /// is written at the end of that commit. Returns `true` if the connection was not yet waiting for the next commit.
+    /// Holds back output until the end of the next commit. Output that was queued before a commit in progress began
+    /// becomes writable when that commit ends. Returns `true` if the connection was not yet waiting for the next
+    /// commit.
     pub(crate) fn begin(&mut self) -> bool {
         // No commit covers the unwritten output, so all of it waits for the next commit.
         if self.is_durable() {

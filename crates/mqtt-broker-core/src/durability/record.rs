@@ -86,7 +86,8 @@ pub(crate) fn store_client(
     if let Some(client) = sessions.clients.get_mut(key) {
         client.stored = part;
     }
-    // The stored session has ended, and the new one is not stored. `note_client` then stores at most the will.
+    // The store has more of this client than it must keep now, so the entries of the client are removed. `note_client`
+    // then adds the new will, if there is one.
     if part < before {
         durability.note_client_removed(identifier);
     }

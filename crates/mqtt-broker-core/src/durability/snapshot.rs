@@ -1,5 +1,6 @@
-//! [`Snapshot`]: the state that results from all mutations. The store loads a snapshot, and the broker restores it when
-//! it starts. The simulation also makes a snapshot of a running broker, and compares it with its store.
+//! [`Snapshot`]: the state that results from all mutations. When the broker starts, the store loads a snapshot, and the
+//! broker restores its state from the snapshot. The simulation also makes a snapshot of a running broker, and compares
+//! it with its store.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -13,7 +13,7 @@ use crate::keys::{ClientKey, ConnectionId};
 use crate::resources::Resources;
 use crate::sessions::state::Sessions;
 
-/// Maximum time for which the broker does not read from a publisher because of one full queue.
+/// Maximum time for which the broker does not read from a publisher because of the queue of one subscriber.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A subscriber counts as live if it has sent bytes within this time. The time must exceed 40 ms, because Nagle's

@@ -24,7 +24,7 @@ const MAXIMUM_WITHOUT_CONNECTION: usize = 1000;
 pub(crate) struct FanOuts {
     /// The publication that is being delivered in slices.
     pub(crate) current: Option<FanOut>,
-    /// The publications that wait for `current`, in the order in which they were published.
+    /// The publications that have not begun yet, in the order in which they were published.
     pub(crate) waiting: VecDeque<Publication>,
     /// Set when a publication has ended, until `take_mutations` returns its mutations. Until then no publication that
     /// makes mutations may begin. If one were always in progress, no commit could ever begin.
@@ -99,7 +99,7 @@ impl FanOuts {
             let is_of_it = publication
                 .origin
                 .is_some_and(|origin| origin.connection == id);
-            // Every publication that waits is unacknowledged, so the publisher resends it.
+            // No waiting publication was acknowledged, so the publisher resends those of QoS 1 and 2.
             let is_unacknowledged = publication.delivery.qos() > QoS::AtMostOnce;
             !(is_of_it && (is_unacknowledged || is_full))
         });

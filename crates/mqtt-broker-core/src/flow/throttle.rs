@@ -31,7 +31,8 @@ pub(crate) struct Throttle {
     pub(crate) awaiting_commit: Vec<ConnectionId>,
     /// Connections that may resume, in the order in which `poll_resumable` returns them.
     pub(crate) resumable: VecDeque<ConnectionId>,
-    /// Publishers that have filled the queue of a subscriber: the end of the pause, the publisher, and the subscriber.
+    /// Publishers that wait because the queue of a subscriber is more than half full: the end of the pause, the
+    /// publisher, and the subscriber.
     pub(crate) throttled_publishers: Vec<(Instant, ConnectionId, ClientKey)>,
 }
 

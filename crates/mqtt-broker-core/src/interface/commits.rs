@@ -111,7 +111,7 @@ impl Broker {
     }
 
     /// Restores the stored state into a new broker. Clients that were connected count as disconnected at `now`: their
-    /// wills become due, and the Session Expiry Interval of their sessions begins.
+    /// Will Delay Interval and their Session Expiry Interval begin.
     pub fn restore(&mut self, now: Instant, saved: Snapshot) {
         restore::restore(self, now, saved)
     }

@@ -53,7 +53,8 @@ impl Broker {
         );
     }
 
-    /// Returns the owner of the next deadline that has passed, or `None` if the work budget is spent.
+    /// Returns the owner of the next deadline that has passed, or `None` if no deadline has passed or the work budget
+    /// is spent.
     fn next_timer(&mut self, now: Instant) -> Option<TimerKey> {
         if self.flow.work.is_spent() {
             None

@@ -83,8 +83,8 @@ pub(crate) fn end_connection(
     );
 }
 
-/// Handles the end of a connection, whichever side has ended it. The client keeps its session, and the intervals until
-/// the session expires and the will is published begin.
+/// Handles the end of a connection, whichever side has ended it. The client keeps its session. The Session Expiry
+/// Interval and the Will Delay Interval begin.
 pub(crate) fn handle_closed(
     broker: &mut Broker,
     now: Instant,

@@ -24,7 +24,8 @@ pub(crate) fn connect_reject_reason(
     if !names::is_plain_text(&connect.client_identifier) {
         return Some(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
     }
-    // In the other cases the broker assigns an identifier. CONNACK of 5.0 contains the assigned identifier.
+    // In these cases the client must have an identifier. In all others the broker assigns one, which CONNACK of 5.0
+    // contains.
     let must_be_named = match version {
         ProtocolVersion::V3_1 => true,
         ProtocolVersion::V3_1_1 => !connect.clean_start, // [MQTT-3.1.3-8 of 3.1.1]

@@ -34,7 +34,7 @@ impl<'a> Routed<'a> {
         }
     }
 
-    /// Returns a message whose owned form exists already, because the message has waited.
+    /// Makes a `Routed` from a message whose owned form already exists.
     pub(crate) fn from_message(
         message: &'a Arc<Message>,
         delivery: Delivery,

@@ -136,7 +136,7 @@ pub(crate) fn seek(topic_filter: &str, topic_name: &str) -> Seek {
                 }
                 Ordering::Greater => return after(topic_name, last_plus),
             },
-            // The name has more levels than the filter, and so has every other name below it.
+            // The name has more levels than the filter. So have the other names that begin with the same levels.
             None => return after(topic_name, last_plus),
         }
         level_start = level_end + 1;
