@@ -156,8 +156,8 @@ impl CommitQueue {
         Some(metadata.len())
     }
 
-    /// Returns the time at which `begin` must be called even if no mutation waits: for a sync that is due, or for the
-    /// next attempt on a full disk.
+    /// Returns the time at which `begin` must be called even if no mutation waits: for work of the store that is due
+    /// ([`Store::poll_timeout`]), or for the next attempt on a full disk.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         if self.is_busy {
             return None; // the thread wakes the loop at the end of the commit

@@ -29,8 +29,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-/// Maximum time from the request to stop until the server ends. Clients that do not close their connections are cut off
-/// then.
+/// Maximum time for which the server waits at shutdown until the clients have closed their connections. A commit that
+/// is still in progress then gets the same time again.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A broker with its sockets.

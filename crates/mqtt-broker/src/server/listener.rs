@@ -160,7 +160,7 @@ fn each_host<T>(
 ) -> Result<Vec<T>, ListenError> {
     let mut used = Vec::new();
     let mut missing = None;
-    // Many machines have no IPv6, so the error of one address is ignored. The error of a single address is reported.
+    // Many machines have no IPv6. So the error of a missing address family is returned only if no address succeeds.
     for host in hosts {
         match use_host(host) {
             Ok(one) => used.push(one),

@@ -95,7 +95,7 @@ pub fn check(config: &BrokerConfig) -> Result<(), ServerError> {
 
 /// Returns the policies and transports of the open listeners, according to a configuration that was read again. A
 /// reload does not open or close listeners, and does not change their protocol. A listener that is missing in the new
-/// configuration keeps its old one.
+/// configuration keeps its old settings.
 ///
 /// # Errors
 /// Returns an error if a file cannot be used.

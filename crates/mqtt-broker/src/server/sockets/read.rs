@@ -70,8 +70,9 @@ impl Sockets {
             return;
         };
         // While a password waits for its check, the connection is not read, so the end of the stream would not be
-        // noticed. The poll reports that the peer has closed, which saves the hash. The peer may have closed only its
-        // sending half, but the system reports both in the same way.
+        // noticed. The poll reports that the peer has closed. The connection is then closed too, so that its password
+        // need not be hashed. A peer that has closed only its sending half also loses its connection, because the
+        // system reports both in the same way.
         let is_gone = |id: &ConnectionId| socket.is_read_closed && broker.is_password_pending(*id);
         if let Some(id) = socket.connection.filter(is_gone) {
             broker.handle_close(now, id);

@@ -17,8 +17,8 @@ pub(crate) struct Sockets {
     /// Connections whose output must be written in the next turn, because the socket has room again or the last turn
     /// has written enough.
     pub(super) writable: Vec<ConnectionId>,
-    /// The buffer that is used for each read. A socket keeps a buffer of its own only while it has the start of a
-    /// packet, so ten thousand idle connections have none.
+    /// The buffer into which all sockets without a buffer of their own read. A socket keeps its own buffer only while
+    /// it has bytes that were not handled yet, so ten thousand idle connections have none.
     pub(super) spare_buffer: Option<Box<ReadBuffer>>,
     /// The sockets of ended connections, with the time at which each is closed, in the order of these times.
     pub(super) lingering: Vec<(Instant, usize)>,
@@ -35,8 +35,8 @@ impl Sockets {
         if event.is_writable() {
             self.writable.extend(socket.connection);
         }
-        // A connection that waits is not read when bytes arrive, but when `poll_resumable` returns it. The end of the
-        // connection is the exception: then nothing needs to wait any more.
+        // A connection that waits is not read when bytes arrive, but when `poll_resumable` returns it. A peer that has
+        // closed its end is the exception: `read` closes its connection if its password waits for a check.
         let may_read = socket.progress == InputProgress::Drained || socket.is_read_closed;
         if has_input && may_read {
             self.read_again(index);
