@@ -113,8 +113,9 @@ impl Application {
         is_resumed: bool,
     ) {
         let was_answered = std::mem::take(&mut self.unanswered) == 0 && self.subscribed;
-        // If CONNACK packets were lost, a session that may expire can be a new one although Session Present is set. The
-        // application always subscribes again then, and the broker sends all states again.
+        // A session that may expire can be new although Session Present is set, because the CONNACK of the new session
+        // may have been lost. The application of such a session always subscribes again, and the broker then sends all
+        // states again.
         if !is_resumed || !plan.lasts {
             self.states.forget();
         }

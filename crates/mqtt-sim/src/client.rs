@@ -36,8 +36,8 @@ pub(crate) struct SimClient {
     /// The number of messages that the client still has to publish.
     pub(crate) to_publish: u64,
     pub(crate) application: Application,
-    /// Set if the newest CONNECT that the broker has read asked for a clean start. The plan asks for it, or the client
-    /// core asks for it when Session Present would prove nothing (`ClientCore`, `is_doubtful`).
+    /// Set if the newest CONNECT that the broker has read asked for a clean start. The plan may ask for it. The client
+    /// core asks for it when it cannot rely on Session Present (`is_doubtful` in mqtt-client).
     pub(crate) clean_start: bool,
     /// The model of the session at the broker.
     pub(crate) model: SessionModel,

@@ -47,8 +47,8 @@ pub(crate) struct Link {
     pub(crate) connack_seen: bool,
     /// Set if the CONNECT asked for a clean start.
     pub(crate) clean_start: bool,
-    /// The position in the order in which the broker has answered CONNECT packets; 0 before the answer. The links are
-    /// in the order in which they were opened, which differs: the CONNECT of an older link may arrive last.
+    /// The position in the order in which the broker has answered CONNECT packets; 0 before the answer. This order can
+    /// differ from the order in which the links were opened: the CONNECT of an older link may arrive last.
     pub(crate) accepted: u64,
     /// Set once the client's model was updated for the end of this connection at the broker.
     pub(crate) end_is_counted: bool,

@@ -153,7 +153,7 @@ fn note_end(
     clients[client].connection_ends(now, link.number, is_newest, link.left);
 }
 
-/// Returns `true` if the broker has ended the connection of a link and still has its end.
+/// Returns `true` if the broker has ended the connection of a link, and the broker's end is not removed yet.
 pub(crate) fn has_ended(simulation: &Simulation, index: usize) -> bool {
     let connection = simulation.network.links[index].connection;
     connection.is_some_and(|id| simulation.host.broker.has_ended(id))

@@ -1,5 +1,5 @@
 //! A graceful stop of the broker: the broker disconnects its clients, commits all mutations, and ends. No message that
-//! the broker has read is lost, not even of QoS 0, and no will (I12, I18, I21).
+//! the broker has read is lost, not even a message of QoS 0. No will is lost either (I12, I18, I21).
 
 use crate::Violation;
 use crate::broker_side::broker_sends;

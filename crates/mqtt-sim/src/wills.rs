@@ -88,7 +88,8 @@ pub(crate) struct Observer {
     reader: PacketReader,
     /// The publications, by client and connection.
     seen: BTreeMap<(usize, u32), WirePacket>,
-    /// The previous instant at which something happened. A will that is due after this instant is published in time.
+    /// The previous instant at which something happened. A will that is published now is in time if it was due after
+    /// that instant.
     earlier: Option<Instant>,
 }
 

@@ -1,5 +1,5 @@
-//! `load publish|receive QOS MESSAGES PORT`: publishes messages until the broker has all of them, or receives those of a
-//! session that waits at the broker, and prints the time in microseconds.
+//! `load publish|receive QOS MESSAGES PORT`: publishes messages until the broker has all of them, or receives the
+//! messages that the broker has queued for a session. Prints the time in microseconds.
 
 use std::error::Error;
 use std::num::NonZeroU16;
