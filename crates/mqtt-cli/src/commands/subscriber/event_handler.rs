@@ -33,7 +33,7 @@ pub(super) struct EventHandler {
     /// The handlers of the messages, with `--exec`.
     pub(super) jobs: Option<Jobs>,
     pub(super) requests: PendingRequests,
-    /// The questions of `--snapshot`.
+    /// The questions of `--snapshot` (see `snapshot.rs`).
     pub(super) barrier: Option<Barrier>,
     /// The time of the last message, or of the first SUBACK, for `--idle`.
     pub(super) idle_since: Option<Instant>,

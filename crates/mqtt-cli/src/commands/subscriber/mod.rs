@@ -1,7 +1,8 @@
 //! The loop of rsub and rrr: connects, subscribes, publishes the request of rrr, prints messages, and disconnects.
 //!
-//! `plan.rs` has the plan, `event_handler.rs` handles each event, and `pending_requests.rs` matches the answers to
-//! SUBSCRIBE and UNSUBSCRIBE. This file has the loop and each way to end it.
+//! `plan.rs` has the plan, `event_handler.rs` handles each event, `pending_requests.rs` counts the answers to SUBSCRIBE
+//! and UNSUBSCRIBE, and `snapshot.rs` finds the end of the retained messages. This file has the loop and each way to
+//! end it.
 
 mod event_handler;
 mod pending_requests;
@@ -154,7 +155,7 @@ impl Subscriber {
             if let Err(error) = self.handler.advance(&mut self.event_loop) {
                 return self.cannot_write(&error);
             }
-            // After `advance`, which acknowledges what was written.
+            // The call comes after `advance`, which acknowledges the messages that were written.
             if self.event_loop.is_connected() {
                 self.handler.advance_snapshot(&mut self.event_loop);
             }

@@ -1,9 +1,11 @@
-//! The end of the retained messages, for `--snapshot`. MQTT has no packet that says so, so rsub asks for one.
+//! Finds the end of the retained messages, for `--snapshot`. No packet of MQTT marks this end. So rsub sends a question
+//! that the broker answers after it has sent the messages.
 //!
-//! rsub sends UNSUBSCRIBE for a filter that it has never subscribed to. The broker answers the packets of a connection in
-//! their order, so UNSUBACK comes after the messages that the broker had ready. A broker that sends retained messages in
-//! portions, or waits for acknowledgements, answers before it has sent all. So rsub asks again until no retained message has
-//! arrived between a question and its answer, and asks only when it has acknowledged everything.
+//! The question is an UNSUBSCRIBE for a filter that rsub has never subscribed to. The broker answers the packets of a
+//! connection in their order, so UNSUBACK comes after the messages that the broker had ready. A broker that sends
+//! retained messages in portions, or waits for acknowledgements, answers before it has sent all of them. So rsub asks
+//! again until no retained message arrives between a question and its answer. rsub asks only when it has acknowledged
+//! every message.
 
 /// The questions of a snapshot.
 #[derive(Debug, Default)]
