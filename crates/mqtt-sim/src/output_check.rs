@@ -1,4 +1,4 @@
-//! Checks the output of the broker, once for each byte, and updates the models for the ends of its connections.
+//! Checks each byte of the broker's output once, and updates the models for the ends of connections.
 
 use std::time::Instant;
 
