@@ -1,6 +1,7 @@
-//! `cargo xtask bench`: measures the cost of our programs and libraries beside others, and writes the tables of
-//! `docs/performance.md`. callgrind counts instructions; these counts repeat exactly, and CI compares them with the
-//! committed figures. Ratios of time are of programs that ran side by side, on a machine without other load.
+//! `cargo xtask bench`: measures the cost of our programs and libraries in comparison with others, and writes the
+//! tables of `docs/performance.md`. callgrind counts instructions; these counts repeat exactly, and CI compares them
+//! with the committed figures. Each ratio of times compares programs that ran side by side on a machine without other
+//! load.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -89,7 +90,8 @@ fn write_figures(counts: &Counts) -> Result<()> {
     Ok(())
 }
 
-/// Compares the counts of our libraries with the committed figures, and fails if an operation needs more instructions.
+/// Compares the counts of our libraries with the committed figures, and fails if an operation needs more instructions
+/// than [`ROOM`] permits.
 fn check() -> Result<()> {
     let committed = std::fs::read_to_string(root().join(FIGURES)).context(FIGURES)?;
     let committed: BTreeMap<_, _> = committed

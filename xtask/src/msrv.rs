@@ -16,7 +16,7 @@ const VERSION: &str = "1.85";
 /// Debian's version of the compiler, the package manager and the standard library.
 const DEBIAN_VERSION: &str = "1.85.0+dfsg3-1~deb12u3";
 
-/// The packages that come in Debian's version of Rust.
+/// The packages that have the version [`DEBIAN_VERSION`].
 const RUST: [&str; 4] = [
     "cargo-web",
     "libstd-rust-web-1.85",

@@ -1,5 +1,5 @@
-//! `cargo xtask release-check`: what a release must pass beside CI, which has no time for it. It takes hours, and installs
-//! emulators and RabbitMQ.
+//! `cargo xtask release-check`: runs the checks that a release must pass in addition to CI. They take hours, so CI does
+//! not run them. The task installs emulators and RabbitMQ.
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ use crate::{cluster, debian_check, dist, emulate};
 
 pub(crate) fn run() -> Result<()> {
     dist::run(&["--all"])?;
-    // wine 8 lacks a library that the programs for Windows need, so those are built only.
+    // wine 8 lacks a library that the programs for Windows need, so these programs are built but not run.
     for target in TARGETS.iter().filter(|target| !target.is_windows()) {
         emulate::run(&["--target", target.name])?;
     }

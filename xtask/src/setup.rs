@@ -102,8 +102,8 @@ pub(crate) fn paho_python() -> Option<PathBuf> {
     has_paho(&python).then_some(python)
 }
 
-/// Returns the folder with paho-mqtt 1.6, whose interface 2.0 has changed. The Python of paho-mqtt 2.1 can also load
-/// it.
+/// Returns the folder with paho-mqtt 1.6, which has another interface than paho-mqtt 2. The Python with paho-mqtt 2.1
+/// can load it, too.
 pub(crate) fn paho_1_6() -> Option<PathBuf> {
     let folder = target().join("test-python").join("paho-1.6");
     folder.join("paho").is_dir().then_some(folder)

@@ -21,7 +21,7 @@ use tree::{Finding, Tree};
 /// The folder with the files of the mutants.
 const FOLDER: &str = "crates/mqtt-sim/mutants";
 
-/// Number of parts into which the list of mutants is divided. CI runs one part, so that it stays below its 30 minutes.
+/// Number of parts into which the list of mutants is divided. CI runs one part, because its time limit is 30 minutes.
 const PARTS: usize = 8;
 
 /// Number of first seeds from which the simulator must find each mutant.

@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 use super::mutant::Mutant;
 use crate::{cargo, target};
 
-/// Maximum time without a line of the simulator. A mutant may make the simulation spin within one step, which no limit
-/// of the simulation ends.
+/// Maximum time without a line of the simulator. A mutant may cause an endless loop within one step, and the simulation
+/// checks its own limits only between steps.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// The number of seeds for which the copy without a mutant must be clean.
@@ -139,8 +139,8 @@ impl Tree {
     }
 
     /// Requires that the simulation without a mutant finds nothing, with and without a store. `cargo xtask sim` runs
-    /// many more seeds. These seeds show that the copy equals the tree, and that the build profile has no effect. Keeps
-    /// this simulator for `is_clean_seed`.
+    /// many more seeds. These few seeds show that the copy and its build profile do not cause violations themselves.
+    /// Keeps this simulator for `is_clean_seed`.
     pub(super) fn expect_clean(&self) -> Result<()> {
         for with_store in [false, true] {
             let options = ["--starts", "1", "--seeds", CLEAN_SEEDS];
