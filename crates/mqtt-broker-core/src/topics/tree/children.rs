@@ -6,8 +6,8 @@
 
 use std::cmp::Ordering;
 
-/// Maximum number of nodes in one vector. An insertion moves the later nodes of the vector, which costs little compared
-/// with the search for so few nodes.
+/// Maximum number of nodes in one vector. An insertion moves the later nodes of the vector, which is cheap for so few
+/// nodes.
 const MAXIMUM_NODES: usize = 64;
 
 /// A node that is sorted among its siblings by its first level.

@@ -61,8 +61,8 @@ impl<T> Node<T> {
         Some((child, left))
     }
 
-    /// Splits this node in two, if `topic` begins with some but not all of its levels. The lower node gets the value,
-    /// the children and the levels that `topic` does not have.
+    /// Splits this node in two, if `topic` begins with some but not all of its levels. The lower node gets the levels
+    /// that `topic` does not have, and the value and the children of this node.
     fn split(&mut self, topic: &str) {
         let Some((head, tail)) = leave(&self.levels, topic) else {
             return; // `topic` begins with all levels of this node
