@@ -13,8 +13,8 @@ use crate::durability::commit_gate::CommitGate;
 use crate::flow::work::InputProgress;
 use crate::keys::{ClientKey, ConnectionId, TimerKey};
 use crate::log_lines::targets::EVENTS;
-use crate::packets::task::Task;
 use crate::stats::counters::Counters;
+use crate::task::Task;
 use crate::timers::Timers;
 
 /// The state of one connection.

@@ -47,6 +47,7 @@ mod resources;
 mod routing;
 mod sessions;
 mod stats;
+mod task;
 mod timers;
 mod topics;
 

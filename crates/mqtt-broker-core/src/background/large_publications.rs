@@ -8,8 +8,9 @@ use mqtt_codec::ReasonCode;
 use crate::background::deferred;
 use crate::broker::Broker;
 use crate::flow::fan_outs::{FanOut, Origin, Publication};
-use crate::lifecycle::{close, settle};
+use crate::lifecycle::close;
 use crate::routing::routed::Routed;
+use crate::routing::settle;
 use crate::routing::{acknowledgement, delivery, fan_out, retain, router};
 
 /// Delivers slices, and begins the publications that wait, until the budget of this call is spent.

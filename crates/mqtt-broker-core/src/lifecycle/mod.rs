@@ -6,6 +6,5 @@ pub(crate) mod close;
 pub(crate) mod expiry;
 pub(crate) mod owner;
 pub(crate) mod restore;
-pub(crate) mod settle;
 pub(crate) mod stale_subscriptions;
 pub(crate) mod takeover;

@@ -24,12 +24,12 @@ use crate::lifecycle::takeover;
 use crate::log_lines::limiter::LogEvent;
 use crate::log_lines::targets::{CONNECTIONS, EVENTS};
 use crate::log_lines::words::{Name, Words};
-use crate::packets::task::Task;
 use crate::packets::{admission, connack, wait};
 use crate::routing::{permissions, sending};
 use crate::sessions::client::{Expiry, Stored};
 use crate::sessions::state::Sessions;
 use crate::stats::state::Stats;
+use crate::task::Task;
 use crate::topics::names;
 
 /// Handles a CONNECT: accepts or rejects it, or leaves it unanswered until its password is checked. If too many

@@ -10,10 +10,11 @@ use crate::broker::Broker;
 use crate::flow::backpressure;
 use crate::flow::work::{InputProgress, WorkBudget};
 use crate::keys::{ConnectionId, TimerKey};
-use crate::lifecycle::{close, settle};
-use crate::packets::task::Task;
+use crate::lifecycle::close;
 use crate::packets::{connect, publish, subscribe, wait};
 use crate::routing::sending;
+use crate::routing::settle;
+use crate::task::Task;
 
 /// Calls the module that handles the packet or the end of the connection.
 fn handle_event(broker: &mut Broker, now: Instant, id: ConnectionId, event: Event<'_>) {

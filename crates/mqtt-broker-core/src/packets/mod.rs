@@ -11,5 +11,4 @@ pub(crate) mod input;
 pub(crate) mod password;
 pub(crate) mod publish;
 pub(crate) mod subscribe;
-pub(crate) mod task;
 pub(crate) mod wait;

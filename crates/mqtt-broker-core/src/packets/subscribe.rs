@@ -15,11 +15,11 @@ use crate::durability::record;
 use crate::keys::{ClientKey, ConnectionId};
 use crate::lifecycle::stale_subscriptions;
 use crate::log_lines::targets::EVENTS;
-use crate::packets::task::{FiltersTask, LeftFilters, SubscribeTerms, Task};
 use crate::packets::wait;
 use crate::routing::{permissions, retained_replay, sending};
 use crate::sessions::client::Stored;
 use crate::sessions::state::Sessions;
+use crate::task::{FiltersTask, LeftFilters, SubscribeTerms, Task};
 use crate::topics::names::is_too_deep;
 use crate::topics::subscriptions::{Subscriber, SubscriptionState};
 

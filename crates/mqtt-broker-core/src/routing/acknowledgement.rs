@@ -11,7 +11,7 @@ use crate::durability::mutation::Mutation;
 use crate::durability::record;
 use crate::durability::state::Durability;
 use crate::keys::{ClientKey, ConnectionId};
-use crate::lifecycle::settle;
+use crate::routing::settle;
 
 /// Acknowledges a message with PUBACK or PUBREC. If the message made mutations, the acknowledgement waits for their
 /// commit: a publisher discards a message that was acknowledged, so the broker must be able to deliver it after a

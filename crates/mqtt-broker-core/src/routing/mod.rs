@@ -19,3 +19,4 @@ pub(crate) mod routed;
 pub(crate) mod router;
 mod sender;
 pub(crate) mod sending;
+pub(crate) mod settle;
