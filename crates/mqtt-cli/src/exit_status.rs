@@ -88,7 +88,8 @@ impl Status {
         self.code_of(self.class())
     }
 
-    /// Returns the same for a more specific class. The class only matters with `--exit-status sysexits`.
+    /// Returns the exit status for a class that is more specific than that of the status. The class only matters with
+    /// `--exit-status sysexits`.
     pub(crate) fn code_of(self, class: Class) -> u8 {
         match class.sysexits() {
             Some(number) if USES_SYSEXITS.load(Ordering::Relaxed) => number,

@@ -36,7 +36,7 @@ static END: AtomicU8 = AtomicU8::new(RUNNING);
 /// Starts the thread that ends the process after the deadline.
 ///
 /// # Errors
-/// If the system has no room for a thread.
+/// If the system cannot start a thread.
 pub(super) fn enforce(
     deadline: Instant,
     quiet: bool,

@@ -22,7 +22,7 @@ pub(crate) struct Diagnostics {
     target: Target,
     /// The proxy through which network servers are reached, if one is set.
     proxy: Option<String>,
-    /// Set if the client follows Server References. Otherwise a line names the option that does so.
+    /// Set if the client follows Server References. Otherwise the printed error names `--follow-redirects`.
     follows_references: bool,
     quiet: bool,
     takeovers: TakeoverCounter,

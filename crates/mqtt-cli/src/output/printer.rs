@@ -94,8 +94,8 @@ impl Printer {
     /// Selects a message, and appends its text to `out`.
     pub(crate) fn print(&mut self, publish: &PublishRef<'_>, out: &mut Vec<u8>) -> Disposition {
         let printing = &self.printing;
-        // A broker sends the retained messages first after a subscription, so the first other message shows that they
-        // are complete.
+        // A broker sends the retained messages first after a subscription, so the first message without RETAIN shows
+        // that all of them have arrived.
         if printing.retained_only && !publish.retain {
             return Disposition::EndOfRetained;
         }
@@ -103,7 +103,7 @@ impl Printer {
             return Disposition::Dropped;
         }
         let topic_name = publish.topic_name;
-        // In spite of -R a broker may send retained messages: MQTT before 5.0 has no option against them.
+        // In spite of -R a broker may send retained messages: MQTT before 5.0 has no option to leave them out.
         if publish.retain && printing.no_retained
             || printing
                 .filter_out

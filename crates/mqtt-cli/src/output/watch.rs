@@ -18,8 +18,8 @@ pub(crate) struct Watch {
     capacity: usize,
     /// The topics with their text, from the first row on.
     rows: VecDeque<(String, Vec<u8>)>,
-    /// The number of each topic on the screen. Topics are numbered in the order in which they appear. A map, because a
-    /// message must find its row without a search through all rows.
+    /// The number of each topic on the screen. Topics are numbered in the order in which they appear. This map finds
+    /// the row of a message without a search through all rows.
     numbers: BTreeMap<String, u64>,
     /// The number of the topic in the first row.
     first: u64,

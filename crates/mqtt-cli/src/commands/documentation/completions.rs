@@ -9,7 +9,7 @@ use crate::commands::rbroker::{self, passwd, status};
 use crate::commands::{rpub, rrr, rsub};
 use crate::failure::Failure;
 
-/// Values with these names in the help are paths of files.
+/// An option whose value has one of these names in the help takes the path of a file.
 const FILES: [&str; 2] = ["FILE", "PATH"];
 
 /// The parts that complete topics. They are combined with the script of clap_complete. There is no such part for
@@ -18,8 +18,7 @@ const BASH: &str = include_str!("topics.bash");
 const ZSH: &str = include_str!("topics.zsh");
 const FISH: &str = include_str!("topics.fish");
 
-/// The start of the line in the script for zsh that runs the completion. Functions can be replaced only before this
-/// line.
+/// The start of a line in the script for zsh. This line runs the completion, so functions must be replaced before it.
 const ZSH_LAST: &str = "if [ \"$funcstack[1]\"";
 
 /// Returns the completions of a program as a script of the shell.

@@ -20,7 +20,7 @@ pub(super) struct Received {
     pub(super) properties: MessageProperties,
 }
 
-/// A message on its way to its acknowledgement.
+/// A message that rsub has not acknowledged yet, with the state of its handler.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) number: u64,

@@ -1,4 +1,5 @@
-//! Makes a message from a line of input. The line is a payload, a topic and a payload, or a JSON object.
+//! Makes a message from a line of input. A line has one of three forms: only a payload; a topic, a blank and a payload;
+//! or a JSON object.
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use crate::commands::verdict::MAXIMUM_LINES;
 pub(super) struct LineNumbers {
     /// The number of the last line that was read, from 1.
     last: u64,
-    /// The line of each message in flight. `None` without `--report`, because each message would cost an entry.
+    /// The line of each message in flight. `None` without `--report`, which saves an entry for each message.
     in_flight: Option<HashMap<PacketIdentifier, u64>>,
     /// The lines whose messages were rejected, could not be sent or could not be made, in the order of these failures.
     failed: Vec<u64>,

@@ -23,7 +23,8 @@ pub(super) struct PublishPlan {
     pub(super) repeat: u64,
     /// The time between the end of one message and the start of the next message, from `--repeat-delay`.
     pub(super) delay: Duration,
-    /// Set if rpub may show its progress. With `-d` or `--trace` their lines would be mixed with the progress.
+    /// Set if rpub may show its progress: without `--quiet`, and without `-d` and `--trace`, whose lines would be mixed
+    /// with the progress.
     pub(super) has_progress: bool,
     /// Set by `--report`.
     pub(super) has_report: bool,

@@ -89,7 +89,7 @@ struct Interrupted {
 
 impl Publisher {
     fn new(mut plan: PublishPlan, verdict: &SharedVerdict) -> Result<Self, Failure> {
-        // `next_line` starts to read standard input, after the connection is accepted.
+        // Standard input is not read yet. `next_line` starts to read it after the broker has accepted the connection.
         let (event_loop, interrupts) = plan.client.start()?;
         let progress = Progress::new(plan.has_progress, &plan.content, plan.repeat, plan.qos);
         Ok(Self {
@@ -263,8 +263,8 @@ impl Publisher {
         }
     }
 
-    /// Ends the program because of `-W`. The messages did not all arrive, so the broker publishes the will, as after a
-    /// signal.
+    /// Ends the program because of `-W`. Not every message is acknowledged, so the broker publishes the will, as after
+    /// a signal.
     fn timed_out(mut self) -> Failure {
         let failure = self.with_unfinished(deadline::failure());
         let disconnect = self.plan.client.disconnect.clone();

@@ -177,7 +177,7 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), HostError<'_>> {
     Ok((host, number.transpose()?))
 }
 
-/// Returns the host with `%` before the zone of an IPv6 address. In a URL this is written as `%25` [RFC 6874]; the
+/// Returns the host with `%` before the zone of an IPv6 address. In a URL this `%` is written as `%25` [RFC 6874]; the
 /// mosquitto tools accept only `%`.
 fn with_plain_zone(host: &str) -> Cow<'_, str> {
     match host.split_once("%25") {

@@ -1,9 +1,9 @@
 //! Prints a message as one JSON object: `%j` has the payload as a string, `%J` has the payload as a JSON value.
 //!
 //! JSON is text, and a payload is bytes. In the string, bytes that are not UTF-8 become U+FFFD, and a further key,
-//! `payloadhex` or `correlation-data-hex`, has all bytes. `%J` streams the payload from the parser to the printer and
-//! builds no value, so that the order of keys and duplicate keys are preserved. Numbers are printed like in
-//! mosquitto_sub, except that integers of up to 64 bits keep all digits.
+//! `payloadhex` or `correlation-data-hex`, has all bytes in hexadecimal digits. `%J` streams the payload from the
+//! parser to the printer and builds no value, so that the order of keys and duplicate keys are preserved. Numbers are
+//! printed like in mosquitto_sub, except that integers of up to 64 bits keep all digits.
 
 use std::io::{self, Write};
 
