@@ -76,8 +76,8 @@ pub(crate) fn ended_connections_send(simulation: &mut Simulation) -> Result<(), 
         if has_ended(simulation, index) {
             broker_sends(simulation, index)?;
             check_output(simulation, index)?;
-            // The last bytes may wait for room in the link or for a commit, but the session of the broker has already
-            // changed.
+            // The last bytes may wait for room in the link or for a commit, but the broker has already changed the
+            // session.
             connection_has_ended(simulation, index);
         }
     }

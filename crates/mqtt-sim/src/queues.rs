@@ -1,6 +1,6 @@
 //! Checks the limit of the queues (I20): no queue exceeds the limit, the broker drops a message only while the queue of
-//! its subscriber is full, and the broker counts every drop. Only some runs are checked: those in which a message waits
-//! only for the window, or for a slow or absent client.
+//! its subscriber is full, and the broker counts every drop. A run is checked only if its messages can wait for no
+//! other reason than a full window, or a slow or absent client.
 //!
 //! The model does not follow the window of the broker. It records the turn in which the broker reads each message and
 //! the turn in which the broker first sends the message to each subscriber. At the end of a run these turns show how

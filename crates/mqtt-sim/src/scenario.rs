@@ -46,7 +46,7 @@ impl Scenario {
         }
     }
 
-    /// Returns the number of bytes that arrive together, at most `there`, which is the number of bytes on their way.
+    /// Returns a random number of bytes that arrive together. `there` is the number of bytes on their way.
     pub(crate) fn piece(&mut self, there: usize) -> usize {
         match there {
             0 => 0,

@@ -51,8 +51,8 @@ pub(crate) fn broker_reads(simulation: &mut Simulation, index: usize) -> Result<
     let bytes: Vec<u8> = link.up.drain(..count).collect();
     scenario.record(Moved::BrokerReads, link.client, &bytes);
     if host.broker.has_ended(id) {
-        // The last output of this connection may wait for a commit. The broker discards these bytes, so no checker sees
-        // them.
+        // The connection has ended, but it still exists because its last output may wait for a commit. The broker
+        // discards these bytes, so no checker sees them.
         host.broker.handle_input(scenario.now, id, &mut &bytes[..]);
         return ended_connections_send(simulation);
     }

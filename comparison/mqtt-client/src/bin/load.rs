@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mqtt_client::{Client, ProtocolVersion, QoS, SessionRetention};
 
-/// Messages in flight, and in each queue of the library.
+/// Maximum number of messages in flight. [`QUEUE`] is the maximum number in each queue of the library.
 const IN_FLIGHT: NonZeroU16 = NonZeroU16::new(100).unwrap();
 const QUEUE: u16 = 1000;
 const PAYLOAD: [u8; 100] = [b'x'; 100];

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rumqttc::{Client, Connection, Event, Incoming, MqttOptions, Outgoing, QoS};
 
-/// Messages in flight, and in the queue of the library.
+/// Maximum number of messages in flight. [`QUEUE`] is the maximum number in the queue of the library.
 const IN_FLIGHT: u16 = 100;
 const QUEUE: usize = 1000;
 const PAYLOAD: [u8; 100] = [b'x'; 100];
