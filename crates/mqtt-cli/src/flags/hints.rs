@@ -121,8 +121,8 @@ pub(crate) fn missing_value(option: &str, noun: &str) -> Option<String> {
 /// Checks that the value of an option in an options file does not contain a further option.
 ///
 /// # Errors
-/// If the value contains another option. In an options file the rest of a line is one value: with the line `-h
-/// localhost -p 1883`, the host would be `localhost -p 1883`.
+/// If the value contains another option. In an options file the rest of a line is one value. With the line
+/// `-h localhost -p 1883`, the host would be `localhost -p 1883`.
 pub(crate) fn check_line(
     option: &str,
     noun: &str,

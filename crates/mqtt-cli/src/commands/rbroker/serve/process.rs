@@ -98,7 +98,8 @@ impl Background {
 }
 
 /// Reports a panic as a corrupt store while the store is opened. redb panics on some kinds of corruption, and the user
-/// must learn what to do. No other part of the broker runs at that time, so every panic has this cause.
+/// must learn what to do. The caller removes the hook after `Server::open`, so that a later panic is not reported as a
+/// corrupt store.
 pub(super) struct StoreCheck;
 
 impl StoreCheck {
