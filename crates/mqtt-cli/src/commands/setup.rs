@@ -44,9 +44,9 @@ pub(super) struct ClientPlan {
 impl ClientPlan {
     pub(super) fn new(connection: &ConnectionSettings, options: Options) -> Self {
         Self {
-            // No program saves session state for its next run, so a session that `-c` resumes starts without state at
-            // the client. rsub loses no message by that: it acknowledges a message only after it has written the
-            // message.
+            // These programs save no session state for their next run, so a session that `-c` resumes starts without
+            // state at the client. rsub loses no message by that: it acknowledges a message only after it has written
+            // the message.
             session: connection.keep_session.then(Session::without_state),
             disconnect: Disconnect {
                 reason_code: ReasonCode::Success,

@@ -88,7 +88,7 @@ pub(crate) fn optional<S>(
     CommandOption::new(["", long], noun, help, Apply::Optional(apply))
 }
 
-/// Defines an option whose value are all words that follow it.
+/// Defines an option whose value consists of all words that follow it.
 pub(crate) fn rest<S>(
     long: &'static str,
     noun: &'static str,

@@ -119,7 +119,7 @@ impl Section {
 fn write_options(text: &mut String, command: &Command, extent: Extent) {
     let is_shown = |entry: &OptionEntry<'_>| extent == Extent::All || entry.is_common;
     let shown: Vec<_> = entries(command).filter(is_shown).collect();
-    // A table may list a group in several parts. The help prints a group once.
+    // Each group is printed once, even if a table lists it in several parts.
     let mut groups: Vec<&str> = Vec::new();
     for entry in &shown {
         if !groups.contains(&entry.group) {

@@ -175,8 +175,8 @@ impl Job {
             }
         }
         if !pairs.is_empty() {
-            // All pairs go into one variable as a JSON list: names may repeat, and the name of a variable must not
-            // contain every character that MQTT allows.
+            // All pairs go into one variable as a JSON list: names may repeat, and may contain characters that the name
+            // of a variable must not contain.
             let json = serde_json::to_string(&pairs).unwrap_or_default();
             variables.push(("MQTT_USER_PROPERTIES", json));
         }

@@ -39,7 +39,8 @@ pub(super) struct Running {
     pub(super) has_timed_out: bool,
 }
 
-/// Starts the handler of a job. A thread writes the payload, waits for the end and sends it, and calls the waker.
+/// Starts the handler of a job. A thread writes the payload, unless it is small. Another thread waits for the end of
+/// the process, sends the result to `sender`, and calls the waker.
 ///
 /// # Errors
 /// If the program cannot be started.

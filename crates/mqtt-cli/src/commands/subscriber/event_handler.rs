@@ -37,7 +37,7 @@ pub(super) struct EventHandler {
     pub(super) barrier: Option<Barrier>,
     /// The time of the last message, or of the first SUBACK, for `--idle`.
     pub(super) idle_since: Option<Instant>,
-    /// The topics whose retained messages `--remove-retained` has not removed yet.
+    /// The topics for which `--remove-retained` still has to publish a removal.
     pub(super) removals: VecDeque<TopicName>,
     /// The time at which the request of rrr was sent.
     pub(super) request_sent: Option<Instant>,
@@ -373,7 +373,7 @@ impl EventHandler {
         };
         jobs.stop();
         if jobs.is_running() {
-            // Further messages stay with the broker.
+            // Messages that arrive from now on are not acknowledged, so that they stay with the broker.
             self.ending.get_or_insert(Ok(Status::Success));
         }
         jobs.is_running()

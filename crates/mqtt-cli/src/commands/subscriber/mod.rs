@@ -195,8 +195,8 @@ impl Subscriber {
     /// connection are not written or handled. In a pause the loop does not read and does not connect, but still sends
     /// pings.
     ///
-    /// The client must write these messages and accept them in the session before it reconnects. Otherwise the broker
-    /// would resend a QoS 2 message that the session does not have, and it would be printed twice.
+    /// The client must write these messages and acknowledge them in the session before it reconnects. Otherwise the
+    /// broker would resend a QoS 2 message that the session does not know, and rsub would print it twice.
     fn pause_or_resume(&mut self) {
         if self.handler.must_pause(self.event_loop.is_connected()) {
             self.event_loop.pause();
@@ -255,7 +255,7 @@ impl Subscriber {
     fn too_late(mut self) -> Result<Status, Failure> {
         // A write error is ignored here: the timeout is the failure to report.
         let rest = self.write_rest().unwrap_or(0);
-        // Handlers end with the program: the deadline bounds their work, too.
+        // The handlers are killed, because the deadline bounds their work, too.
         if let Some(jobs) = &mut self.handler.jobs {
             jobs.kill();
         }

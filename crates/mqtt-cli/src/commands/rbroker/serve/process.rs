@@ -137,8 +137,8 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // The configured user may not have the permission to remove the file. The error is ignored: the file then has
-        // the number of a process that does not exist.
+        // The configured user may not have the permission to remove the file. The error is ignored. A file that stays
+        // has the number of a process that no longer exists.
         let _ = std::fs::remove_file(&self.0);
     }
 }
