@@ -280,7 +280,7 @@ impl Connection {
     }
 
     /// Checks that the peer accepts this message.
-    fn check_publish(&self, publish: &PublishRef<'_>) -> Result<(), PublishError> {
+    pub(super) fn check_publish(&self, publish: &PublishRef<'_>) -> Result<(), PublishError> {
         if !self.is_connected() {
             return Err(PublishError::NotConnected);
         }

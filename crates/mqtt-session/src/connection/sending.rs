@@ -9,6 +9,7 @@ use mqtt_codec::{Ack, EncodeError, PacketIdentifier, PacketRef, PublishRef, QoS,
 use super::Connection;
 use super::topic_alias::TopicForm;
 use crate::delivery::Resend;
+use crate::error::PublishError;
 use crate::event::Event;
 use crate::observer::{Direction, Observed};
 use crate::packet_log;
@@ -44,16 +45,30 @@ impl Connection {
             // DUP must be set in a resent PUBLISH [MQTT-3.3.1-1]. An expired message is resent too, because the peer
             // may already have received it [MQTT-4.3.3-7].
             let delivery = outbound.delivery(packet_identifier, true);
-            let packet = PacketRef::Publish(outbound.publish(delivery, now));
-            if self.try_send(now, &packet).is_err() {
-                self.give_up_oversized(now, packet_identifier, outbound.qos);
+            let publish = outbound.publish(delivery, now);
+            let refusal = match self.check_publish(&publish) {
+                Err(PublishError::QoSNotSupported) => Some(ReasonCode::QoSNotSupported),
+                Err(PublishError::RetainNotSupported) => Some(ReasonCode::RetainNotSupported),
+                _ => {
+                    let sent = self.try_send(now, &PacketRef::Publish(publish));
+                    sent.is_err().then_some(ReasonCode::PacketTooLarge)
+                }
+            };
+            if let Some(reason_code) = refusal {
+                self.give_up(now, packet_identifier, outbound.qos, reason_code);
             }
         }
     }
 
-    /// Gives up a message that is larger than the peer now accepts, as if the message had been delivered
-    /// [MQTT-3.1.2-25].
-    fn give_up_oversized(&mut self, now: Instant, packet_identifier: PacketIdentifier, qos: QoS) {
+    /// Gives up a message that the peer no longer accepts, as if the message had been delivered [MQTT-3.1.2-25]. The
+    /// peer would close each connection on which it receives the message.
+    fn give_up(
+        &mut self,
+        now: Instant,
+        packet_identifier: PacketIdentifier,
+        qos: QoS,
+        reason_code: ReasonCode,
+    ) {
         if qos == QoS::ExactlyOnce {
             // An earlier connection may have delivered the message. The peer then holds the packet identifier until
             // PUBREL.
@@ -64,10 +79,10 @@ impl Connection {
             self.session.note(Change::Finished(packet_identifier));
             self.session.sender.drop_exchange(packet_identifier);
         }
-        // The application must learn that the exchange is finished and that the message was too large.
+        // The application must learn that the exchange is finished and why the message was not sent.
         self.rare.push_pending(Event::Delivered {
             packet_identifier,
-            reason_code: ReasonCode::PacketTooLarge,
+            reason_code,
             reason_string: None,
         });
     }
