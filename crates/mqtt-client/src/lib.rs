@@ -136,7 +136,7 @@ mod options;
 mod oversized;
 mod servers;
 
-pub use self::core::ClientCore;
+pub use self::core::{ClientCore, Rejected};
 pub use backoff::Backoff;
 #[cfg(feature = "async")]
 pub use client::{AsyncClient, EventStream, MessageStream};

@@ -47,6 +47,15 @@ impl Oversized {
         self.count += 1;
     }
 
+    /// Records that a published message was given up for another reason than the loss of connections.
+    pub(crate) fn given_up(&mut self, message: &Message) {
+        // A message that is neither in flight nor acknowledged must not count, or the last comparison in
+        // `largest_in_flight` would take it for an acknowledged one.
+        if message.payload.len() == self.largest {
+            self.count = self.count.saturating_sub(1);
+        }
+    }
+
     /// Records that the server has acknowledged a message. Message sizes are then not the reason for earlier losses.
     pub(crate) fn delivered(&mut self) {
         self.suspect = None;

@@ -98,24 +98,31 @@ impl InFlight {
         }
     }
 
-    /// Records that the connection is lost. Unwritten messages of QoS 0 are lost with it. `rejected` are the messages
-    /// that were given up because they are too large.
-    pub(super) fn handle_lost(&mut self, rejected: &[Arc<Message>], failures: &Failures) {
+    /// Records that the connection is lost. Unwritten messages of QoS 0 are lost with it.
+    pub(super) fn handle_lost(&mut self, failures: &Failures) {
         for (_, topic_name, slot) in self.unsent.drain(..) {
             self.has_results = true;
             failures.lose(&slot, topic_name);
         }
-        for message in rejected {
-            let is_it = |exchange: &&mut Option<Exchange>| {
-                let exchange = exchange.as_ref();
-                exchange.is_some_and(|exchange| Arc::ptr_eq(&exchange.message, message))
-            };
-            let entry = self.exchanges.iter_mut().find(is_it);
-            if let Some(exchange) = entry.and_then(Option::take) {
-                self.has_results = true;
-                let topic_name = message.topic_name.clone();
-                failures.fail(&exchange.slot, PublishError::TooLarge { topic_name });
-            }
+    }
+
+    /// Completes a message that the client has given up. The message may have a packet identifier, or wait for one.
+    pub(super) fn fail(
+        &mut self,
+        message: &Arc<Message>,
+        error: PublishError,
+        failures: &Failures,
+    ) {
+        let is_it = |exchange: &Exchange| Arc::ptr_eq(&exchange.message, message);
+        let mut exchanges = self.exchanges.iter_mut();
+        let entry = exchanges.find(|entry| entry.as_ref().is_some_and(is_it));
+        let exchange = entry.and_then(Option::take).or_else(|| {
+            let index = self.waiting.iter().position(is_it)?;
+            Some(self.waiting.swap_remove(index))
+        });
+        if let Some(exchange) = exchange {
+            self.has_results = true;
+            failures.fail(&exchange.slot, error);
         }
     }
 

@@ -4,6 +4,7 @@
 //! [`EventLoop`](crate::EventLoop) runs this core on a socket. The simulator runs the same core on a simulated network.
 
 mod attempts;
+mod rejected;
 mod server_session;
 #[cfg(test)]
 mod tests;
@@ -14,11 +15,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_codec::{
-    Connack, Connect, Delivery, Disconnect, Message, PacketIdentifier, ProtocolVersion, ReasonCode,
+    Connack, Connect, Delivery, Disconnect, PacketIdentifier, ProtocolVersion, ReasonCode,
 };
 use mqtt_session::{Connection, Event, OutboundMessage, PublishError, Session};
 
 use self::attempts::Attempts;
+pub use self::rejected::Rejected;
 use self::server_session::ServerSession;
 use crate::error::ClientError;
 use crate::options::{Options, Reconnect};
@@ -44,6 +46,8 @@ pub struct ClientCore {
     expects_messages: bool,
     /// Finds messages that are larger than the server accepts.
     oversized: Oversized,
+    /// Messages of the backlog that were given up and have not been reported.
+    rejected: Vec<Rejected>,
 }
 
 /// Age at which a connection counts as progress, so that waits and time limits start anew after its loss. A delivered
@@ -65,6 +69,7 @@ impl ClientCore {
             connected_since: None,
             expects_messages: false,
             oversized: Oversized::default(),
+            rejected: Vec::new(),
         }
     }
 
@@ -181,7 +186,7 @@ impl ClientCore {
             }
         }
         // An acknowledgement above may have made room in flight.
-        self.send_backlog(now)?;
+        self.send_backlog(now);
         Ok(flow)
     }
 
@@ -294,10 +299,13 @@ impl ClientCore {
         }
     }
 
-    /// Returns the messages that were given up since the last call, because the server closes the connection when it
-    /// receives them. The client does not resend these messages.
-    pub fn take_rejected(&mut self) -> Vec<Arc<Message>> {
-        self.oversized.take_rejected()
+    /// Returns the messages that were given up since the last call. The client does not resend these messages. The
+    /// caller must call this method after each turn that has handled input or the loss of a connection.
+    pub fn take_rejected(&mut self) -> Vec<Rejected> {
+        let mut rejected = std::mem::take(&mut self.rejected);
+        let oversized = self.oversized.take_rejected().into_iter();
+        rejected.extend(oversized.map(Rejected::of_lost_connections));
+        rejected
     }
 
     /// Acknowledges a message that the application has accepted. If the connection of a message of QoS 2 is lost, the
@@ -390,17 +398,23 @@ impl ClientCore {
     }
 
     /// Publishes the messages of the backlog, as far as the connection accepts them now.
-    fn send_backlog(&mut self, now: Instant) -> Result<(), ClientError> {
+    fn send_backlog(&mut self, now: Instant) {
         while let (Some(connection), Some(outgoing)) = (&mut self.connection, self.backlog.front())
         {
             match connection.publish(now, outgoing.clone()) {
                 // The rest of the backlog waits until acknowledgements make room in flight.
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => break,
-                result => result?,
-            };
+                Ok(_) => {}
+                // The limits of this server are smaller than those of the server that has lost the session, for example
+                // its Maximum QoS. Only this message is given up: an error of the whole client would lose the others.
+                Err(error) => {
+                    self.oversized.given_up(&outgoing.message);
+                    let message = Arc::clone(&outgoing.message);
+                    self.rejected.push(Rejected::of_server(message, error));
+                }
+            }
             self.backlog.pop_front();
         }
-        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of [`ClientCore`]: the tests pass bytes and losses to it, and compare its attempts and waits.
 
+use mqtt_codec::{Message, QoS};
 use mqtt_session::CloseReason;
 
 use super::*;
@@ -198,7 +199,7 @@ fn a_session_of_one_server_is_not_gone_on_with_at_another() {
     let now = Instant::now();
     let mut ignore = |_: &mut Connection, _: Event<'_>| ControlFlow::Continue(());
     let message = Message::new(mqtt_codec::TopicName::new("t").unwrap(), "x");
-    let outgoing = OutboundMessage::new(Arc::new(message), mqtt_codec::QoS::ExactlyOnce);
+    let outgoing = OutboundMessage::new(Arc::new(message), QoS::ExactlyOnce);
     let lost = || ClientError::Closed(CloseReason::ConnectionLost);
     let accepted = [0x20, 2, 1, 0];
     core.handle_reached(now).unwrap();
@@ -226,4 +227,58 @@ fn a_session_that_may_have_been_made_anew_unheard_is_not_gone_on_with() {
     assert_eq!(lost_in_time, [false; 4]);
     let late = clean_starts(&[(0, true), (10, false), (1, false), (1, true), (1, true)]);
     assert_eq!(late, [false, false, true, true, false]);
+}
+
+/// Publishes a retained message of QoS 2 and a message of QoS 1, and loses the session. The next CONNACK has these
+/// properties. Returns the output after it, and the reasons for which messages were given up.
+fn after_session_loss(properties: &[u8]) -> (Vec<u8>, Vec<Option<PublishError>>) {
+    let mut options = Options::new("server", 1883);
+    options.connect = Connect::new(ProtocolVersion::V5_0, "c");
+    let mut core = ClientCore::new(options, None);
+    let now = Instant::now();
+    let mut ignore = |_: &mut Connection, _: Event<'_>| ControlFlow::Continue(());
+    core.handle_reached(now).unwrap();
+    let _ = core.handle_input(now, &mut &[0x20, 3, 0, 0, 0][..], &mut ignore);
+    for (payload, qos, retain) in [
+        ("large", QoS::ExactlyOnce, true),
+        ("s", QoS::AtLeastOnce, false),
+    ] {
+        let mut message = Message::new(mqtt_codec::TopicName::new("t").unwrap(), payload);
+        message.retain = retain;
+        let outgoing = OutboundMessage::new(Arc::new(message), qos);
+        core.publish(now, outgoing).unwrap();
+    }
+    let lost = ClientError::Closed(CloseReason::ConnectionLost);
+    core.handle_lost(now, lost, 0).unwrap();
+    core.handle_reached(now).unwrap();
+    let count = core.output().len();
+    core.consume_output(now, count);
+    let count = u8::try_from(properties.len()).unwrap();
+    let connack = [&[0x20, 3 + count, 0, 0, count][..], properties].concat();
+    let _ = core
+        .handle_input(now, &mut &connack[..], &mut ignore)
+        .unwrap();
+    let rejected = core.take_rejected().into_iter();
+    let errors = rejected.map(|rejected| rejected.error).collect();
+    (core.output().to_vec(), errors)
+}
+
+#[test]
+fn gives_up_only_the_message_that_the_next_server_does_not_accept() {
+    let (output, errors) = after_session_loss(&[]);
+    assert_eq!(
+        output,
+        b"\x35\x0b\x00\x01t\x00\x01\x00large\x32\x07\x00\x01t\x00\x02\x00s"
+    );
+    assert_eq!(errors, []);
+    let too_large = PublishError::Encode(mqtt_codec::EncodeError::PacketTooLarge(13));
+    for (properties, error) in [
+        (&[0x24, 1][..], PublishError::QoSNotSupported),
+        (&[0x25, 0], PublishError::RetainNotSupported),
+        (&[0x27, 0, 0, 0, 12], too_large),
+    ] {
+        let (output, errors) = after_session_loss(properties);
+        assert_eq!(output, b"\x32\x07\x00\x01t\x00\x01\x00s");
+        assert_eq!(errors, [Some(error)]);
+    }
 }

@@ -21,13 +21,13 @@ use std::time::{Duration, Instant};
 
 use mio::Waker;
 use mio::event::Source;
-use mqtt_codec::{Delivery, Disconnect, Message, PacketIdentifier, ProtocolVersion, ReasonCode};
+use mqtt_codec::{Delivery, Disconnect, PacketIdentifier, ProtocolVersion, ReasonCode};
 use mqtt_session::{CloseReason, Connection, Event, OutboundMessage, PublishError, Session};
 
 use self::farewell::Farewell;
 use self::poller::Poller;
 use self::server_stream::ServerStream;
-use crate::core::ClientCore;
+use crate::core::{ClientCore, Rejected};
 use crate::dialer::{Advance, Attempt, Dialer};
 use crate::error::ClientError;
 use crate::options::Options;
@@ -241,7 +241,7 @@ impl EventLoop {
     }
 
     /// Returns the messages that were given up; see [`ClientCore::take_rejected`].
-    pub fn take_rejected(&mut self) -> Vec<Arc<Message>> {
+    pub fn take_rejected(&mut self) -> Vec<Rejected> {
         self.core.take_rejected()
     }
 

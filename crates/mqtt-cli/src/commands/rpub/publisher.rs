@@ -146,7 +146,14 @@ impl Publisher {
                 }
                 ControlFlow::Continue(())
             });
-            let wakeup = wakeup.map_err(|error| self.given_up(error))?;
+            let wakeup = match wakeup {
+                Ok(wakeup) => wakeup,
+                Err(error) => {
+                    // A message that is neither in flight nor rejected would count as acknowledged.
+                    self.report_rejected();
+                    return Err(self.given_up(error));
+                }
+            };
             let server = self.event_loop.server();
             match wakeup {
                 Wakeup::Disconnected(error, wait) => {
@@ -156,15 +163,11 @@ impl Publisher {
                         .diagnostics
                         .report_loss(error, wait, server);
                     reported.map_err(|failure| self.with_unfinished(failure))?;
-                    // After MAXIMUM_LOSSES lost connections the client gives up the messages that were in flight each
-                    // time.
-                    for message in self.event_loop.take_rejected() {
-                        self.reject(&message, "the broker closed the connection");
-                    }
                 }
                 Wakeup::Found => self.plan.client.diagnostics.set_server(server),
                 Wakeup::Deadline | Wakeup::Progress => {}
             }
+            self.report_rejected();
             // The signal is handled after the events, so that acknowledgements that arrived with it count.
             if let Some(status) = self.interrupts.asked() {
                 self.stop_taking(status);
@@ -369,7 +372,7 @@ impl Publisher {
                 Err(PublishError::Encode(error)) if self.lines.is_some() => {
                     self.progress.published += 1;
                     self.line_numbers.last_failed();
-                    self.reject(&outgoing.message, &error.to_string());
+                    self.reject(&outgoing.message, Some(PublishError::Encode(error)));
                 }
                 Err(error) => {
                     // Messages that were sent before are still acknowledged.
@@ -381,14 +384,33 @@ impl Publisher {
         }
     }
 
-    /// Reports a message that is larger than the broker permits, or for which the broker closed the connection several
-    /// times. rpub continues with the next line: one bad line of a log must not stop the others.
-    fn reject(&mut self, message: &Message, why: &str) {
+    /// Reports the messages that the client has given up: after MAXIMUM_LOSSES lost connections, or because the broker
+    /// has lost the session and now announces smaller limits.
+    fn report_rejected(&mut self) {
+        for rejected in self.event_loop.take_rejected() {
+            self.reject(&rejected.message, rejected.error);
+        }
+    }
+
+    /// Reports a message that the broker does not accept, or, without an error, for which the broker closed the
+    /// connection several times. rpub continues with the next line: one bad line of a log must not stop the others.
+    fn reject(&mut self, message: &Message, error: Option<PublishError>) {
         self.progress.rejected += 1;
         let size = message.payload.len();
-        let text = format!("A message of {size} bytes is too large for the broker: {why}.");
+        let why = match error {
+            Some(error) => error.to_string(),
+            None => "the broker closed the connection".to_owned(),
+        };
+        let (reason_code, what) = match error {
+            Some(PublishError::QoSNotSupported) => (ReasonCode::QoSNotSupported, "was given up"),
+            Some(PublishError::RetainNotSupported) => {
+                (ReasonCode::RetainNotSupported, "was given up")
+            }
+            _ => (ReasonCode::PacketTooLarge, "is too large for the broker"),
+        };
+        let text = format!("A message of {size} bytes {what}: {why}.");
         self.plan.client.diagnostics.warn(&text);
-        let status = Status::of_reason(ReasonCode::PacketTooLarge);
+        let status = Status::of_reason(reason_code);
         // The text is printed already, so the failure only sets the exit status.
         self.failure = Some(Failure::unmarked(status, text).quiet_if(true));
     }

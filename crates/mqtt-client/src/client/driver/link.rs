@@ -1,12 +1,12 @@
 //! [`Link`] is the trait through which the driver uses the event loop.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mqtt_codec::{Disconnect, Message, PacketIdentifier};
+use mqtt_codec::{Disconnect, PacketIdentifier};
 use mqtt_session::{Connection, Event, OutboundMessage, PublishError};
 
+use crate::core::Rejected;
 use crate::error::ClientError;
 use crate::event_loop::{EventLoop, Wakeup};
 
@@ -26,7 +26,7 @@ pub(in crate::client) trait Link {
     fn pause(&mut self);
     fn resume(&mut self);
     fn disconnect(&mut self, disconnect: Disconnect, timeout: Duration) -> Result<(), ClientError>;
-    fn take_rejected(&mut self) -> Vec<Arc<Message>>;
+    fn take_rejected(&mut self) -> Vec<Rejected>;
     fn connection(&mut self) -> Option<&mut Connection>;
     fn backlog(&self) -> Vec<OutboundMessage>;
     fn is_paused(&self) -> bool;
@@ -72,7 +72,7 @@ impl Link for EventLoop {
         Self::disconnect(self, disconnect, timeout)
     }
 
-    fn take_rejected(&mut self) -> Vec<Arc<Message>> {
+    fn take_rejected(&mut self) -> Vec<Rejected> {
         Self::take_rejected(self)
     }
 

@@ -229,6 +229,9 @@ impl<L: Link> Driver<L> {
     /// Passes messages and events of this turn to the application.
     fn finish_turn(&mut self) {
         self.handler.room = None;
+        // This comes before `reassign`, which takes a message that is neither in the session nor in the backlog for a
+        // delivered one.
+        self.fail_rejected();
         if !self.handler.arrived.is_empty() {
             let is_full = self.shared.inbox.add(&mut self.handler.arrived);
             if is_full && !self.handler.takes_rest {
@@ -260,10 +263,22 @@ impl<L: Link> Driver<L> {
         }
     }
 
+    /// Completes the messages that the client has given up.
+    fn fail_rejected(&mut self) {
+        for rejected in self.link.take_rejected() {
+            let topic_name = rejected.message.topic_name.clone();
+            let error = match rejected.error {
+                Some(error) => unsendable(error, topic_name),
+                None => PublishError::TooLarge { topic_name },
+            };
+            let in_flight = &mut self.handler.in_flight;
+            in_flight.fail(&rejected.message, error, &self.shared.failures);
+        }
+    }
+
     fn handle_lost(&mut self, reason: ConnectError, wait: Duration) {
-        let rejected = self.link.take_rejected();
         let failures = &self.shared.failures;
-        self.handler.in_flight.handle_lost(&rejected, failures);
+        self.handler.in_flight.handle_lost(failures);
         let subscriptions = &mut self.handler.subscriptions;
         subscriptions.handle_lost(&mut self.requests);
         let of_queue = self.shared.outbox.set_connected(false);

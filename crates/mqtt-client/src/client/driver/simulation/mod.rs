@@ -11,10 +11,10 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
 
-use mqtt_codec::{Message, Subscription, SubscriptionOptions, TopicFilter};
+use mqtt_codec::{Message, ProtocolVersion, Subscription, SubscriptionOptions, TopicFilter};
 use mqtt_session::OutboundMessage;
 
-use self::network::{Network, SimulatedLink};
+use self::network::{Network, Restarts, SMALL_PACKET_SIZE, SimulatedLink};
 use super::*;
 use crate::client::completion::Slot;
 use crate::client::inbox::Inbox;
@@ -55,8 +55,12 @@ struct Run {
 const MESSAGES: u32 = 60;
 
 impl Run {
-    fn new(seed: u64, forgets: bool) -> Self {
+    fn new(seed: u64, restarts: Restarts) -> Self {
         let mut options = Options::new("server", 1883);
+        if restarts == Restarts::WithOtherLimits {
+            // Only CONNACK of MQTT 5.0 announces limits.
+            options.connect.protocol_version = ProtocolVersion::V5_0;
+        }
         options.connect.client_identifier = "client".into();
         options.connect.clean_start = false;
         options.connect.keep_alive = 0;
@@ -66,7 +70,7 @@ impl Run {
         let woken = Arc::new(Woken::default());
         let outbox = Outbox::new(Arc::clone(&woken).into(), 5, usize::MAX);
         let shared = Arc::new(Shared::new(outbox, Inbox::new(8, usize::MAX)));
-        let network = Rc::new(RefCell::new(Network::new(seed, forgets)));
+        let network = Rc::new(RefCell::new(Network::new(seed, restarts)));
         let link = SimulatedLink {
             core: ClientCore::new(options, None),
             network: Rc::clone(&network),
@@ -113,7 +117,13 @@ impl Run {
         }
         let name = format!("{publisher}-{number}");
         let qos = QoS::from_value(self.random.u8(0..3)).expect("0 to 2");
-        let message = Message::new(TopicName::new("t").expect("valid"), name.clone());
+        let mut message = Message::new(TopicName::new("t").expect("valid"), name.clone());
+        if self.network.borrow().restarts == Restarts::WithOtherLimits {
+            message.retain = self.random.u8(0..3) == 0;
+            if self.random.u8(0..3) == 0 {
+                message.payload = vec![b' '; SMALL_PACKET_SIZE as usize].into();
+            }
+        }
         let slot = Slot::new();
         let publication = Publication {
             outgoing: OutboundMessage::new(Arc::new(message), qos),
@@ -202,19 +212,22 @@ impl Run {
     }
 
     fn check_tokens(&self) {
-        let mut lost = 0;
+        let has_limits = self.network.borrow().restarts == Restarts::WithOtherLimits;
+        let (mut lost, mut failed) = (0, 0);
         for (name, (qos, slot)) in &self.tokens {
             match slot.result() {
                 None => panic!("the token of {name} has no result"),
                 Some(Ok(())) => {}
                 Some(Err(PublishError::Lost { .. })) if *qos == QoS::AtMostOnce => lost += 1,
+                Some(Err(error)) if has_limits && is_about_a_limit(error) => failed += 1,
                 Some(Err(error)) => panic!("{name}: {error}"),
             }
         }
         let statistics = self.shared.failures.counters.statistics();
         assert_eq!(statistics.lost, lost);
-        assert_eq!(statistics.delivered + lost, self.tokens.len() as u64);
-        assert_eq!((statistics.failed, statistics.discarded), (0, 0));
+        let finished = statistics.delivered + lost + failed;
+        assert_eq!(finished, self.tokens.len() as u64);
+        assert_eq!((statistics.failed, statistics.discarded), (failed, 0));
     }
 
     fn check_received(&self) {
@@ -251,6 +264,20 @@ impl Run {
     }
 }
 
+/// Returns `true` if the message exceeds a limit that the server has announced in CONNACK.
+fn is_about_a_limit(error: &PublishError) -> bool {
+    match error {
+        PublishError::Unsupported { .. } | PublishError::TooLarge { .. } => true,
+        PublishError::Refused { reason_code, .. } => matches!(
+            reason_code,
+            ReasonCode::QoSNotSupported
+                | ReasonCode::RetainNotSupported
+                | ReasonCode::PacketTooLarge
+        ),
+        _ => false,
+    }
+}
+
 fn seeds() -> std::ops::Range<u64> {
     let count = std::env::var("SEEDS")
         .ok()
@@ -263,7 +290,7 @@ fn all_messages_arrive_under_cuts() {
     let mut cuts = 0;
     for seed in seeds() {
         println!("seed {seed}");
-        let mut run = Run::new(seed, false);
+        let mut run = Run::new(seed, Restarts::Never);
         run.run();
         run.check_tokens();
         run.check_received();
@@ -278,9 +305,25 @@ fn all_messages_arrive_under_cuts() {
 fn all_tokens_get_a_result_if_the_server_forgets_its_sessions() {
     for seed in seeds() {
         println!("seed {seed}");
-        let mut run = Run::new(seed, true);
+        let mut run = Run::new(seed, Restarts::Forgetful);
         run.run();
         run.check_tokens();
         run.end();
     }
+}
+
+/// A server may restart with a smaller Maximum QoS or Maximum Packet Size, or without retained messages. Only the
+/// messages that it does not accept now fail.
+#[test]
+fn all_tokens_get_a_result_if_the_server_restarts_with_other_limits() {
+    let mut failed = 0;
+    for seed in seeds() {
+        println!("seed {seed}");
+        let mut run = Run::new(seed, Restarts::WithOtherLimits);
+        run.run();
+        run.check_tokens();
+        failed += run.shared.failures.counters.statistics().failed;
+        run.end();
+    }
+    assert!(failed > 0);
 }

@@ -4,15 +4,14 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqtt_broker_core::{Broker, ConnectionId, Limits, ListenerPolicy};
-use mqtt_codec::{Disconnect, Message, PacketIdentifier};
+use mqtt_codec::{Disconnect, PacketIdentifier, QoS};
 use mqtt_session::{Connection, Event, OutboundMessage};
 
 use crate::client::driver::link::Link;
-use crate::core::ClientCore;
+use crate::core::{ClientCore, Rejected};
 use crate::error::ClientError;
 use crate::event_loop::Wakeup;
 
@@ -25,23 +24,33 @@ pub(super) struct Network {
     pub(super) to_client: VecDeque<u8>,
     /// Set while connections are cut.
     pub(super) has_faults: bool,
-    /// Set if a cut may also restart the broker, which then has forgotten all sessions.
-    pub(super) forgets: bool,
+    pub(super) restarts: Restarts,
     pub(super) cuts: usize,
     /// Set if the driver would wait now, and no byte is on its way.
     pub(super) is_asleep: bool,
 }
 
+/// Effect of a cut on the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Restarts {
+    /// The broker continues.
+    Never,
+    /// The broker may restart, and then has forgotten all sessions.
+    Forgetful,
+    /// The broker may restart as with [`Self::Forgetful`], and then announces other limits in CONNACK.
+    WithOtherLimits,
+}
+
 impl Network {
-    pub(super) fn new(seed: u64, forgets: bool) -> Self {
+    pub(super) fn new(seed: u64, restarts: Restarts) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
-            broker: broker(),
+            broker: broker(default_limits(), ListenerPolicy::everyone()),
             connection: None,
             to_broker: VecDeque::new(),
             to_client: VecDeque::new(),
             has_faults: true,
-            forgets,
+            restarts,
             cuts: 0,
             is_asleep: false,
         }
@@ -70,20 +79,38 @@ impl Network {
             self.broker.handle_close(now, id);
             self.broker.remove(now, id);
         }
-        if self.forgets && self.random.u8(0..3) == 0 {
-            self.broker = broker();
+        if self.restarts != Restarts::Never && self.random.u8(0..3) == 0 {
+            self.restart();
         }
+    }
+
+    fn restart(&mut self) {
+        let (mut limits, mut policy) = (default_limits(), ListenerPolicy::everyone());
+        if self.restarts == Restarts::WithOtherLimits {
+            limits.retain_available = self.random.bool();
+            if self.random.bool() {
+                limits.maximum_packet_size = SMALL_PACKET_SIZE;
+            }
+            policy.limits.maximum_qos = QoS::from_value(self.random.u8(0..3));
+        }
+        self.broker = broker(limits, policy);
     }
 }
 
-fn broker() -> Broker {
-    let limits = Limits {
+/// Maximum Packet Size of some brokers. All packets of the client fit, except the larger messages.
+pub(super) const SMALL_PACKET_SIZE: u32 = 100;
+
+fn default_limits() -> Limits {
+    Limits {
         maximum_queued: usize::MAX,
         maximum_in_flight: 20,
         ..Limits::default()
-    };
+    }
+}
+
+fn broker(limits: Limits, policy: ListenerPolicy) -> Broker {
     let mut broker = Broker::new(limits, Box::new(|| 7));
-    broker.set_policies(vec![ListenerPolicy::everyone()]);
+    broker.set_policies(vec![policy]);
     broker
 }
 
@@ -188,7 +215,7 @@ impl Link for SimulatedLink {
         Ok(())
     }
 
-    fn take_rejected(&mut self) -> Vec<Arc<Message>> {
+    fn take_rejected(&mut self) -> Vec<Rejected> {
         self.core.take_rejected()
     }
 
