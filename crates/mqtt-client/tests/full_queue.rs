@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mqtt_client::{Client, ClientEvent, PublishError, QoS};
+use mqtt_client::{Client, ClientEvent, ProtocolVersion, PublishError, QoS};
 use mqtt_test_broker::TestBroker;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -69,4 +69,26 @@ fn messages_that_come_before_the_first_reader_are_kept() {
         assert_eq!(message.text(), Some(&*number.to_string()));
     }
     assert_eq!(subscriber.statistics().discarded, 0);
+}
+
+/// With MQTT 5.0 the Receive Maximum keeps the server from filling the queue with messages of QoS 1 and 2. A client that
+/// does not read its messages then still gets its acknowledgements.
+#[test]
+fn unread_messages_do_not_delay_acknowledgements() {
+    let broker = TestBroker::start();
+    let builder = Client::builder().url(&broker.url()).unwrap();
+    let builder = builder.protocol_version(ProtocolVersion::V5_0);
+    let client = builder.incoming_queue(10, usize::MAX).connect().unwrap();
+    let mut messages = client.messages();
+    client.subscribe("a", QoS::AtLeastOnce).unwrap();
+    for number in 0..30 {
+        let timeout = Duration::from_secs(15);
+        client
+            .publish_and_wait("a", number.to_string(), QoS::AtLeastOnce, timeout)
+            .unwrap();
+    }
+    for number in 0..30 {
+        let message = messages.receive(TIMEOUT).unwrap().unwrap();
+        assert_eq!(message.text(), Some(&*number.to_string()));
+    }
 }

@@ -114,7 +114,11 @@ impl Client {
             limits.queued_messages,
             limits.queued_bytes,
         );
-        let inbox = Inbox::new(limits.unread_messages.into(), limits.unread_bytes);
+        // The client stops reading when the queue has no room left, so the queue has room for one message more than the
+        // Receive Maximum. Otherwise unread messages of QoS 1 and 2 alone would delay acknowledgements of published
+        // messages.
+        let unread_messages = usize::from(limits.unread_messages) + 1;
+        let inbox = Inbox::new(unread_messages, limits.unread_bytes);
         let shared = Arc::new(Shared::new(outbox, inbox));
         let driver = Driver::new(event_loop, Arc::clone(&shared));
         let thread = thread::Builder::new().name("mqtt-client".into());

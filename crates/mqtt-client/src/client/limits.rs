@@ -11,6 +11,7 @@ pub(super) struct Limits {
     /// Maximum number of bytes in the outgoing queue: topic names and payloads.
     pub(super) queued_bytes: usize,
     /// Maximum number of received messages that the application has not read. This is also the Receive Maximum.
+    /// The queue has room for one message more, so that messages of QoS 1 and 2 alone cannot fill it.
     pub(super) unread_messages: u16,
     /// Maximum number of bytes in received messages that the application has not read.
     pub(super) unread_bytes: usize,

@@ -19,8 +19,8 @@ use super::waiting::deadline_after;
 /// Messages that the application has not read stay in a bounded queue. While the queue is full, the client does not
 /// read from the server, and the server must keep further messages. No message is dropped. Acknowledgements for
 /// published messages are delayed in the meantime. If the server closes the connection, the client reads its remaining
-/// bytes and reconnects. With MQTT 5.0 the queue has room for as many messages of QoS 1 and 2 as the Receive Maximum of
-/// the client allows.
+/// bytes and reconnects. With MQTT 5.0 the Receive Maximum of the client keeps the server from filling the queue with
+/// messages of QoS 1 and 2 alone.
 ///
 /// Messages that arrive before the first `Messages` exists wait in the same queue. If the queue is full and no
 /// `Messages` is created for ten seconds, the client discards further messages and counts them
