@@ -1,5 +1,8 @@
 //! [`Outbox`] is the bounded queue from the callers of a client to its thread.
 
+#[cfg(all(test, feature = "async"))]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::Waker;
@@ -201,8 +204,22 @@ impl Outbox {
         state.closing = Some(earlier);
         let wakes = std::mem::take(&mut state.wakes_for_requests);
         // Callers that wait for room get an error now.
-        self.has_room.notify_all();
-        self.wake(state, wakes);
+        self.wake_callers(state);
+        if wakes {
+            self.waker.wake_by_ref();
+        }
+    }
+
+    /// Wakes all callers that wait for room: threads and futures. If only one caller were woken, its message could be
+    /// larger than the room.
+    fn wake_callers(&self, state: MutexGuard<'_, State>) {
+        let has_waiting = state.waiting > 0;
+        drop(state);
+        // Notifying is a system call even if no thread waits.
+        if has_waiting {
+            self.has_room.notify_all();
+        }
+        self.wakers.wake();
     }
 
     fn wake(&self, state: MutexGuard<'_, State>, wakes: bool) {
@@ -229,12 +246,9 @@ impl Outbox {
             .sum();
         state.bytes -= taken;
         publications.extend(state.publications.drain(..count));
-        // All callers are woken: if only one caller were woken, its message could be larger than the room.
-        if state.waiting > 0 && count > 0 {
-            self.has_room.notify_all();
+        if count > 0 {
+            self.wake_callers(state);
         }
-        drop(state);
-        self.wakers.wake();
     }
 
     /// Moves all requests to the end of `requests`, and exchanges the acknowledgements for the empty
@@ -278,7 +292,7 @@ impl Outbox {
         let lost = take_at_most_once(&mut state.publications);
         state.bytes = state.publications.iter().map(Publication::size).sum();
         // The removed messages have made room. Callers that wait with a message of QoS 0 get an error.
-        self.has_room.notify_all();
+        self.wake_callers(state);
         lost
     }
 
@@ -287,14 +301,12 @@ impl Outbox {
         let mut state = lock(&self.state);
         state.end.get_or_insert_with(|| error.clone());
         state.is_connected = false;
-        self.has_room.notify_all();
         state.bytes = 0;
         let rest = (
             std::mem::take(&mut state.publications),
             std::mem::take(&mut state.requests),
         );
-        drop(state);
-        self.wakers.wake();
+        self.wake_callers(state);
         rest
     }
 
