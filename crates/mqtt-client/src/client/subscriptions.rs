@@ -72,9 +72,11 @@ impl Subscriptions {
 
     /// Records that the server has accepted a connection. If the server has no session, the client subscribes again.
     pub(super) fn handle_connected(&mut self, connection: &mut Connection, session_present: bool) {
+        // The flag is cleared in both cases, because all subscriptions are sent below if it is set.
+        let is_incomplete = std::mem::take(&mut self.is_incomplete);
         // If an earlier SUBSCRIBE for this purpose was not answered, the session may have only a part of the
         // subscriptions.
-        if session_present && !std::mem::take(&mut self.is_incomplete) {
+        if session_present && !is_incomplete {
             return;
         }
         let mut rest = &self.granted[..];
@@ -198,5 +200,52 @@ fn unsendable(error: SendError) -> SubscribeError {
         _ => SubscribeError::Unsupported {
             feature: "No Local in a shared subscription",
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mqtt_codec::{Connect, ProtocolVersion, QoS, SubscriptionOptions, TopicFilter};
+    use mqtt_session::Config;
+
+    /// Connects, and returns the number of bytes that the client sends after CONNACK.
+    fn sent_after_connack(subscriptions: &mut Subscriptions, session_present: bool) -> usize {
+        let now = Instant::now();
+        let mut connect = Connect::new(ProtocolVersion::V3_1_1, "c");
+        connect.clean_start = false;
+        let session = Some(mqtt_session::Session::default());
+        let mut connection = Connection::client(&connect, session, Config::default(), now).unwrap();
+        let connack = [0x20, 2, u8::from(session_present), 0];
+        let mut input = &connack[..];
+        while connection.handle_input(now, &mut input).is_some() {}
+        let before = connection.output().len();
+        subscriptions.handle_connected(&mut connection, session_present);
+        connection.output().len() - before
+    }
+
+    #[test]
+    fn subscribes_again_only_if_the_session_lacks_subscriptions() {
+        let subscription = Subscription {
+            topic_filter: TopicFilter::new("t").unwrap(),
+            options: SubscriptionOptions::new(QoS::AtMostOnce),
+        };
+        let mut subscriptions = Subscriptions::default();
+        let granted = (subscription, SubscribeProperties::default());
+        subscriptions.granted.push(granted);
+        let events = EventQueue::default();
+        let mut requests = VecDeque::new();
+        // The server has no session, and the connection is lost before SUBACK.
+        assert!(sent_after_connack(&mut subscriptions, false) > 0);
+        subscriptions.handle_lost(&mut requests);
+        assert!(sent_after_connack(&mut subscriptions, true) > 0);
+        subscriptions.handle_lost(&mut requests);
+        // The server has lost the session again. This time it answers.
+        assert!(sent_after_connack(&mut subscriptions, false) > 0);
+        let packet_identifier = PacketIdentifier::new(1).unwrap();
+        let suback = Suback::new(packet_identifier, vec![ReasonCode::Success]);
+        subscriptions.handle_subscribed(suback, &events);
+        subscriptions.handle_lost(&mut requests);
+        assert_eq!(sent_after_connack(&mut subscriptions, true), 0);
     }
 }
