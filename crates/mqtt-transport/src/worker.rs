@@ -16,15 +16,15 @@ use mio::Waker;
 pub struct Worker<Job, Done> {
     jobs: SyncSender<Job>,
     results: Receiver<Done>,
-    /// Set by `begin`, and cleared when the caller takes a result.
-    is_busy: bool,
+    /// Number of jobs whose results the caller has not taken: at most one in work, one in the channel and one result.
+    pending: usize,
 }
 
 // The implementation is not derived, because the derived one would require `Debug` for `Job` and `Done`.
 impl<Job, Done> fmt::Debug for Worker<Job, Done> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker")
-            .field("is_busy", &self.is_busy)
+            .field("pending", &self.pending)
             .finish_non_exhaustive()
     }
 }
@@ -81,7 +81,7 @@ impl<Job: Send + 'static, Done: Send + 'static> Worker<Job, Done> {
         Ok(Self {
             jobs,
             results,
-            is_busy: false,
+            pending: 0,
         })
     }
 
@@ -94,7 +94,7 @@ impl<Job: Send + 'static, Done: Send + 'static> Worker<Job, Done> {
             TrySendError::Full(_) => WorkerError::Busy,
             TrySendError::Disconnected(_) => WorkerError::Ended,
         })?;
-        self.is_busy = true;
+        self.pending += 1;
         Ok(())
     }
 
@@ -103,13 +103,11 @@ impl<Job: Send + 'static, Done: Send + 'static> Worker<Job, Done> {
     /// # Errors
     /// Returns an error if the thread has ended.
     pub fn poll(&mut self) -> Option<Result<Done, WorkerError>> {
-        let result = match self.results.try_recv() {
-            Ok(done) => Ok(done),
-            Err(TryRecvError::Empty) => return None,
-            Err(TryRecvError::Disconnected) => Err(WorkerError::Ended),
-        };
-        self.is_busy = false;
-        Some(result)
+        match self.results.try_recv() {
+            Ok(done) => Some(Ok(self.finish_job(done))),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(self.abandon_jobs())),
+        }
     }
 
     /// Blocks until the job is done, for at most `timeout`, and returns the result.
@@ -117,18 +115,27 @@ impl<Job: Send + 'static, Done: Send + 'static> Worker<Job, Done> {
     /// # Errors
     /// Returns an error if the job is not done before the timeout, or if the thread has ended.
     pub fn wait(&mut self, timeout: Duration) -> Result<Done, WorkerError> {
-        let done = self.results.recv_timeout(timeout);
-        let done = done.map_err(|error| match error {
-            RecvTimeoutError::Timeout => WorkerError::TimedOut,
-            RecvTimeoutError::Disconnected => WorkerError::Ended,
-        })?;
-        self.is_busy = false;
-        Ok(done)
+        match self.results.recv_timeout(timeout) {
+            Ok(done) => Ok(self.finish_job(done)),
+            Err(RecvTimeoutError::Timeout) => Err(WorkerError::TimedOut),
+            Err(RecvTimeoutError::Disconnected) => Err(self.abandon_jobs()),
+        }
     }
 
     /// Returns `true` while the thread has a job whose result the caller has not taken.
     pub fn is_busy(&self) -> bool {
-        self.is_busy
+        self.pending > 0
+    }
+
+    fn finish_job(&mut self, done: Done) -> Done {
+        self.pending = self.pending.saturating_sub(1);
+        done
+    }
+
+    /// Records that the thread has ended: the jobs that it had will have no result.
+    fn abandon_jobs(&mut self) -> WorkerError {
+        self.pending = 0;
+        WorkerError::Ended
     }
 }
 
@@ -175,6 +182,9 @@ mod tests {
         assert_eq!(worker.wait(Duration::ZERO), Err(WorkerError::TimedOut));
         drop(go);
         assert_eq!(worker.wait(TIMEOUT), Ok(()));
+        assert!(worker.is_busy(), "the second job has no result yet");
+        assert_eq!(worker.wait(TIMEOUT), Ok(()));
+        assert!(!worker.is_busy());
     }
 
     #[test]
@@ -184,6 +194,7 @@ mod tests {
             Worker::start("test", waker(&poll), |_: u32| -> u32 { panic!("a test") }).unwrap();
         worker.begin(0).unwrap();
         assert_eq!(worker.wait(TIMEOUT), Err(WorkerError::Ended));
+        assert!(!worker.is_busy(), "the job will have no result");
         assert_eq!(worker.poll(), Some(Err(WorkerError::Ended)));
         assert_eq!(worker.begin(1), Err(WorkerError::Ended));
     }
