@@ -97,3 +97,38 @@ fn message_with_an_unexpected_reason_code_is_the_only_one_that_fails() {
         assert!(server.received()[0].ends_with(&[0xE0, 0]));
     }
 }
+
+/// The broker loses the session and announces smaller limits after the reconnect. Only the lines above the limits fail.
+#[test]
+fn lines_above_the_limits_after_a_reconnect_are_the_only_ones_that_fail() {
+    let large = "x".repeat(20);
+    let packet_size = [0x20, 8, 0, 0, 5, 0x27, 0, 0, 0, 20];
+    let maximum_qos = [0x20, 5, 0, 0, 2, 0x24, 0];
+    let two = b"\x40\x02\x00\x01\x40\x02\x00\x02";
+    let some: tests::Script<'_> = &[(18, &packet_size), (18, two), (2, b"")];
+    let none: tests::Script<'_> = &[(18, &maximum_qos), (2, b"")];
+    for (second, status, what, count) in [
+        (
+            some,
+            149,
+            "A message of 20 bytes is too large for the broker",
+            "2 of 3 messages acknowledged, 0 unknown, 1 rejected.",
+        ),
+        (
+            none,
+            155,
+            "A message of 20 bytes was given up: the server does not support the QoS",
+            "0 of 3 messages acknowledged, 0 unknown, 3 rejected.",
+        ),
+    ] {
+        // The first connection is lost while all lines are in flight.
+        let first: tests::Script<'_> = &[(18, &[0x20, 3, 0, 0, 0]), (9 + 28 + 9, b"")];
+        let server = FakeServer::start(&[first, second], true);
+        let publisher = server.program("rpub").args("-V 5 -t a -l -q 1");
+        let finished = publisher.input(format!("1\n{large}\n3\n")).run();
+        assert_eq!(finished.status, status, "{finished:?}");
+        assert!(finished.errors.contains(what), "{finished:?}");
+        assert!(finished.errors.contains(count), "{finished:?}");
+        server.received();
+    }
+}
