@@ -143,6 +143,25 @@ fn without_a_dead_letter_rsub_ends_and_the_broker_keeps_the_message() {
 }
 
 #[test]
+fn a_message_whose_dead_letter_is_rejected_is_not_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let permissions = folder.path().join("permissions");
+    std::fs::write(&permissions, "topic readwrite a\n").unwrap();
+    let broker = Broker::start(&format!("acl_file {}", permissions.display()));
+    let arguments = "-V 5 -i worker -c -q 1 -t a";
+    let running = handle(
+        &broker,
+        &format!("{arguments} --dead-letter dead"),
+        "exit 1",
+    );
+    publish(&broker, "-t a -m kept -q 1", "");
+    let finished = running.wait();
+    assert_eq!(finished.status, 0x87, "{finished:?}");
+    let again = resume(&broker, &format!("{arguments} -C 1"), "cat");
+    assert_eq!(again.wait().success().text(), "kept");
+}
+
+#[test]
 fn jobs_run_at_a_time_and_keep_the_order_of_each_topic() {
     let broker = Broker::start("");
     let folder = tempfile::tempdir().unwrap();

@@ -43,6 +43,8 @@ pub(super) enum State {
     Failed(String),
     /// The dead letter was published and is not acknowledged yet.
     Published,
+    /// The broker did not accept the dead letter. The message stays unacknowledged.
+    Refused,
     Done,
 }
 

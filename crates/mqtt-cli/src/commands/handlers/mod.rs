@@ -120,9 +120,28 @@ impl Jobs {
         if result.is_err() {
             self.stop();
         }
+        let given_up = event_loop.take_rejected();
+        if let Some(rejected) = given_up.first() {
+            self.refuse_dead_letters();
+            let topic = Printable(&rejected.message.topic_name);
+            let text = format!("The broker does not accept the dead letter for '{topic}'.");
+            result = result.and(Err(Failure::failed(text).with_class(Class::Refused)));
+        }
         self.publish_dead_letters(event_loop);
         self.acknowledge(event_loop);
         result
+    }
+
+    /// Leaves the messages unacknowledged whose dead letters are published, because the broker has rejected one of
+    /// them. All of them are left: after the loss of a session the packet identifier no longer shows which one it is.
+    /// The caller ends the program, and the broker delivers these messages again.
+    pub(super) fn refuse_dead_letters(&mut self) {
+        for job in &mut self.queue {
+            if matches!(job.state, State::Published) {
+                job.state = State::Refused;
+            }
+        }
+        self.stop();
     }
 
     /// Handles each handler that has ended.

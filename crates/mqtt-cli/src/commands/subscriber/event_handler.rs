@@ -105,6 +105,9 @@ impl EventHandler {
                 let failure = Failure::new(status, anyhow::anyhow!(text));
                 let text = reason_string.as_deref();
                 self.ending = Some(Err(failure.with_reason(reason_code.value(), text)));
+                if let Some(jobs) = &mut self.jobs {
+                    jobs.refuse_dead_letters();
+                }
             }
         }
     }
