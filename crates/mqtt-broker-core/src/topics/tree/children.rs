@@ -70,7 +70,9 @@ impl<N: Branch> Children<N> {
         if let Err(index) = position(nodes, level) {
             // A vector that doubles its capacity would waste up to half of its memory, and most of these vectors stay
             // small.
-            nodes.reserve_exact(1 + nodes.len() / 2);
+            if nodes.len() == nodes.capacity() {
+                nodes.reserve_exact(1 + nodes.len() / 2);
+            }
             nodes.insert(index, make());
             if nodes.len() > MAXIMUM_NODES {
                 self.nodes.split(level);
