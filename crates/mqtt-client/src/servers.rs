@@ -82,7 +82,8 @@ pub(crate) struct Servers {
     /// Servers that the user has configured. Servers of a reference or a service are only in `ring`.
     named: Vec<Server>,
     ring: VecDeque<Server>,
-    /// Number of servers that have failed since a server has accepted the client.
+    /// Number of servers in a row that have failed. Counting starts again after a connection, a wait, and a followed
+    /// reference.
     failed: usize,
     /// Number of Server References that were followed in a row.
     references: u32,
@@ -189,7 +190,7 @@ impl Servers {
             return false;
         }
         self.references += 1;
-        // No server of the new ring has been tried.
+        // The client tries each server of the new ring before it waits.
         self.failed = 0;
         // Servers of earlier references or services are removed, so that the ring does not grow.
         let others = self

@@ -12,11 +12,11 @@ use anyhow::{Context, Result, bail};
 use super::mutant::Mutant;
 use crate::{cargo, target};
 
-/// Maximum time without a line of the simulator. A mutant may cause an endless loop within one step, and the simulation
+/// Maximum time in which the simulator prints no line. A mutant may cause an endless loop within one step, and the simulation
 /// checks its own limits only between steps.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// The number of seeds for which the copy without a mutant must be clean.
+/// The number of seeds that must pass in the copy of the sources without a mutant.
 const CLEAN_SEEDS: &str = "50";
 
 /// The copy of the tree, and its build folder.
@@ -25,9 +25,9 @@ pub(super) struct Tree {
     target: PathBuf,
 }
 
-/// The first violation after one first seed.
+/// The first violation that the simulator found when it started at one seed.
 pub(super) struct Finding {
-    /// The invariant, such as `I2`, `panic`, or `none`.
+    /// The broken invariant, such as `I2`, or `panic`. `none` if no seed failed.
     pub(super) invariant: String,
     /// The seed that broke the invariant.
     pub(super) seed: u64,
@@ -100,7 +100,10 @@ impl Tree {
         Ok(originals)
     }
 
-    /// Builds the simulator. A mutant that does not compile is an error of the mutant.
+    /// Builds the simulator.
+    ///
+    /// # Errors
+    /// If the mutant does not compile.
     pub(super) fn build(&self) -> Result<()> {
         let output = cargo("build --profile mutants --locked --quiet --package mqtt-sim")
             .current_dir(&self.tree)
@@ -118,8 +121,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Runs the simulator from each first seed, until a seed fails or 10,000 seeds are clean. Skips seeds that also
-    /// fail without a mutant.
+    /// Runs the simulator `starts` times, each time from another seed, until a seed fails or the simulator has passed
+    /// 10,000 seeds. Skips seeds that also fail without a mutant.
     pub(super) fn find_violations(&self, with_store: bool, starts: u64) -> Result<Vec<Finding>> {
         let mut options = vec!["--starts".to_owned(), starts.to_string()];
         loop {

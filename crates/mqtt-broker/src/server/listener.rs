@@ -23,8 +23,9 @@ pub(crate) struct BoundListener {
     pub(crate) address: Option<SocketAddr>,
     /// The configuration of the listener. `None` for a listener that the server opens without a configuration.
     pub(crate) config: Option<ListenerConfig>,
-    /// The number of earlier listeners in the configuration with the same host and port. With port 0 several listeners
-    /// may have the same host and port, and a reload uses this number to find the same listener.
+    /// The number of earlier listeners in the configuration with the same host and port. Several
+    /// listeners may have the same host and port 0. A reload uses this number to find the listener that a line of the
+    /// new configuration belongs to.
     pub(crate) rank: usize,
 }
 
@@ -86,11 +87,11 @@ pub(crate) fn bind_listener(listener: &ListenerConfig) -> Result<Vec<Listener>, 
     })
 }
 
-/// Checks that the addresses of a `listener` line, or the folder of its Unix socket, exist on this machine. Opens no
-/// port, so that the check also succeeds while a broker serves at this port.
+/// Checks that the addresses of a `listener` line, or the folder of its Unix socket, exist on this machine. Does not
+/// bind the port of the listener, so that the check also succeeds while a broker serves at this port.
 ///
 /// # Errors
-/// Returns an error if the listener could not be opened.
+/// Returns an error if an address or a folder does not exist. A port that is in use is not an error.
 pub(crate) fn check_listener(listener: &ListenerConfig) -> Result<(), ListenError> {
     if let Some(path) = listener.unix_path() {
         // The socket may exist, because a broker serves at it. So only its folder is checked.
@@ -176,7 +177,8 @@ fn each_host<T>(
     }
 }
 
-/// Returns `true` if this machine does not support the address family.
+/// Returns `true` if this machine does not support the address family, or does not have the address. Without IPv6, Linux
+/// reports the second error for `::1`.
 fn is_missing_family(error: &io::Error) -> bool {
     use io::ErrorKind::{AddrNotAvailable, Unsupported};
     const EAFNOSUPPORT: i32 = 97; // the value on Linux; `ErrorKind` has no variant for this error

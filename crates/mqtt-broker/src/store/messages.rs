@@ -15,8 +15,8 @@ use std::sync::{Arc, Weak};
 /// two clients is stored twice instead.
 const WORTHWHILE: usize = 1024;
 
-/// Estimated bytes of one copy of a message in addition to its topic name and payload, in the file and in memory after
-/// a restart.
+/// Estimated bytes that the file needs for one copy of a message in addition to its topic name and payload. The broker
+/// needs about as much memory for it after a restart.
 const OVERHEAD: usize = 200;
 
 /// The shared messages of a store.
@@ -78,7 +78,7 @@ impl SharedMessages {
     /// deliveries in this commit.
     pub(super) fn share(&mut self, message: &Arc<Message>, receivers: &Receivers) -> Option<u64> {
         let address = address(message);
-        // The first copy is needed in any case, so only the others are saved.
+        // Sharing avoids all copies except the first one.
         let copies = receivers.get(&address)?.saturating_sub(1);
         let size = OVERHEAD + message.topic_name.len() + message.payload.len();
         if copies.saturating_mul(size) < WORTHWHILE {

@@ -22,9 +22,9 @@ pub struct Connect {
     /// Version of all packets on the connection.
     pub protocol_version: ProtocolVersion,
     /// Set if the client is a broker that connects as a bridge. mosquitto transmits this flag in bit 7 of the protocol
-    /// level; the standard does not define it. A server must not send a bridge's own messages back to the bridge. MQTT
-    /// 3.1 and 3.1.1 have no subscription option for this, so the flag replaces the options No Local and Retain As
-    /// Published.
+    /// level; the standard does not define it. MQTT 3.1
+    /// and 3.1.1 have no subscription options. For a bridge the server then acts as if each subscription had the
+    /// options No Local and Retain As Published.
     pub is_bridge: bool,
     /// Set if the server must discard an existing session. MQTT 3.1 and 3.1.1 call this flag Clean Session; there, the
     /// new session also ends with the connection.
@@ -142,7 +142,7 @@ impl Connect {
     ) -> Result<Box<Self>, DecodeError> {
         let flags = reader.u8()?;
         check_flags(flags, version)?;
-        // All versions have the same fields here. Only MQTT 5.0 has properties.
+        // Keep Alive follows in all versions, and properties only in MQTT 5.0.
         let keep_alive = reader.u16()?;
         let properties = match version {
             ProtocolVersion::V5_0 => table::decode(reader)?,
@@ -332,7 +332,7 @@ fn decode_will_properties(
 /// Checks the combinations of the connect flags [MQTT-3.1.2-3, MQTT-3.1.2-11, MQTT-3.1.2-13].
 fn check_flags(flags: u8, version: ProtocolVersion) -> Result<(), DecodeError> {
     let set = |flag: u8| flags & flag != 0;
-    // MQTT 3.1 does not define bit 0 as reserved, and has no rule about will flags without a will.
+    // MQTT 3.1 does not require a server to check bit 0, or the will flags of a CONNECT without a will.
     let invalid = version != ProtocolVersion::V3_1
         && (set(1) || !set(flag::WILL) && set(flag::WILL_RETAIN | 3 << 3))
         || set(flag::PASSWORD) && !set(flag::USER_NAME) && version != ProtocolVersion::V5_0;

@@ -1,8 +1,8 @@
-//! [`Children`]: the child nodes of a node of the topic tree. A child is found by its first level.
+//! [`Children`]: the child nodes of a node of the topic tree. A node may stand for several levels of a
+//! topic name, and the first of these levels is the key of the child.
 //!
-//! The children are in sorted vectors of at most 64 nodes. A `BTreeMap` or `HashMap` would take more memory for its
-//! keys and its own nodes: a tree of overlapping filters has as many inner nodes as leaves, and most inner nodes have
-//! only two children.
+//! The children are in sorted vectors of at most 64 nodes. Most nodes have two children or fewer, and a `BTreeMap` or
+//! `HashMap` for so few children would take more memory than the children.
 
 use std::cmp::Ordering;
 
