@@ -1,5 +1,7 @@
 //! A message and the state of its handler.
 
+use std::ffi::OsString;
+use std::process::Command;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -140,8 +142,24 @@ impl Job {
         message
     }
 
+    /// Returns the command that handles the message. `words` are the program and its arguments.
+    pub(super) fn command(&self, words: &[OsString]) -> Command {
+        let mut words = words.iter();
+        // No shell reads these words, so nothing in a topic or payload can become a command.
+        let mut command = Command::new(words.next().map_or_else(OsString::new, OsString::clone));
+        command
+            .args(words)
+            .envs(self.environment())
+            .env_remove("MQTT_PASSWORD") // the handler has no use for the password of rsub
+            .env(
+                "MQTT_PAYLOAD_LENGTH",
+                self.message.payload.len().to_string(),
+            );
+        command
+    }
+
     /// Returns the environment of the handler. No value contains NUL, because MQTT does not allow NUL in a string.
-    pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
+    fn environment(&self) -> Vec<(&'static str, String)> {
         let message = &self.message;
         let mut variables = vec![
             ("MQTT_TOPIC", message.topic_name.clone()),

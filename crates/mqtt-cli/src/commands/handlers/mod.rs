@@ -204,12 +204,20 @@ impl Jobs {
                 job.state = State::Done; // no row of the table is for this topic
                 continue;
             };
-            let sender = self.sender.clone();
-            let timeout = self.settings.timeout;
-            let started = process::start(job, command, timeout, sender, Arc::clone(&self.waker));
+            let (sender, waker) = (self.sender.clone(), Arc::clone(&self.waker));
+            let number = job.number;
+            // Errors are ignored: the loop of rsub may have ended, and then nothing receives the result.
+            let report = move |exit| {
+                let _ = sender.send((number, exit));
+                let _ = waker.wake();
+            };
+            let process = job.command(command);
+            let payload = &job.message.payload;
+            let started = process::start(process, payload, self.settings.timeout, report);
             match started {
                 Ok(running) => {
                     self.running += 1;
+                    job.runs += 1;
                     job.state = State::Running(running);
                 }
                 Err(error) => {

@@ -1,18 +1,12 @@
 //! Starts the process of a handler without a shell. A thread waits until the process ends.
 
-use std::ffi::OsString;
 #[cfg(unix)]
 use std::fs::File;
 use std::io::{self, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use mio::Waker;
-
-use super::job::Job;
 
 /// A payload of at most this size fits into a new pipe on every system, so that writing it does not block.
 #[cfg(unix)]
@@ -39,64 +33,60 @@ pub(super) struct Running {
     pub(super) has_timed_out: bool,
 }
 
-/// Starts the handler of a job. A thread writes the payload, unless it is small. Another thread waits for the end of
-/// the process, sends the result to `sender`, and calls the waker.
+/// Starts a process with this standard input. A thread writes the payload, unless it is small. Another thread waits for
+/// the end of the process and calls `report`.
 ///
 /// # Errors
-/// If the program cannot be started.
+/// If the program or a thread cannot be started. The process then does not run.
 pub(super) fn start(
-    job: &mut Job,
-    words: &[OsString],
+    mut command: Command,
+    payload: &[u8],
     timeout: Option<Duration>,
-    sender: Sender<(u64, Exit)>,
-    waker: Arc<Waker>,
+    report: impl FnOnce(Exit) + Send + 'static,
 ) -> io::Result<Running> {
-    let [program, arguments @ ..] = words else {
-        return Err(io::ErrorKind::NotFound.into());
-    };
-    // No shell reads these words, so nothing in a topic or payload can become a command.
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .envs(job.environment())
-        .env_remove("MQTT_PASSWORD") // the handler has no use for the password of rsub
-        .env("MQTT_PAYLOAD_LENGTH", job.message.payload.len().to_string())
-        .stdin(Stdio::piped());
+    command.stdin(Stdio::piped());
     // A small payload is written to the pipe before the handler starts. Otherwise, if rsub were killed before it wrote
     // the payload, the handler would read an end of file and take the message for empty.
     #[cfg(unix)]
-    if job.message.payload.len() <= SMALL {
-        command.stdin(filled_pipe(&job.message.payload)?);
+    if payload.len() <= SMALL {
+        command.stdin(filled_pipe(payload)?);
     }
     // The handler gets a process group of its own, so that Ctrl-C in a terminal reaches only rsub. rsub then lets the
     // handler finish.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let mut child = command.spawn()?;
-    job.runs += 1;
-    let is_reaped = Arc::new(Mutex::new(false));
+    let child = command.spawn()?;
     let running = Running {
         process: child.id(),
-        is_reaped: Arc::clone(&is_reaped),
+        is_reaped: Arc::default(),
         deadline: timeout.map(|timeout| Instant::now() + timeout),
         has_timed_out: false,
     };
-    let (number, input) = (job.number, child.stdin.take());
-    if let Some(mut input) = input {
-        let payload = job.message.payload.clone();
+    let started = start_threads(child, payload, Arc::clone(&running.is_reaped), report);
+    // Without its threads the handler could read a part of the payload, and its end would not be noticed.
+    if started.is_err() {
+        running.kill();
+    }
+    started.map(|()| running)
+}
+
+/// Starts the threads of a process.
+fn start_threads(
+    mut child: Child,
+    payload: &[u8],
+    is_reaped: Arc<Mutex<bool>>,
+    report: impl FnOnce(Exit) + Send + 'static,
+) -> io::Result<()> {
+    if let Some(mut input) = child.stdin.take() {
+        let payload = payload.to_vec();
         // A thread writes the payload, because the handler may read late. Errors are ignored, because the handler may
         // also end without reading.
         let write = move || drop(input.write_all(&payload));
         thread::Builder::new().name("payload".into()).spawn(write)?;
     }
-    let wait = move || {
-        let exit = reap(&mut child, &is_reaped);
-        // Errors are ignored: the loop of rsub may have ended, and then nothing receives the result.
-        let _ = sender.send((number, exit));
-        let _ = waker.wake();
-    };
+    let wait = move || report(reap(&mut child, &is_reaped));
     thread::Builder::new().name("handler".into()).spawn(wait)?;
-    Ok(running)
+    Ok(())
 }
 
 impl Running {
