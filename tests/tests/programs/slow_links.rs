@@ -95,10 +95,12 @@ fn subscriber_that_pauses_and_pings_stays_connected() {
     assert_eq!(paused.read(4), [0x20, 2, 0, 0]);
     paused.send(&[0x82, 6, 0, 1, 0, 1, b't', 0]);
     assert_eq!(paused.read(5), [0x90, 3, 0, 1, 0]);
+    // The broker must outlive the thread, because the paused client reads afterwards.
+    let options = broker.options();
     let publishing = std::thread::spawn(move || {
         for byte in 0..COUNT as u8 {
             let file = file(b'a' + byte);
-            let publisher = broker.program("rpub");
+            let publisher = Program::new("rpub").args(&options);
             let publisher = publisher.args("-V 5 -t t -q 1 -f").arg(file.path());
             publisher.run().success();
         }
