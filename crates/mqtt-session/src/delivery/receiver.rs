@@ -121,7 +121,7 @@ impl Receiver {
                     state,
                     is_in_flight: true,
                 };
-                self.exchanges.insert(index, exchange);
+                self.insert(index, exchange);
                 PublishDisposition::New
             }
         }
@@ -190,7 +190,7 @@ impl Receiver {
     pub(crate) fn hold(&mut self, packet_identifier: PacketIdentifier) {
         if let Err(index) = self.find(packet_identifier) {
             let exchange = InboundExchange::held(packet_identifier);
-            self.exchanges.insert(index, exchange);
+            self.insert(index, exchange);
         }
     }
 
@@ -219,15 +219,41 @@ impl Receiver {
         self.in_flight = 0;
     }
 
+    #[inline]
+    fn insert(&mut self, index: usize, exchange: InboundExchange) {
+        // Nearly all exchanges take this branch, and `push_back` needs fewer instructions than `insert`.
+        if index == self.exchanges.len() {
+            self.exchanges.push_back(exchange);
+        } else {
+            self.exchanges.insert(index, exchange);
+        }
+    }
+
+    #[inline]
     fn remove(&mut self, index: usize) {
-        let removed = self.exchanges.remove(index);
+        let removed = if index == 0 {
+            self.exchanges.pop_front()
+        } else {
+            self.exchanges.remove(index)
+        };
         if removed.is_some_and(|exchange| exchange.is_in_flight) {
             self.in_flight -= 1;
         }
     }
 
     /// Returns the index of the exchange with this packet identifier, or the index at which to insert it.
+    #[inline]
     fn find(&self, packet_identifier: PacketIdentifier) -> Result<usize, usize> {
+        // A new exchange is mostly the last one, and an exchange that ends is mostly the first one.
+        let (Some(first), Some(last)) = (self.exchanges.front(), self.exchanges.back()) else {
+            return Err(0);
+        };
+        if last.packet_identifier < packet_identifier {
+            return Err(self.exchanges.len());
+        }
+        if first.packet_identifier == packet_identifier {
+            return Ok(0);
+        }
         let key = |exchange: &InboundExchange| exchange.packet_identifier;
         self.exchanges.binary_search_by_key(&packet_identifier, key)
     }
