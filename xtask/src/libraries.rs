@@ -53,9 +53,8 @@ pub(crate) fn run_with(options: &[&str]) -> Result<()> {
             write_readme(&[("loads", loads)])
         }
         ["--check"] => {
-            let ours = &LIBRARIES[..1];
-            ours.iter().try_for_each(|library| build(library))?;
-            run_programs("check", ours).map(drop)
+            let [ours, _] = LIBRARIES;
+            run_folders("check", &[(ours, build_for_check(ours)?)]).map(drop)
         }
         _ => bail!("libraries has --programs, --load and --check"),
     }
@@ -76,6 +75,15 @@ fn build(library: &str) -> Result<()> {
     let mut build = cargo("build --release --manifest-path");
     build.arg(sources(library).join("Cargo.toml"));
     run(build.env("CARGO_TARGET_DIR", build_folder(library)))
+}
+
+/// Builds the programs of a library without optimisation, into the target folder of the workspace, so that the crates that
+/// are built there already are used. Returns the folder of the programs.
+fn build_for_check(library: &str) -> Result<PathBuf> {
+    let mut build = cargo("build --manifest-path");
+    build.arg(sources(library).join("Cargo.toml"));
+    run(build.env("CARGO_TARGET_DIR", target()))?;
+    Ok(target().join("debug"))
 }
 
 /// Builds the programs of each library without any cached result. Returns a table of the crates and the build times.
@@ -130,22 +138,29 @@ fn cpu_of_children() -> Result<f64> {
     Ok(ticks as f64 / 100.0)
 }
 
-/// Runs the example `libraries` of the crate `tests`, which starts brokers and the programs. Returns its output.
-fn run_programs(task: &str, libraries: &[&str]) -> Result<String> {
+/// Runs the optimised programs of these libraries.
+fn run_programs(task: &str, libraries: &[&'static str]) -> Result<String> {
+    let folder = |library: &&'static str| (*library, build_folder(library).join("release"));
+    let folders: Vec<_> = libraries.iter().map(folder).collect();
+    run_folders(task, &folders)
+}
+
+/// Runs the example `libraries` of the crate `tests`, which starts brokers and the programs of these folders. Returns its
+/// output.
+fn run_folders(task: &str, libraries: &[(&str, PathBuf)]) -> Result<String> {
     // Only an optimised rbroker gives meaningful times.
     let profile = if task == "measure" { "--release" } else { "" };
     let mut example = cargo(&format!(
         "run {profile} --locked --package tests --example libraries -- {task}"
     ));
-    for library in libraries {
-        let folder = build_folder(library).join("release");
+    for (library, folder) in libraries {
         example.arg(format!("{library}={}", folder.display()));
     }
     let output = example.stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8(output.stdout)?;
     print!("{text}");
     if !output.status.success() {
-        bail!("the programs of {} failed", libraries.join(" or "));
+        bail!("the programs failed");
     }
     Ok(text)
 }
