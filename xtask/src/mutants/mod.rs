@@ -22,7 +22,7 @@ use tree::{Finding, Tree};
 const FOLDER: &str = "crates/mqtt-sim/mutants";
 
 /// Number of parts into which the list of mutants is divided. CI runs one part, because its time limit is 30 minutes.
-const PARTS: usize = 8;
+const PARTS: usize = 16;
 
 /// Number of first seeds from which the simulator must find each mutant.
 const STARTS: u64 = 3;
