@@ -160,12 +160,12 @@ impl Receiver {
         packet_identifier: PacketIdentifier,
         is_rejected: bool,
     ) -> Acknowledgement {
-        let Ok(index) = self.find(packet_identifier) else {
+        let Some(index) = self.find_open(packet_identifier) else {
             // The message is from an earlier connection. The sender resends it.
             return Acknowledgement::NotAwaited;
         };
         let Some(exchange) = self.exchanges.get_mut(index) else {
-            debug_assert!(false, "find returns the index of an exchange");
+            debug_assert!(false, "find_open returns the index of an exchange");
             return Acknowledgement::NotAwaited;
         };
         match exchange.state {
@@ -196,7 +196,7 @@ impl Receiver {
 
     /// Handles PUBREL, which ends the exchange of a held packet identifier.
     pub(crate) fn handle_pubrel(&mut self, packet_identifier: PacketIdentifier) -> PubrelOutcome {
-        let Ok(index) = self.find(packet_identifier) else {
+        let Some(index) = self.find_open(packet_identifier) else {
             // The PUBCOMP was lost, or the sender releases packet identifiers of an earlier run.
             return PubrelOutcome::NotHeld;
         };
@@ -241,18 +241,25 @@ impl Receiver {
         }
     }
 
+    /// Returns the index of the exchange that an acknowledgement or PUBREL continues.
+    #[inline]
+    fn find_open(&self, packet_identifier: PacketIdentifier) -> Option<usize> {
+        // An exchange that ends is mostly the first one.
+        let is_continued =
+            |exchange: &InboundExchange| exchange.packet_identifier == packet_identifier;
+        if self.exchanges.front().is_some_and(is_continued) {
+            return Some(0);
+        }
+        self.find(packet_identifier).ok()
+    }
+
     /// Returns the index of the exchange with this packet identifier, or the index at which to insert it.
     #[inline]
     fn find(&self, packet_identifier: PacketIdentifier) -> Result<usize, usize> {
-        // A new exchange is mostly the last one, and an exchange that ends is mostly the first one.
-        let (Some(first), Some(last)) = (self.exchanges.front(), self.exchanges.back()) else {
-            return Err(0);
-        };
-        if last.packet_identifier < packet_identifier {
+        // A new exchange is mostly the last one.
+        let is_before = |exchange: &InboundExchange| exchange.packet_identifier < packet_identifier;
+        if self.exchanges.back().is_none_or(is_before) {
             return Err(self.exchanges.len());
-        }
-        if first.packet_identifier == packet_identifier {
-            return Ok(0);
         }
         let key = |exchange: &InboundExchange| exchange.packet_identifier;
         self.exchanges.binary_search_by_key(&packet_identifier, key)
