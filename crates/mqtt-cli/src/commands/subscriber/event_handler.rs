@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mqtt_client::EventLoop;
 use mqtt_client::session::{Connection, Event, OutboundMessage, PublishError};
-use mqtt_codec::{Delivery, Message, PublishRef, QoS, TopicFilter, TopicName};
+use mqtt_codec::{Message, PublishRef, QoS, TopicFilter, TopicName};
 
 use crate::commands::handlers::Jobs;
 use crate::commands::subscriber::pending_requests::{Answer, PendingRequests};
@@ -21,7 +21,8 @@ use crate::output::logger;
 use crate::output::printer::{Disposition, Printer};
 use crate::wording::counted;
 
-use super::plan::{Request, SubscribePlan};
+use super::plan::SubscribePlan;
+use super::request::{Request, latency};
 use super::snapshot::{Barrier, Step};
 
 /// The state that events change. It is separate from the event loop, because the event loop is borrowed while it passes
@@ -406,45 +407,5 @@ impl EventHandler {
     /// Returns `true` if the timeout of `-W` has passed.
     pub(super) fn is_too_late(&self) -> bool {
         self.plan.client.is_too_late()
-    }
-}
-
-impl Request {
-    /// Returns `true` if a message is the response: it has the response topic and does not have the correlation data of
-    /// another request. Like mosquitto_rr, rrr accepts a response without correlation data.
-    fn is_answered_by(&self, publish: &PublishRef<'_>) -> bool {
-        let request = self.message.publish(Delivery::AtMostOnce);
-        let asked = request.properties.correlation_data();
-        let answered = publish.properties.correlation_data();
-        *publish.topic_name == *self.response_topic
-            && (asked.is_none() || answered.is_none() || asked == answered)
-    }
-}
-
-/// Formats a latency as mosquitto_rr does.
-fn latency(time: Duration) -> String {
-    let nanoseconds = time.subsec_nanos();
-    match (time.as_secs(), nanoseconds) {
-        (0, 0..1_000) => format!("{nanoseconds}ns"),
-        (0, 1_000..1_000_000) => format!("{:.6}µs", f64::from(nanoseconds) / 1e3),
-        (0, _) => format!("{:.6}ms", f64::from(nanoseconds) / 1e6),
-        (seconds, _) => format!("{seconds}.{nanoseconds:09}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn latency_is_printed_in_the_form_of_mosquitto_rr() {
-        for (nanoseconds, expected) in [
-            (999, "999ns"),
-            (37_305, "37.305000µs"),
-            (1_500_000, "1.500000ms"),
-            (2_000_000_001, "2.000000001"),
-        ] {
-            assert_eq!(latency(Duration::from_nanos(nanoseconds)), expected);
-        }
     }
 }

@@ -1,12 +1,13 @@
 //! The loop of rsub and rrr: connects, subscribes, publishes the request of rrr, prints messages, and disconnects.
 //!
-//! `plan.rs` has the plan, `event_handler.rs` handles each event, `pending_requests.rs` counts the answers to SUBSCRIBE
-//! and UNSUBSCRIBE, and `snapshot.rs` finds the end of the retained messages. This file has the loop and each way to
-//! end it.
+//! `plan.rs` has the plan, `request.rs` the request of rrr, `event_handler.rs` handles each event,
+//! `pending_requests.rs` counts the answers to SUBSCRIBE and UNSUBSCRIBE, and `snapshot.rs` finds the end of the
+//! retained messages. This file has the loop and each way to end it.
 
 mod event_handler;
 mod pending_requests;
 mod plan;
+mod request;
 mod snapshot;
 
 use std::collections::VecDeque;
@@ -36,7 +37,8 @@ use crate::output::stdout_thread::StdoutThread;
 use crate::wording::{counted, system_text};
 
 use event_handler::EventHandler;
-pub(super) use plan::{Request, SubscribePlan};
+pub(super) use plan::SubscribePlan;
+pub(super) use request::Request;
 use snapshot::Barrier;
 
 /// The time in which the last acknowledgements must arrive and the last bytes must be sent.

@@ -1,13 +1,11 @@
-//! The plan of rsub and rrr: the settings after every check that needs no network. `rsub.rs` and `rrr.rs` make the
+//! The plan of rsub and rrr: the settings after every check that needs no network. `rsub.rs` and `rrr/` make the
 //! plan, and `mod.rs` carries it out.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use mqtt_client::Reconnect;
 use mqtt_codec::{
-    Message, ProtocolVersion, QoS, SubscribeProperties, Subscription, TopicFilter, TopicName,
-    UnsubscribeProperties,
+    ProtocolVersion, SubscribeProperties, Subscription, TopicFilter, UnsubscribeProperties,
 };
 
 use crate::commands::handlers::HandlerSettings;
@@ -16,6 +14,8 @@ use crate::failure::Failure;
 use crate::flags::settings::connection::ConnectionSettings;
 use crate::flags::settings::output::OutputSettings;
 use crate::output::printer::Printing;
+
+use super::request::Request;
 
 /// The plan of rsub and rrr.
 #[derive(Debug)]
@@ -38,15 +38,6 @@ pub(in crate::commands) struct SubscribePlan {
     /// The handlers that get the messages, instead of standard output.
     pub(in crate::commands) handlers: Option<HandlerSettings>,
     pub(in crate::commands) debug: bool,
-}
-
-/// The request of rrr.
-#[derive(Debug)]
-pub(in crate::commands) struct Request {
-    pub(in crate::commands) message: Arc<Message>,
-    pub(in crate::commands) qos: QoS,
-    pub(in crate::commands) response_topic: TopicName,
-    pub(in crate::commands) shows_latency: bool,
 }
 
 impl SubscribePlan {
