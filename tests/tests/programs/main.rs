@@ -7,6 +7,7 @@ mod bridges;
 mod broker_mistakes;
 mod browser;
 mod certificate_chains;
+mod changes;
 mod clock;
 mod configuration;
 mod configurations;

@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::flags::definition::{CommandOption, flag, value};
 use crate::flags::help::{Body, Help, Section};
 use crate::flags::options::output::{FORMATS, output_options, retained_options};
+use crate::flags::options::selection::{SelectionSettings, selection_options};
 use crate::flags::program::Program;
 use crate::flags::settings::connection::{ClientSettings, ConnectionSettings};
 use crate::flags::settings::output::OutputSettings;
@@ -28,6 +29,7 @@ use crate::wording::shown;
 pub(crate) struct RsubSettings {
     connection: ConnectionSettings,
     output: OutputSettings,
+    selection: SelectionSettings,
     handlers: HandlerSettings,
     topics: Vec<TopicFilter>,
     unsubscribe: Vec<TopicFilter>,
@@ -49,6 +51,7 @@ impl Default for RsubSettings {
         Self {
             connection: ConnectionSettings::new(Self::VERSION),
             output: OutputSettings::default(),
+            selection: SelectionSettings::default(),
             handlers: HandlerSettings::default(),
             topics: Vec::new(),
             unsubscribe: Vec::new(),
@@ -77,6 +80,12 @@ impl ClientSettings for RsubSettings {
     fn add_topic(&mut self, topic: &OsStr) -> Result<(), Failure> {
         self.topics.push(topic_filter(topic, "subscription", "-t")?);
         Ok(())
+    }
+}
+
+impl AsMut<SelectionSettings> for RsubSettings {
+    fn as_mut(&mut self) -> &mut SelectionSettings {
+        &mut self.selection
     }
 }
 
@@ -244,7 +253,7 @@ fn ending() -> Vec<CommandOption<RsubSettings>> {
 
 /// Returns the options about the output.
 fn output() -> Vec<CommandOption<RsubSettings>> {
-    let parts = [output_options(), own_output_options()];
+    let parts = [output_options(), selection_options(), own_output_options()];
     parts.into_iter().flatten().collect()
 }
 
@@ -368,6 +377,13 @@ impl TryFrom<RsubSettings> for SubscribePlan {
                 "Combining '-R' and '--retained-only' makes no sense.",
             ));
         }
+        // --random-filter would withhold the last message of a topic, although --on-change counts it as printed.
+        let selection = settings.selection.rules()?;
+        if selection.is_some() && settings.chance.is_some() {
+            return Err(Failure::usage(
+                "--random-filter cannot be combined with --on-change or --every.",
+            ));
+        }
         // With -C, the broker must not have more messages in flight than this run prints, because rsub would leave the
         // others unacknowledged.
         if let Some(count) = settings.count {
@@ -378,6 +394,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             retained_only: settings.retained_only,
             remove_retained: settings.remove_retained,
             is_snapshot: settings.snapshot,
+            selection,
             chance: settings.chance,
             // --watch needs a terminal. Its escape sequences would spoil a file or a pipe.
             watch: (settings.watch && settings.output.style().terminal)

@@ -188,7 +188,10 @@ mod tests {
     /// The documents that explain each program. Each option must be in one of them.
     const DOCUMENTS: &[(&str, &[&str])] = &[
         ("rpub", &["rpub.md"]),
-        ("rsub", &["rsub.md", "rpub.md", "handlers.md"]),
+        (
+            "rsub",
+            &["rsub.md", "rpub.md", "handlers.md", "monitoring.md"],
+        ),
         ("rrr", &["rrr.md", "rpub.md"]),
         ("rbroker", &["rbroker.md"]),
         ("rbroker passwd", &["rbroker.md"]),

@@ -74,6 +74,19 @@ pub(crate) fn time(value: &OsStr, option: &str) -> Result<Duration, Failure> {
     })
 }
 
+/// Returns a time above 0.
+///
+/// # Errors
+/// If the value is not a time, or is 0.
+pub(crate) fn period(value: &OsStr, option: &str) -> Result<Duration, Failure> {
+    let time = time(value, option)?;
+    if time.is_zero() {
+        let text = format!("Invalid time given for {option}: {}", shown(value));
+        return Err(Failure::usage(text).with_hint("The time must be more than 0."));
+    }
+    Ok(time)
+}
+
 /// Returns the quality of service of `-q`.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ pub(crate) mod log_thread;
 pub(crate) mod logger;
 pub(crate) mod messages;
 pub(crate) mod printer;
+pub(crate) mod selection;
 pub(crate) mod standard_streams;
 pub(crate) mod stdout_thread;
 pub(crate) mod trace;

@@ -10,7 +10,8 @@ use mqtt_codec::{PublishRef, TopicFilter, TopicName};
 
 use crate::jsonl;
 use crate::output::format::{Format, Style, Unprintable, visible};
-use crate::output::messages::complain;
+use crate::output::messages::{complain, warn};
+use crate::output::selection::{Rules, Selected, Selection, Waiting};
 use crate::output::watch::{self, Watch};
 
 /// The rules by which messages are selected and printed.
@@ -31,6 +32,8 @@ pub(crate) struct Printing {
     pub(crate) is_snapshot: bool,
     pub(crate) remove_retained: bool,
     pub(crate) filter_out: Vec<TopicFilter>,
+    /// The rules of `--on-change` and `--every`.
+    pub(crate) selection: Option<Rules>,
     /// The percentage of messages that are printed; `None` means all.
     pub(crate) chance: Option<f64>,
     /// The host that the heading of `--watch` names. `None` without `--watch`.
@@ -48,6 +51,8 @@ pub(crate) struct Printer {
     /// The topics whose retained messages must be removed from the broker.
     pub(crate) to_remove: Vec<TopicName>,
     random: fastrand::Rng,
+    /// The messages that `--on-change` and `--every` have printed or withheld.
+    selection: Option<Box<Selection>>,
     /// The screen of `--watch`.
     watch: Option<Watch>,
     rate: Rate,
@@ -58,11 +63,15 @@ pub(crate) struct Printer {
 pub(crate) enum Disposition {
     /// The message passes the filters and counts for `-C`, even if `--random-filter` then drops it.
     Taken,
-    /// A filter of the user rejects the message.
+    /// A filter of the user rejects the message, or `--every` prints it later.
     Dropped,
     /// The message is the first one without RETAIN, and the user wants retained messages only.
     EndOfRetained,
 }
+
+/// The warning if the topics of `--on-change` and `--every` have no room.
+const FULL: &str =
+    "Too many topics for --on-change and --every: all messages of further topics are printed.";
 
 /// The messages of the current second, for `--message-rate`.
 #[derive(Debug, Default)]
@@ -76,6 +85,7 @@ impl Printer {
     pub(crate) fn new(printing: Printing) -> Self {
         Self {
             watch: printing.watch.clone().map(Watch::new),
+            selection: printing.selection.clone().map(Selection::new).map(Box::new),
             printing,
             count: 0,
             to_remove: Vec::new(),
@@ -112,11 +122,52 @@ impl Printer {
         {
             return Disposition::Dropped;
         }
+        if let Some(selection) = &mut self.selection {
+            match selection.select(publish, Instant::now()) {
+                Selected::Withhold => return Disposition::Dropped,
+                Selected::PrintWithWarning if !printing.quiet => warn(FULL),
+                Selected::Print | Selected::PrintWithWarning => {}
+            }
+        }
+        self.take(publish, None, out);
+        Disposition::Taken
+    }
+
+    /// Prints the next message for which the period of `--every` has ended, and returns it.
+    pub(crate) fn print_due(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Waiting> {
+        let waiting = self.selection.as_mut()?.take_due(now)?;
+        self.take(&waiting.publish(), Some(waiting.arrival), out);
+        Some(waiting)
+    }
+
+    /// Prints the next message that waits for the end of its period, and returns it. The program calls this function at
+    /// its end.
+    pub(crate) fn print_waiting(&mut self, out: &mut Vec<u8>) -> Option<Waiting> {
+        let waiting = self.selection.as_mut()?.take_any()?;
+        self.take(&waiting.publish(), Some(waiting.arrival), out);
+        Some(waiting)
+    }
+
+    /// Returns `true` if a message waits for the end of its period.
+    pub(crate) fn has_waiting(&self) -> bool {
+        let selection = self.selection.as_ref();
+        selection.is_some_and(|selection| selection.has_waiting())
+    }
+
+    /// Returns the time at which `print_due` must be called.
+    pub(crate) fn period_end(&self) -> Option<Instant> {
+        self.selection.as_ref()?.deadline()
+    }
+
+    /// Counts a message that no filter rejects, and appends its text to `out`. `arrival` is `None` if the message has
+    /// just arrived.
+    fn take(&mut self, publish: &PublishRef<'_>, arrival: Option<Timestamp>, out: &mut Vec<u8>) {
+        let printing = &self.printing;
         // An empty message with RETAIN is itself a removal. With --retain-as-published the broker sends it back to
         // rsub, and it must not cause another removal.
         if publish.retain && printing.remove_retained && !publish.payload.is_empty() {
             // The decoder has checked the topic name, so this conversion does not fail.
-            self.to_remove.extend(TopicName::new(topic_name));
+            self.to_remove.extend(TopicName::new(publish.topic_name));
         }
         self.count += 1;
         if printing.message_rate {
@@ -126,9 +177,8 @@ impl Printer {
                 .chance
                 .is_none_or(|chance| self.random.f64() * 100.0 < chance)
         {
-            self.show(publish, out);
+            self.show(publish, arrival, out);
         }
-        Disposition::Taken
     }
 
     /// Returns `true` if the rate is printed instead of the messages.
@@ -159,27 +209,28 @@ impl Printer {
     }
 
     /// Prints a message, or updates its row with `--watch`.
-    fn show(&mut self, publish: &PublishRef<'_>, out: &mut Vec<u8>) {
+    fn show(&mut self, publish: &PublishRef<'_>, arrival: Option<Timestamp>, out: &mut Vec<u8>) {
         // `format` borrows the rest of the printer, so the screen is moved out of the printer for this call.
         let Some(mut watch) = self.watch.take() else {
-            return self.format(publish, out);
+            return self.format(publish, arrival, out);
         };
         let mut text = Vec::new();
-        self.format(publish, &mut text);
+        self.format(publish, arrival, &mut text);
         watch.show(publish.topic_name, &text, watch::terminal_rows(), out);
         self.watch = Some(watch);
     }
 
     /// Appends a message in the form that the options select.
-    fn format(&self, publish: &PublishRef<'_>, out: &mut Vec<u8>) {
+    fn format(&self, publish: &PublishRef<'_>, arrival: Option<Timestamp>, out: &mut Vec<u8>) {
         let printing = &self.printing;
         let empty = publish.payload.is_empty();
         // With NUL as the end of each message, the reader can see an empty payload, so no `(null)` is printed for it.
         let is_exact = printing.end == Some(0);
         if printing.jsonl {
-            jsonl::write(publish, Timestamp::now(), printing.style.terminal, out);
+            let time = arrival.unwrap_or_else(Timestamp::now);
+            jsonl::write(publish, time, printing.style.terminal, out);
         } else if let Some(format) = &printing.format {
-            for unprintable in format.write(publish, printing.style, out) {
+            for unprintable in format.write(publish, arrival, printing.style, out) {
                 if !printing.quiet {
                     report(&unprintable, publish.topic_name);
                 }

@@ -32,6 +32,9 @@ pub(super) struct Job {
     pub(super) state: State,
     /// The number of runs so far.
     pub(super) runs: u32,
+    /// Set if the broker has the acknowledgement already, because the message has waited for the end of a period of
+    /// `--every`.
+    pub(super) is_acknowledged: bool,
     /// Set if a dead letter gets no properties.
     pub(super) is_bare: bool,
 }
@@ -45,7 +48,8 @@ pub(super) enum State {
     Failed(String),
     /// The dead letter was published and is not acknowledged yet.
     Published,
-    /// The broker did not accept the dead letter. The message stays unacknowledged.
+    /// The last run has failed, and the message has no dead letter or the broker did not accept it. The message stays
+    /// unacknowledged.
     Refused,
     Done,
 }
@@ -75,6 +79,7 @@ impl Job {
             delivery: Some(publish.delivery),
             state: State::Waiting(Instant::now()),
             runs: 0,
+            is_acknowledged: false,
             is_bare: false,
         }
     }
@@ -95,6 +100,7 @@ impl Job {
             delivery: Some(delivery),
             state: State::Done,
             runs: 0,
+            is_acknowledged: false,
             is_bare: false,
         }
     }

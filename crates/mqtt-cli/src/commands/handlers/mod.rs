@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use mio::Waker;
 use mqtt_client::EventLoop;
 use mqtt_client::session::{OutboundMessage, Printable, PublishError};
@@ -87,6 +88,17 @@ impl Jobs {
         self.queue.push_back(Job::done(delivery));
     }
 
+    /// Adds a message that was acknowledged when it arrived at this time. `stop` does not keep its handler from running,
+    /// because the broker would not deliver the message again.
+    pub(super) fn push_acknowledged(&mut self, publish: &PublishRef<'_>, arrival: Timestamp) {
+        self.push(publish);
+        if let Some(job) = self.queue.back_mut() {
+            job.message.time = arrival;
+            job.delivery = None;
+            job.is_acknowledged = true;
+        }
+    }
+
     /// Makes `advance` start no further handler. Handlers that already run may finish.
     pub(super) fn stop(&mut self) {
         self.is_stopped = true;
@@ -114,12 +126,11 @@ impl Jobs {
         let now = Instant::now();
         let mut result = self.collect(now, diagnostics);
         self.kill_overdue(now);
-        if result.is_ok() {
-            result = self.start(now);
-        }
         if result.is_err() {
             self.stop();
         }
+        let started = self.start(now);
+        result = result.and(started);
         let given_up = event_loop.take_rejected();
         if let Some(rejected) = given_up.first() {
             self.refuse_dead_letters();
@@ -172,6 +183,7 @@ impl Jobs {
                 // The message is not acknowledged, and neither are those after it.
                 let hint = "The message is not acknowledged. --retries runs the handler again, and --dead-letter \
                             publishes such messages to another topic.";
+                job.state = State::Refused;
                 let failure = Failure::failed(text).with_hint(hint);
                 result = result.and(Err(failure.with_class(Class::Temporary)));
             }
@@ -179,19 +191,20 @@ impl Jobs {
         result
     }
 
-    /// Starts the handlers that may run now.
+    /// Starts the handlers that may run now. Stops if one of them cannot be started.
     fn start(&mut self, now: Instant) -> Result<(), Failure> {
-        if self.is_stopped {
-            return Ok(());
-        }
         // A topic is busy while the handler of an earlier message of this topic runs, or waits for its first or next
         // run.
         let mut busy = HashSet::new();
+        let mut result = Ok(());
         for job in &mut self.queue {
             if self.running >= self.settings.jobs {
                 break;
             }
-            if !job.is_active() || !busy.insert(job.message.topic_name.clone()) {
+            // A message that is not acknowledged stays with the broker, and does not hold others of its topic.
+            let is_waiting = matches!(job.state, State::Waiting(_));
+            let is_left = self.is_stopped && is_waiting && !job.is_acknowledged;
+            if is_left || !job.is_active() || !busy.insert(job.message.topic_name.clone()) {
                 continue;
             }
             let State::Waiting(not_before) = job.state else {
@@ -221,17 +234,17 @@ impl Jobs {
                     job.state = State::Running(running);
                 }
                 Err(error) => {
+                    job.state = State::Refused;
                     let command = command.first().map(|word| word.to_string_lossy());
                     let command = command.unwrap_or_default();
                     let text = system_text(&error);
-                    return Err(Failure::failed(format!(
-                        "Cannot start the handler '{command}': {text}."
-                    ))
-                    .with_class(Class::NoInput));
+                    let text = format!("Cannot start the handler '{command}': {text}.");
+                    self.is_stopped = true;
+                    result = result.and(Err(Failure::failed(text).with_class(Class::NoInput)));
                 }
             }
         }
-        Ok(())
+        result
     }
 
     fn kill_overdue(&mut self, now: Instant) {
@@ -310,7 +323,9 @@ impl Jobs {
             State::Running(running) => running.deadline,
             // A job whose time has come waits only for a free handler or for its topic. It has no deadline, because it
             // starts when another handler ends.
-            State::Waiting(time) if !self.is_stopped && *time > Instant::now() => Some(*time),
+            State::Waiting(time) if *time > Instant::now() => {
+                (!self.is_stopped || job.is_acknowledged).then_some(*time)
+            }
             _ => None,
         };
         self.queue.iter().filter_map(time).min()
@@ -327,15 +342,16 @@ impl Jobs {
     pub(super) fn is_finished(&self) -> bool {
         let is_pending = |job: &Job| matches!(job.state, State::Published | State::Failed(_));
         if self.is_stopped {
-            self.running == 0 && !self.queue.iter().any(is_pending)
+            !self.is_running() && !self.queue.iter().any(is_pending)
         } else {
             self.queue.is_empty()
         }
     }
 
-    /// Returns `true` while a handler runs.
+    /// Returns `true` while a handler runs, or has to run although no further handler is started.
     pub(super) fn is_running(&self) -> bool {
-        self.running > 0
+        let must_run = |job: &Job| job.is_acknowledged && matches!(job.state, State::Waiting(_));
+        self.running > 0 || self.queue.iter().any(must_run)
     }
 
     /// Returns `true` if no further message should be read.

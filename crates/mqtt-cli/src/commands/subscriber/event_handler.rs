@@ -198,13 +198,20 @@ impl EventHandler {
                 self.ack_queue.text.extend_from_slice(line.as_bytes());
             }
         }
-        if self
-            .plan
-            .count
-            .is_some_and(|count| self.printer.count >= count)
-        {
+        self.check_count();
+    }
+
+    /// Ends the program if it has printed the number of messages of `-C`.
+    fn check_count(&mut self) {
+        if self.has_all() {
             self.ending.get_or_insert(Ok(Status::Success));
         }
+    }
+
+    /// Returns `true` if the number of messages of `-C` was printed.
+    fn has_all(&self) -> bool {
+        let count = self.plan.count;
+        count.is_some_and(|count| self.printer.count >= count)
     }
 
     /// Returns `true` for a retained message that is older than the request. The broker sends such a message with
@@ -287,6 +294,46 @@ impl EventHandler {
         }
     }
 
+    /// Prints the messages for which the period of `--every` has ended, or all that wait if the work is done.
+    pub(super) fn print_waiting(&mut self) {
+        while self.waits() && !self.is_full() {
+            let text = &mut self.ack_queue.text;
+            let printed = match &self.ending {
+                None => self.printer.print_due(Instant::now(), text),
+                Some(Ok(_)) => self.printer.print_waiting(text),
+                // After a failure no handler is started. `print_rest` prints what waits if there are none.
+                Some(Err(_)) => return,
+            };
+            let Some(waiting) = printed else {
+                return;
+            };
+            if let Some(jobs) = &mut self.jobs {
+                jobs.push_acknowledged(&waiting.publish(), waiting.arrival);
+            }
+            self.removals.extend(self.printer.to_remove.drain(..));
+            self.check_count();
+        }
+    }
+
+    /// Prints the messages that wait, because the program ends.
+    pub(super) fn print_rest(&mut self) {
+        // Handlers get these messages from `print_waiting` and `waits_for_jobs`.
+        while self.jobs.is_none() && self.waits() && !self.is_full() {
+            self.printer.print_waiting(&mut self.ack_queue.text);
+        }
+    }
+
+    /// Returns `true` if a message waits for the end of its period. The messages that wait when the number of `-C` is
+    /// reached are not printed.
+    pub(super) fn waits(&self) -> bool {
+        self.printer.has_waiting() && !self.has_all()
+    }
+
+    /// Returns `true` if standard output or the handlers have no room for a further message.
+    fn is_full(&self) -> bool {
+        self.ack_queue.is_full() || self.jobs.as_ref().is_some_and(Jobs::is_full)
+    }
+
     /// Asks the broker whether it has sent all retained messages, or ends the snapshot.
     pub(super) fn advance_snapshot(&mut self, event_loop: &mut EventLoop) {
         let Some(barrier) = &mut self.barrier else {
@@ -342,7 +389,7 @@ impl EventHandler {
     pub(super) fn is_complete(&self) -> bool {
         match &self.ending {
             None => false,
-            Some(Ok(_)) => self.removals.is_empty() && self.are_jobs_finished(),
+            Some(Ok(_)) => self.removals.is_empty() && !self.waits() && self.are_jobs_finished(),
             Some(Err(_)) => self.are_jobs_finished(),
         }
     }
@@ -375,6 +422,10 @@ impl EventHandler {
         let Some(jobs) = &mut self.jobs else {
             return false;
         };
+        // The broker has the acknowledgements of messages that wait for the end of a period, so they are handled now.
+        while let Some(waiting) = self.printer.print_waiting(&mut self.ack_queue.text) {
+            jobs.push_acknowledged(&waiting.publish(), waiting.arrival);
+        }
         jobs.stop();
         if jobs.is_running() {
             // Messages that arrive from now on are not acknowledged, so that they stay with the broker.
@@ -386,10 +437,8 @@ impl EventHandler {
     /// Returns `true` if no further message should be read, or the client must not reconnect yet.
     pub(super) fn must_pause(&self, is_connected: bool) -> bool {
         let jobs = self.jobs.as_ref();
-        let (is_full, holds) = (Jobs::is_full, Jobs::holds_connection);
-        self.ack_queue.is_full()
-            || jobs.is_some_and(is_full)
-            || !is_connected && (!self.ack_queue.is_empty() || jobs.is_some_and(holds))
+        let holds = Jobs::holds_connection;
+        self.is_full() || !is_connected && (!self.ack_queue.is_empty() || jobs.is_some_and(holds))
     }
 
     /// Returns the first deadline of the program itself.
@@ -400,6 +449,8 @@ impl EventHandler {
             self.printer.deadline(),
             jobs,
             self.idle_deadline(),
+            // While there is no room, the end of a write or of a handler wakes the loop.
+            self.printer.period_end().filter(|_| !self.is_full()),
         ];
         times.into_iter().flatten().min()
     }

@@ -151,6 +151,7 @@ impl Subscriber {
             if self.event_loop.is_connected() {
                 self.handler.publish(&mut self.event_loop);
             }
+            self.handler.print_waiting();
             self.handler.advance_jobs(&mut self.event_loop);
             // `advance` runs after `publish`, so that the `-d` lines of sent packets are written in the order of the
             // packets.
@@ -289,6 +290,7 @@ impl Subscriber {
         let end = Instant::now() + self.handler.plan.client.at_most(WRITE_GRACE);
         self.event_loop.pause();
         loop {
+            self.handler.print_rest();
             self.handler.advance(&mut self.event_loop)?;
             if self.handler.ack_queue.is_empty() || Instant::now() >= end {
                 return Ok(self.handler.ack_queue.waiting());

@@ -6,6 +6,7 @@ pub(crate) mod host;
 pub(crate) mod message;
 pub(crate) mod output;
 pub(crate) mod properties;
+pub(crate) mod selection;
 pub(crate) mod session;
 pub(crate) mod tls;
 pub(crate) mod transport;

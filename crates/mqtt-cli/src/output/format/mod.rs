@@ -16,7 +16,7 @@ mod time;
 
 use std::fmt;
 
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 use mqtt_codec::PublishRef;
 
 pub(crate) use bytes::visible;
@@ -109,16 +109,22 @@ impl Format {
         Ok(Self { pieces })
     }
 
-    /// Appends the message in this format. Returns the reasons why fields were left out.
+    /// Appends the message in this format. `arrival` is `None` for a message that has just arrived. Returns the reasons
+    /// why fields were left out.
     pub(crate) fn write(
         &self,
         publish: &PublishRef<'_>,
+        arrival: Option<Timestamp>,
         style: Style,
         out: &mut Vec<u8>,
     ) -> Vec<Unprintable> {
         // All fields of a message have the same time. The clock is read only if a field needs it.
         let needs_time = self.pieces.iter().any(Piece::needs_time);
-        let now = if needs_time { now() } else { Zoned::default() };
+        let now = if needs_time {
+            time::local_time(arrival.unwrap_or_else(Timestamp::now))
+        } else {
+            Zoned::default()
+        };
         let mut failures = Vec::new();
         for piece in &self.pieces {
             match piece {

@@ -34,7 +34,7 @@ fn formatted(format: &str, message: &Message, delivery: Delivery, style: Style) 
     if message.properties.is_some() {
         publish.properties.subscription_identifiers = SubscriptionIdentifiers::new(&identifiers);
     }
-    format.write(&publish, style, &mut out);
+    format.write(&publish, None, style, &mut out);
     out
 }
 
@@ -59,12 +59,12 @@ fn topic_aliases_are_printed() {
     for (format, expected) in [("%A", "7"), ("[%3A]", "[  7]"), ("[%03A]", "[007]")] {
         let mut out = Vec::new();
         let format = Format::parse(format.as_bytes()).unwrap();
-        format.write(&publish, Style::default(), &mut out);
+        format.write(&publish, None, Style::default(), &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
     let mut out = Vec::new();
     let format = Format::parse(b"%j").unwrap();
-    format.write(&publish, Style::default(), &mut out);
+    format.write(&publish, None, Style::default(), &mut out);
     let json = String::from_utf8(out).unwrap();
     assert!(
         json.contains("\"properties\":{\"topic-alias\":7}"),
@@ -351,7 +351,7 @@ proptest::proptest! {
             let message = Message::new(TopicName::new("t").unwrap(), payload);
             let publish = message.publish(Delivery::AtMostOnce);
             let style = Style { pretty, terminal };
-            format.write(&publish, style, &mut Vec::new());
+            format.write(&publish, None, style, &mut Vec::new());
         }
     }
 

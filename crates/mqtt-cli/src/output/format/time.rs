@@ -14,12 +14,17 @@ const DEFAULT_RULE: &str = "M3.2.0,M11.1.0";
 
 /// Returns the present time, in the time zone of `TZ` or of the system.
 pub(crate) fn now() -> Zoned {
+    local_time(Timestamp::now())
+}
+
+/// Returns a time in the time zone of `TZ` or of the system.
+pub(super) fn local_time(time: Timestamp) -> Zoned {
     static ZONE: OnceLock<Option<TimeZone>> = OnceLock::new();
     // The zone is determined once: TZ does not change during a run, and each message needs the time.
     let zone = ZONE.get_or_init(|| zone_without_rule(&std::env::var("TZ").ok()?));
     match zone {
-        Some(zone) => Timestamp::now().to_zoned(zone.clone()),
-        None => Zoned::now(),
+        Some(zone) => time.to_zoned(zone.clone()),
+        None => time.to_zoned(TimeZone::system()),
     }
 }
 
