@@ -75,6 +75,10 @@ impl Program {
     pub fn at(path: PathBuf) -> Self {
         let name = path.display().to_string();
         let mut command = Command::new(path);
+        // The variables of the developer would name a broker.
+        for variable in ["MQTT_URL", "MQTT_HOST", "RPUBSUB_PROFILE"] {
+            command.env_remove(variable);
+        }
         command
             .env_remove("RUST_BACKTRACE")
             .env("NO_COLOR", "")

@@ -120,6 +120,71 @@ fn bash_completes_topics_from_the_retained_messages_of_the_broker() {
     }
 }
 
+/// Returns a folder with two profiles. The second one has a broker that does not exist.
+fn profiles() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("rpubsub")).unwrap();
+    let file = folder.path().join("rpubsub/config.toml");
+    std::fs::write(file, "[home]\n[house]\n[work]\nport = 1\n").unwrap();
+    folder
+}
+
+#[test]
+fn shells_complete_the_names_of_profiles() {
+    let folder = profiles();
+    let variable = format!("export XDG_CONFIG_HOME={}", folder.path().display());
+    for program in ["rpub", "rsub", "rrr"] {
+        // bash takes '@' as a word of its own.
+        for words in [[program, "@", "ho"], [program, "-v", "@ho"]] {
+            let found = complete_after("bash", program, &variable, &bash(program, &words));
+            let expected = if words[1] == "@" {
+                ["home", "house"]
+            } else {
+                ["@home", "@house"]
+            };
+            assert!(found.is_none_or(|found| found == expected), "{program}");
+        }
+        let script = format!("complete -C '{program} -t a @ho'");
+        let variable = format!("set -x XDG_CONFIG_HOME {}", folder.path().display());
+        let found = complete_after("fish", program, &variable, &script);
+        assert!(
+            found.is_none_or(|found| found == ["@home", "@house"]),
+            "{program}"
+        );
+        let list =
+            "autoload -U compinit; compinit -D; compadd() { shift; print -l -- $@; }; PREFIX=@ho; ";
+        let definition = format!("export XDG_CONFIG_HOME={}; {list}", folder.path().display());
+        let script = format!("words=({program} @ho); CURRENT=2; _{program}");
+        let found = complete_after("zsh", program, &definition, &script);
+        assert!(
+            found.is_none_or(|found| found == ["@home", "@house", "@work"]),
+            "{program}"
+        );
+    }
+}
+
+#[test]
+fn topics_are_completed_from_the_broker_of_the_profile() {
+    let broker = Broker::start("");
+    broker
+        .program("rpub")
+        .args("-r -m 1 -t door")
+        .run()
+        .success();
+    let folder = profiles();
+    let file = folder.path().join("rpubsub/config.toml");
+    let port = broker.address().port();
+    std::fs::write(file, format!("[home]\nhost = '127.0.0.1'\nport = {port}\n")).unwrap();
+    let variable = format!("export XDG_CONFIG_HOME={}", folder.path().display());
+    for words in [
+        &["rsub", "@", "home", "-t", ""][..],
+        &["rsub", "@home", "-t", ""],
+    ] {
+        let found = complete_after("bash", "rsub", &variable, &bash("rsub", words));
+        assert!(found.is_none_or(|found| found == ["door"]), "{words:?}");
+    }
+}
+
 #[test]
 fn topics_are_not_completed_if_the_broker_is_unreachable() {
     let port = tests::free_port().to_string();

@@ -48,6 +48,7 @@ mod options_files;
 mod paho;
 mod persistence;
 mod platforms;
+mod profiles;
 mod rejected;
 mod resource_limits;
 mod responses;

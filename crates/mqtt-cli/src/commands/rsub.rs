@@ -113,7 +113,7 @@ pub(crate) fn program() -> Program<RsubSettings> {
     Program {
         name: "rsub",
         help: HELP,
-        after_options_file: Some(setup::end_options_file),
+        sources: Some(setup::sources()),
         options: setup::with_shared_options(vec![
             ("Subscription", subscribing_options()),
             ("Ending", ending()),
@@ -170,6 +170,7 @@ const HELP: Help = Help {
         },
         shared_help::SYSEXITS,
         shared_help::TIMES,
+        shared_help::PROFILES,
         shared_help::OPTIONS_FILE,
     ],
 };

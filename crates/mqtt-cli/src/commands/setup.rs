@@ -15,7 +15,7 @@ use crate::commands::verdict::{Report, SharedVerdict};
 use crate::diagnostics::Diagnostics;
 use crate::exit_status::{Status, use_sysexits};
 use crate::failure::Failure;
-use crate::flags::definition::{OptionGroup, help_options};
+use crate::flags::definition::{CommandOption, OptionGroup, help_options};
 use crate::flags::options::auth::auth_options;
 use crate::flags::options::debug::{debug_options, options_file_option};
 use crate::flags::options::host::{host_options, redirect_options};
@@ -23,8 +23,10 @@ use crate::flags::options::properties::property_option;
 use crate::flags::options::session::{session_options, timeout_options};
 use crate::flags::options::tls::tls_options;
 use crate::flags::options::transport::transport_options;
+use crate::flags::options::url;
 use crate::flags::options::will::will_options;
 use crate::flags::parser::Parsed;
+use crate::flags::profiles::SourceEffects;
 use crate::flags::program::Program;
 use crate::flags::settings::connection::{ClientSettings, ConnectionSettings};
 use crate::wording::system_text;
@@ -147,10 +149,12 @@ fn asks_for_sysexits(arguments: &[OsString]) -> bool {
             .any(|word| word == "--exit-status=sysexits")
 }
 
-/// Ends the options file, so that hosts on the command line replace the hosts of the file and do not add fallback
-/// hosts.
-pub(super) fn end_options_file<S: ClientSettings>(settings: &mut S) {
-    settings.connection().end_options_file();
+/// Returns the effects of options file, profile and environment variables on the settings of a client program.
+pub(super) fn sources<S: ClientSettings>() -> SourceEffects<S> {
+    SourceEffects {
+        begin: |settings, source| settings.connection().begin_source(source),
+        apply_broker_url: |settings, url| url::apply_broker(settings.connection(), url),
+    }
 }
 
 /// Returns the groups of options of one program, followed by the groups that all client programs share.
@@ -162,7 +166,7 @@ pub(super) fn with_shared_options<S: ClientSettings>(
     let mut broker = host_options();
     broker.extend(auth_options());
     broker.extend(redirect_options());
-    groups.extend([
+    let connection = [
         ("Broker", broker),
         ("Client identifier and session", session_options()),
         ("Timeouts and reconnecting", timeout_options()),
@@ -170,8 +174,13 @@ pub(super) fn with_shared_options<S: ClientSettings>(
         ("WebSocket, proxy and network", transport_options()),
         ("Will", will_options()),
         ("MQTT 5.0 properties", property_option()),
-        ("Diagnostics", debug_options()),
-    ]);
+    ];
+    let in_profiles = |options: Vec<CommandOption<S>>| {
+        let options = options.into_iter().map(CommandOption::in_profiles);
+        options.collect()
+    };
+    groups.extend(connection.map(|(heading, options)| (heading, in_profiles(options))));
+    groups.push(("Diagnostics", debug_options()));
     let mut general = options_file_option();
     general.extend(help_options());
     groups.push(("General", general));

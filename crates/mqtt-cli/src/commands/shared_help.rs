@@ -55,7 +55,10 @@ pub(super) const SYSEXITS: Section = Section {
             "77",
             "The broker rejected the client, all subscriptions or the messages",
         ),
-        ("78", "A wrong options file, or wrong files of TLS"),
+        (
+            "78",
+            "A wrong options file, profile or variable, or wrong files of TLS",
+        ),
     ]]),
 };
 
@@ -63,6 +66,21 @@ pub(super) const SYSEXITS: Section = Section {
 pub(super) const TIMES: Section = Section {
     heading: "Times",
     body: Body::Text("A time is a number of seconds, or has units: 30, 1.5, 30s, 2m 30s."),
+};
+
+/// The section about profiles and variables.
+pub(super) const PROFILES: Section = Section {
+    heading: "Profiles and variables",
+    body: Body::Text(
+        "@NAME on the command line takes the connection from the table [NAME] of the file \
+         rpubsub/config.toml in $XDG_CONFIG_HOME or ~/.config (%APPDATA% on Windows). Its keys are \
+         the long names of the options from 'Broker' to 'MQTT 5.0 properties', without dashes. If \
+         the command line names neither a broker nor a profile, the broker is that of the profile \
+         RPUBSUB_PROFILE, or else of the variables MQTT_URL or MQTT_HOST, with MQTT_PORT, \
+         MQTT_USERNAME, MQTT_PASSWORD, MQTT_PASSWORD_FILE, MQTT_CAFILE, MQTT_CAPATH, MQTT_CERT and \
+         MQTT_KEY. The command line overrides the profile and the variables, and these override the \
+         options file.",
+    ),
 };
 
 /// The section about options files.

@@ -27,6 +27,8 @@ pub(crate) struct CommandOption<S> {
     pub(super) value_name: Option<&'static str>,
     /// Set for an option that `--help` prints. `--help-all` prints all options.
     pub(super) is_common: bool,
+    /// Set for an option that a profile may have.
+    pub(super) is_in_profiles: bool,
     /// The description in the help.
     pub(super) help: &'static str,
     pub(super) apply: Apply<S>,
@@ -40,6 +42,8 @@ pub(super) enum Apply<S> {
     Value(fn(&mut S, &OsStr) -> Result<(), Failure>),
     /// A value after `=` in the same word. Without `=` the value is empty.
     Optional(fn(&mut S, &OsStr) -> Result<(), Failure>),
+    /// A word that contains several words, separated by blanks. In a profile it may be an array of words.
+    Words(fn(&mut S, &[OsString]) -> Result<(), Failure>),
     /// All words that follow.
     Rest(fn(&mut S, &[OsString]) -> Result<(), Failure>),
     /// Three words: `-D COMMAND NAME VALUE`.
@@ -86,6 +90,16 @@ pub(crate) fn optional<S>(
     apply: fn(&mut S, &OsStr) -> Result<(), Failure>,
 ) -> CommandOption<S> {
     CommandOption::new(["", long], noun, help, Apply::Optional(apply))
+}
+
+/// Defines an option whose value is split into words at its blanks.
+pub(crate) fn words<S>(
+    long: &'static str,
+    noun: &'static str,
+    help: &'static str,
+    apply: fn(&mut S, &[OsString]) -> Result<(), Failure>,
+) -> CommandOption<S> {
+    CommandOption::new(["", long], noun, help, Apply::Words(apply))
 }
 
 /// Defines an option whose value consists of all words that follow it.
@@ -142,6 +156,7 @@ impl<S> CommandOption<S> {
             noun,
             value_name: None,
             is_common: false,
+            is_in_profiles: false,
             help,
             apply,
         }
@@ -151,6 +166,14 @@ impl<S> CommandOption<S> {
     pub(crate) fn common(self) -> Self {
         Self {
             is_common: true,
+            ..self
+        }
+    }
+
+    /// Lets profiles have the option.
+    pub(crate) fn in_profiles(self) -> Self {
+        Self {
+            is_in_profiles: true,
             ..self
         }
     }
@@ -208,7 +231,7 @@ impl<S> CommandOption<S> {
                 .num_args(0)
                 .default_missing_value("")
                 .value_parser(clap::value_parser!(OsString)),
-            Apply::Value(_) | Apply::Rest(_) => self.with_value(arg),
+            Apply::Value(_) | Apply::Words(_) | Apply::Rest(_) => self.with_value(arg),
             Apply::Optional(_) => self
                 .with_value(arg)
                 .num_args(0..=1)
@@ -246,9 +269,16 @@ impl<S> CommandOption<S> {
             }
             (Apply::Optional(apply), []) => apply(settings, OsStr::new("")),
             (Apply::Property(apply), words) => apply(settings, words),
-            (Apply::Rest(apply), [words, ..]) => apply(settings, &separated(words)),
+            (Apply::Words(apply), [words, ..]) => {
+                let words = separated(words, |byte| byte.is_ascii_whitespace());
+                let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
+                apply(settings, &words)
+            }
+            (Apply::Rest(apply), [words, ..]) => {
+                apply(settings, &separated(words, |byte| byte == WORD_SEPARATOR))
+            }
             // clap has reported a missing value, and has ended the parsing for its own options.
-            (Apply::Value(_) | Apply::Rest(_), []) | (Apply::ByClap(_), _) => {
+            (Apply::Value(_) | Apply::Words(_) | Apply::Rest(_), []) | (Apply::ByClap(_), _) => {
                 debug_assert!(false, "{} is not applied", self.id());
                 Ok(())
             }
@@ -256,12 +286,12 @@ impl<S> CommandOption<S> {
     }
 }
 
-/// Returns the words that the parser has joined for [`Apply::Rest`].
-fn separated(words: &OsStr) -> Vec<OsString> {
+/// Returns the words between separators.
+fn separated(words: &OsStr, is_separator: fn(u8) -> bool) -> Vec<OsString> {
     #[cfg(unix)]
     {
         use std::os::unix::ffi::OsStrExt;
-        let words = words.as_bytes().split(|byte| *byte == WORD_SEPARATOR);
+        let words = words.as_bytes().split(|byte| is_separator(*byte));
         words
             .map(|word| OsStr::from_bytes(word).to_owned())
             .collect()
@@ -270,7 +300,7 @@ fn separated(words: &OsStr) -> Vec<OsString> {
     {
         let words = words.to_string_lossy();
         words
-            .split(char::from(WORD_SEPARATOR))
+            .split(|c: char| u8::try_from(c).is_ok_and(is_separator))
             .map(OsString::from)
             .collect()
     }

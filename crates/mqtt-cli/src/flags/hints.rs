@@ -10,10 +10,22 @@ use mqtt_transport::split_host_and_port;
 use crate::failure::Failure;
 
 /// The nouns of options whose values are free text, which may contain the name of an option.
-const FREE_TEXT: &[&str] = &["format", "header", "message", "password", "will payload"];
+const FREE_TEXT: &[&str] = &[
+    "command",
+    "format",
+    "header",
+    "message",
+    "password",
+    "will payload",
+];
 
 /// The nouns of options whose values are paths.
 const PATHS: &[&str] = &["directory", "file", "options file", "socket path"];
+
+/// Returns `true` if the value of an option with this noun is a path.
+pub(crate) fn is_path(noun: &str) -> bool {
+    PATHS.contains(&noun)
+}
 
 /// Returns the hint for a word that is neither an option nor the value of an option. The user may have forgotten the
 /// option before a value.
@@ -154,7 +166,7 @@ pub(crate) fn check_path(option: &str, noun: &str, value: &OsStr) -> Result<(), 
     let Some(rest) = value.to_str().and_then(|value| value.strip_prefix('~')) else {
         return Ok(());
     };
-    if !PATHS.contains(&noun) || !rest.starts_with(MAIN_SEPARATOR) || Path::new(value).exists() {
+    if !is_path(noun) || !rest.starts_with(MAIN_SEPARATOR) || Path::new(value).exists() {
         return Ok(());
     }
     let text = format!(

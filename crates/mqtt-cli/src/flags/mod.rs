@@ -5,6 +5,7 @@
 //! - `settings/` has the structs that the options fill, and turns them into options of the client library.
 //! - `parser.rs` parses a command line and the options file, with the errors of `parse_errors.rs` and the hints of
 //!   `hints.rs`.
+//! - `profiles/` has the other sources of settings: profiles and environment variables.
 //! - `help.rs` prints the help and `manual.rs` the manual pages. Both get the options from `listing.rs`.
 //!
 //! To add an option, write its definition in `options/` or in the file of its program, add a field to the settings that
@@ -20,6 +21,7 @@ pub(crate) mod options;
 mod options_file;
 mod parse_errors;
 pub(crate) mod parser;
+pub(crate) mod profiles;
 pub(crate) mod program;
 pub(crate) mod settings;
 pub(crate) mod values;

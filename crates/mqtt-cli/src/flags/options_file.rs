@@ -12,7 +12,7 @@ use crate::flags::hints;
 use crate::output::messages::warn;
 use crate::wording::system_text;
 
-/// Maximum size of an options file. The whole file is read into memory, and a larger file is a mistake.
+/// Maximum size of an options file, and of the file of profiles. The whole file is read into memory, and a larger file is a mistake.
 const MAXIMUM_SIZE: u64 = 1024 * 1024;
 
 /// A line of an options file that has an option.
@@ -118,16 +118,18 @@ fn is_absent(error: &io::Error) -> bool {
 }
 
 /// Returns the folder of options files: `$XDG_CONFIG_HOME` or `~/.config`, and on Windows the user's folder.
-fn folder() -> Option<PathBuf> {
-    let variable = |name: &str| {
-        // The XDG specification requires that an empty variable counts as unset.
-        let value = std::env::var_os(name);
-        value.filter(|value| !value.is_empty()).map(PathBuf::from)
-    };
+pub(super) fn folder() -> Option<PathBuf> {
     if cfg!(windows) {
         return variable("USERPROFILE");
     }
     variable("XDG_CONFIG_HOME").or_else(|| variable("HOME").map(|home| home.join(".config")))
+}
+
+/// Returns the folder that an environment variable names.
+pub(super) fn variable(name: &str) -> Option<PathBuf> {
+    // The XDG specification requires that an empty variable counts as unset.
+    let value = std::env::var_os(name);
+    value.filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// Returns the names of the files to try, for example `rsub` and then `mosquitto_sub`. If a link gives the program the
@@ -155,7 +157,7 @@ fn names(called: &str, program: &str) -> Vec<String> {
 ///
 /// # Errors
 /// If the file cannot be read or is too large.
-fn content(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn content(path: &Path) -> io::Result<Vec<u8>> {
     use io::Read;
     let mut text = Vec::new();
     let mut file = std::fs::File::open(path)?.take(MAXIMUM_SIZE + 1);

@@ -10,7 +10,7 @@ use crate::flags::program::Program;
 
 impl<S> Program<S> {
     /// Returns the error for a word that is not an option, with the option or subcommand that the user may have meant.
-    fn unknown(&self, word: &str) -> Failure {
+    pub(super) fn unknown(&self, word: &str) -> Failure {
         let names = || self.all().flat_map(|option| [option.short, option.long]);
         if let Some(hint) = hints::other_dash(word, names()) {
             // The word may contain a value, which may be a password. The error does not repeat the value.
@@ -57,7 +57,7 @@ impl<S> Program<S> {
                 Failure::usage("--property argument given but not enough arguments specified.")
                     .with_hint("Write a property as '-D publish content-type text/plain'.")
             }
-            (_, Apply::Value(_) | Apply::Rest(_)) => {
+            (_, Apply::Value(_) | Apply::Words(_) | Apply::Rest(_)) => {
                 // The messages of mosquitto use the short name, except for `--protocol-version`. The message of -M
                 // lacks the "no".
                 let (name, noun) = match (option.id(), short) {

@@ -1,7 +1,7 @@
 //! Parses the words of a command line into the settings of a program.
 //!
 //! clap finds the options and their values in the words. Like in the mosquitto tools, the options are then applied in
-//! the order in which they were typed, after those of the options file. The order matters: `-x` and `-D` select MQTT
+//! the order in which they were typed, after those of the options file and of the other sources (`profiles/`). The order matters: `-x` and `-D` select MQTT
 //! 5.0 unless a later `-V` selects another version, and a later `-h` replaces the host of `-L`.
 
 use std::ffi::{OsStr, OsString};
@@ -15,9 +15,10 @@ use crate::flags::help::Extent;
 use crate::flags::hints;
 use crate::flags::options_file::{self, Line};
 use crate::flags::parse_errors::is_help_or_version;
+use crate::flags::profiles::Source;
 use crate::flags::program::Program;
 use crate::output::standard_streams;
-use crate::program_name::called_name;
+use crate::program_name::{called_name, is_called_as_mosquitto};
 
 /// The result of parsing a command line.
 pub(crate) enum Parsed<S> {
@@ -28,15 +29,19 @@ pub(crate) enum Parsed<S> {
 }
 
 impl<S: Default> Program<S> {
-    /// Applies the options file and the arguments to default settings. The first argument is the name of the program.
+    /// Applies the options file, the environment variables or the profile, and the arguments to default settings. The
+    /// first argument is the name of the program.
     ///
     /// # Errors
-    /// If the command line or the options file has a mistake, or the options file cannot be read.
+    /// If the command line or another source has a mistake, or a file cannot be read.
     pub(crate) fn parse(&self, arguments: &[OsString]) -> Result<Parsed<S>, Failure> {
         // The tables of clap are never freed, because the process ends soon. Freeing them costs as many instructions as
         // parsing, which is a large part of the start-up of a program that sends one message.
         let mut command = std::mem::ManuallyDrop::new(self.command());
-        let words = self.with_pairs_joined(arguments.get(1..).unwrap_or_default())?;
+        let words = arguments.get(1..).unwrap_or_default();
+        let selected = self.split_profile(words)?;
+        let words = selected.as_ref().map_or(words, |(_, others)| others);
+        let words = self.with_pairs_joined(words)?;
         let matches = match command.try_get_matches_from_mut(words) {
             Ok(matches) => matches,
             Err(error) if is_help_or_version(&error) => {
@@ -47,12 +52,17 @@ impl<S: Default> Program<S> {
             Err(error) => return Err(self.failure(&error)),
         };
         let mut settings = S::default();
-        if let Some(after_options_file) = self.after_options_file {
+        if let Some(effects) = &self.sources {
             // `-o` is one of the arguments, but the file is applied before all arguments.
             let file = single(&matches, "-o")?;
             let lines = options_file::read(&called_name(arguments), self.name, file)?;
             self.apply_lines(&mut settings, &mut command, &lines)?;
-            after_options_file(&mut settings);
+            match &selected {
+                Some((profile, _)) => self.apply_profile(effects, &mut settings, profile)?,
+                None if is_called_as_mosquitto(arguments) => {}
+                None => self.apply_environment(effects, &mut settings, &matches)?,
+            }
+            (effects.begin)(&mut settings, Source::CommandLine);
         }
         self.apply(&mut settings, &matches)?;
         Ok(Parsed::Run(settings))
@@ -114,6 +124,7 @@ impl<S: Default> Program<S> {
                 Apply::ByClap(_) => {}
                 Apply::Flag(_)
                 | Apply::Value(_)
+                | Apply::Words(_)
                 | Apply::Optional(_)
                 | Apply::Rest(_)
                 | Apply::Property(_) => {
@@ -176,7 +187,7 @@ impl<S: Default> Program<S> {
                     joined.extend([command, name, value].map(Clone::clone));
                     rest = others;
                 }
-                (Some(Apply::Value(_)), [value, others @ ..]) => {
+                (Some(Apply::Value(_) | Apply::Words(_)), [value, others @ ..]) => {
                     if let (Some(option), [next, ..]) = (option, others) {
                         hints::check_secret(option.name(), option.noun, next)?;
                     }
@@ -205,6 +216,7 @@ mod tests {
     use super::*;
     use crate::flags::definition::{flag, property, value};
     use crate::flags::help::Help;
+    use crate::flags::profiles::SourceEffects;
 
     /// Settings that record the applied options.
     type Log = Vec<String>;
@@ -219,7 +231,10 @@ mod tests {
                 examples: &[],
                 notes: &[],
             },
-            after_options_file: Some(|_| {}),
+            sources: Some(SourceEffects {
+                begin: |_, _| {},
+                apply_broker_url: |_, _| Ok(()),
+            }),
             options: vec![(
                 "Options",
                 vec![

@@ -4,15 +4,15 @@ use clap::Command;
 
 use crate::flags::definition::{CommandOption, OptionGroup};
 use crate::flags::help::Help;
+use crate::flags::profiles::SourceEffects;
 
 /// The command line of a program with the settings `S`.
 pub(crate) struct Program<S> {
     /// The name of the program, for error messages and for the names of options files.
     pub(crate) name: &'static str,
     pub(crate) help: Help,
-    /// Called after the options file was applied and before the arguments are applied. `None` if the program reads no
-    /// options file.
-    pub(crate) after_options_file: Option<fn(&mut S)>,
+    /// The effects of options file, profile and environment variables. `None` if the program has only its command line.
+    pub(crate) sources: Option<SourceEffects<S>>,
     /// The options, in the order of the help.
     pub(crate) options: Vec<OptionGroup<S>>,
 }

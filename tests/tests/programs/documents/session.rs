@@ -203,7 +203,7 @@ fn write_wrapper(path: &Path, name: &str, port: u16) {
     };
     let script = format!(
         "#!/bin/bash\nfor word in \"$@\"; do\n  case \"$word\" in\n    \
-         -p | *.conf | -L | --unix | --socket | --help* | --version | passwd) exec '{program}' \"$@\" ;;\n  \
+         -p | *.conf | -L | --unix | --socket | --help* | --version | passwd | profiles) exec '{program}' \"$@\" ;;\n  \
          esac\ndone\nexec '{program}' {arguments}\n"
     );
     write_program(path, &script);

@@ -1,6 +1,6 @@
 //! The completions of the programs for shells. clap_complete writes the completions of options. The parts in `topics.*`
-//! complete topics with the retained messages of the broker that the command line names, if the broker answers within
-//! 0.3 s.
+//! complete the names of profiles, and topics with the retained messages of the broker that the command line names, if
+//! the broker answers within 0.3 s.
 
 use clap::{Command, ValueHint};
 use clap_complete::Shell;
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 /// An option whose value has one of these names in the help takes the path of a file.
 const FILES: [&str; 2] = ["FILE", "PATH"];
 
-/// The parts that complete topics. They are combined with the script of clap_complete. There is no such part for
+/// The parts that complete profiles and topics. They are combined with the script of clap_complete. There is no such part for
 /// PowerShell.
 const BASH: &str = include_str!("topics.bash");
 const ZSH: &str = include_str!("topics.zsh");

@@ -1,5 +1,6 @@
 //! `PROGRAM man` and `PROGRAM completions SHELL`: print the manual page and the completions of a program, for users who
-//! install with cargo. Packages contain the same texts as files.
+//! install with cargo. Packages contain the same texts as files. `PROGRAM profiles` prints the names of the profiles,
+//! which the completions need.
 
 mod completions;
 mod configuration_page;
@@ -11,14 +12,14 @@ use clap_complete::Shell;
 
 use crate::exit_status::Status;
 use crate::failure::Failure;
-use crate::flags::manual;
+use crate::flags::{manual, profiles};
 use crate::output::standard_streams;
 
-/// Prints the manual page or the completions if the first word of the command line asks for them. Otherwise returns
+/// Prints the manual page, the completions or the profiles if the first word of the command line asks for them. Otherwise returns
 /// `None`, and the program parses its options.
 ///
 /// # Errors
-/// If the page or the shell is unknown, or standard output cannot be written.
+/// If the page or the shell is unknown, the file of profiles cannot be read, or standard output cannot be written.
 pub(crate) fn answer(program: &str, arguments: &[OsString]) -> Option<Result<Status, Failure>> {
     let mut words = arguments.iter().skip(1).map(|word| word.to_str());
     let request = words.next()??;
@@ -26,6 +27,7 @@ pub(crate) fn answer(program: &str, arguments: &[OsString]) -> Option<Result<Sta
     let text = match request {
         "man" => page(program, &operands),
         "completions" => completions(program, &operands),
+        "profiles" if program != "rbroker" => profiles(&operands),
         _ => return None,
     };
     Some(text.and_then(|text| {
@@ -35,6 +37,15 @@ pub(crate) fn answer(program: &str, arguments: &[OsString]) -> Option<Result<Sta
         })?;
         Ok(Status::Success)
     }))
+}
+
+/// Returns the names of the profiles as they are written on a command line, each on a line.
+fn profiles(operands: &[&str]) -> Result<String, Failure> {
+    if let [word, ..] = operands {
+        return Err(Failure::usage(format!("Unexpected word '{word}'.")));
+    }
+    let names = profiles::names()?;
+    Ok(names.iter().map(|name| format!("@{name}\n")).collect())
 }
 
 /// The operand of `rbroker man` that names the page of the configuration.

@@ -37,8 +37,21 @@ pub(super) fn all() -> Vec<Page> {
 /// The variables that the client programs read.
 const CLIENT_ENVIRONMENT: &[(&str, &str)] = &[
     (
+        "MQTT_URL, MQTT_HOST, MQTT_PORT, MQTT_USERNAME, MQTT_PASSWORD_FILE, MQTT_CAFILE, MQTT_CAPATH, MQTT_CERT, MQTT_KEY",
+        "Broker and user, if the command line names neither a broker nor a profile. They have an effect only if MQTT_URL \
+         or MQTT_HOST is set, and none if the program is called by the name of a mosquitto tool",
+    ),
+    (
         "MQTT_PASSWORD",
-        "Password of the user, if neither -P nor --password-file is given",
+        "Password of the user, if no other source gives a password",
+    ),
+    (
+        "RPUBSUB_PROFILE",
+        "Name of the profile, if the command line names neither a broker nor a profile",
+    ),
+    (
+        "CREDENTIALS_DIRECTORY",
+        "Folder of the credential of --password-credential; systemd sets the variable",
     ),
     (
         "NO_COLOR",
@@ -46,7 +59,7 @@ const CLIENT_ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "XDG_CONFIG_HOME",
-        "Folder of the options files instead of ~/.config",
+        "Folder of the options files and of rpubsub/config.toml instead of ~/.config",
     ),
     ("TZ", "Time zone of the times in output formats"),
     (
@@ -54,6 +67,12 @@ const CLIENT_ENVIRONMENT: &[(&str, &str)] = &[
         "Certificates of trusted authorities for --tls-use-os-certs, instead of those of the system",
     ),
 ];
+
+/// The file of the profiles.
+const PROFILES_FILE: (&str, &str) = (
+    "~/.config/rpubsub/config.toml",
+    "Profiles, one table for each; read only if a profile is named",
+);
 
 const RPUB: Manual = Manual {
     description: &[
@@ -72,6 +91,7 @@ const RPUB: Manual = Manual {
             "~/.config/mosquitto_pub",
             "The same, if ~/.config/rpub does not exist",
         ),
+        PROFILES_FILE,
     ],
     see_also: &["rsub(1)", "rrr(1)", "rbroker(1)"],
 };
@@ -93,6 +113,7 @@ const RSUB: Manual = Manual {
             "~/.config/mosquitto_sub",
             "The same, if ~/.config/rsub does not exist",
         ),
+        PROFILES_FILE,
     ],
     see_also: &["rpub(1)", "rrr(1)", "rbroker(1)"],
 };
@@ -113,6 +134,7 @@ const RRR: Manual = Manual {
             "~/.config/mosquitto_rr",
             "The same, if ~/.config/rrr does not exist",
         ),
+        PROFILES_FILE,
     ],
     see_also: &["rpub(1)", "rsub(1)", "rbroker(1)"],
 };

@@ -1,17 +1,26 @@
 
-# Completes topics from the retained messages of the broker that the command line names.
+# Completes profiles, and topics from the retained messages of the broker that the command line names.
 _PROGRAM_topics() {
-    local word cur="${COMP_WORDS[COMP_CWORD]}" index broker=()
-    case "${COMP_WORDS[COMP_CWORD-1]}" in
+    local word cur="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" index broker=()
+    # bash takes '@' as a word of its own and replaces only the word after it, unless COMP_WORDBREAKS lacks '@'.
+    if [[ $before == @ || $cur == @ ]]; then
+        COMPREPLY=($(compgen -W "$(PROGRAM profiles 2>/dev/null | tr -d @)" -- "${cur#@}"))
+        return
+    elif [[ $cur == @* ]]; then
+        COMPREPLY=($(compgen -W "$(PROGRAM profiles 2>/dev/null)" -- "$cur"))
+        return
+    fi
+    case "$before" in
         -t|--topic|-T|--filter-out|-e) ;;
         *) _PROGRAM "$@"; return ;;
     esac
     for ((index = 1; index < COMP_CWORD - 1; index++)); do
         word="${COMP_WORDS[index]}"
         case "$word" in
-            -h|--host|-p|--port|-u|--username|-P|--pw|--password-file|--cafile|--capath|--cert|--key|--unix|-V|-o)
+            -h|--host|-p|--port|-u|--username|-P|--pw|--password-file|--password-command|--password-credential|--cafile|--capath|--cert|--key|--unix|-V|-o)
                 broker+=("$word" "${COMP_WORDS[index + 1]}"); ((index++)) ;;
-            --insecure|--tls-use-os-certs) broker+=("$word") ;;
+            @) broker+=("@${COMP_WORDS[index + 1]}"); ((index++)) ;;
+            --insecure|--tls-use-os-certs|@*) broker+=("$word") ;;
         esac
     done
     local IFS=$'\n'

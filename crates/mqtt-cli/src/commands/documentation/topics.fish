@@ -6,10 +6,10 @@ function __PROGRAM_topics
     set -l index 2
     while test $index -lt (count $words)
         switch $words[$index]
-            case -h --host -p --port -u --username -P --pw --password-file --cafile --capath --cert --key --unix -V -o
+            case -h --host -p --port -u --username -P --pw --password-file --password-credential --password-command --cafile --capath --cert --key --unix -V -o
                 set -a broker $words[$index] $words[(math $index + 1)]
                 set index (math $index + 1)
-            case --insecure --tls-use-os-certs
+            case --insecure --tls-use-os-certs '@*'
                 set -a broker $words[$index]
         end
         set index (math $index + 1)
@@ -18,3 +18,6 @@ function __PROGRAM_topics
     rsub $broker -t '#' --retained-only -F %t -C 1000 -W 0.3 2>/dev/null
 end
 complete -c PROGRAM -s t -l topic -x -a '(__PROGRAM_topics)'
+
+# Completes the names of profiles.
+complete -c PROGRAM -n 'string match -q "@*" -- (commandline -ct)' -x -a '(PROGRAM profiles 2>/dev/null)'

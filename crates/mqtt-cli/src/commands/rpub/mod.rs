@@ -95,7 +95,7 @@ pub(crate) fn program() -> Program<RpubSettings> {
     Program {
         name: "rpub",
         help: HELP,
-        after_options_file: Some(setup::end_options_file),
+        sources: Some(setup::sources()),
         options: setup::with_shared_options(vec![("Message", message())]),
     }
 }
@@ -145,6 +145,7 @@ const HELP: Help = Help {
         },
         shared_help::SYSEXITS,
         shared_help::TIMES,
+        shared_help::PROFILES,
         shared_help::OPTIONS_FILE,
     ],
 };

@@ -80,7 +80,7 @@ pub(crate) fn program() -> Program<RrrSettings> {
     Program {
         name: "rrr",
         help: HELP,
-        after_options_file: Some(setup::end_options_file),
+        sources: Some(setup::sources()),
         options: setup::with_shared_options(vec![
             ("Request", request_options()),
             ("Output", output()),
@@ -131,6 +131,7 @@ const HELP: Help = Help {
         },
         shared_help::SYSEXITS,
         shared_help::TIMES,
+        shared_help::PROFILES,
         shared_help::OPTIONS_FILE,
     ],
 };

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::flags::definition::{CommandOption, value};
+use crate::flags::definition::{CommandOption, flag, value, words};
 use crate::flags::settings::connection::ClientSettings;
+use crate::flags::settings::password::PasswordSource;
 use crate::flags::values::plain_text;
 
 /// Returns the options for user name and password. A password may contain any bytes and is not checked.
@@ -26,7 +27,8 @@ pub(crate) fn auth_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "password",
             "Password. Other users can see it in the process list; --password-file avoids that",
             |s: &mut S, v| {
-                s.connection().password = Some(Bytes::copy_from_slice(v.as_encoded_bytes()));
+                let password = Bytes::copy_from_slice(v.as_encoded_bytes());
+                s.connection().password.set(password);
                 Ok(())
             },
         )
@@ -37,10 +39,38 @@ pub(crate) fn auth_options<S: ClientSettings>() -> Vec<CommandOption<S>> {
             "file",
             "Read the password from this file. Without it and -P, the variable MQTT_PASSWORD is used",
             |s: &mut S, v| {
-                s.connection().password_file = Some(v.into());
+                let source = PasswordSource::File(v.into());
+                s.connection().password.set_source(source);
                 Ok(())
             },
         )
         .common(),
+        words(
+            "--password-command",
+            "command",
+            "Run this command, without a shell, and use the first line of its output as the password",
+            |s: &mut S, words| {
+                let source = PasswordSource::command(words)?;
+                s.connection().password.set_source(source);
+                Ok(())
+            },
+        ),
+        value(
+            "",
+            "--password-credential",
+            "name",
+            "Use this credential of systemd as the password: the file of this name in $CREDENTIALS_DIRECTORY",
+            |s: &mut S, v| {
+                let source = PasswordSource::credential(v)?;
+                s.connection().password.set_source(source);
+                Ok(())
+            },
+        ),
+        flag(
+            "",
+            "--password-prompt",
+            "Ask for the password on the terminal",
+            |s: &mut S| s.connection().password.set_source(PasswordSource::Prompt),
+        ),
     ]
 }

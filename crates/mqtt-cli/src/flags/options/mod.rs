@@ -10,5 +10,5 @@ pub(crate) mod selection;
 pub(crate) mod session;
 pub(crate) mod tls;
 pub(crate) mod transport;
-mod url;
+pub(crate) mod url;
 pub(crate) mod will;

@@ -1,9 +1,9 @@
-//! Parses the value of `-L`, a URL with host, port, credentials and topic, and the URL of `--proxy`.
+//! Parses the value of `-L`, a URL with host, port, credentials and topic, the same without a topic for `MQTT_URL` and
+//! profiles, and the URL of `--proxy`.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
 
-use bytes::Bytes;
 use mqtt_client::session::Printable;
 use mqtt_transport::{Credentials, Proxy, ProxyProtocol, split_host_and_port};
 
@@ -22,30 +22,63 @@ const HTTP_PORT: u16 = 3128;
 /// Only user name and password are decoded: `%40` means `@`. Like in the mosquitto tools, the topic is not decoded,
 /// because a topic may contain a percent sign.
 pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(), Failure> {
-    let unsupported = || {
-        Failure::usage("Unsupported URL scheme.")
-            .with_hint("Write a URL as 'mqtt://localhost:1883/topic'; the schemes are mqtt, mqtts, ws and wss.")
-    };
-    let (scheme, rest) = url.split_once("://").ok_or_else(unsupported)?;
     let connection = settings.connection();
-    let default_port = apply_scheme(connection, scheme).ok_or_else(unsupported)?;
+    let (default_port, rest) = apply_scheme(connection, url)?;
     // The first slash ends the authority. The topic may contain further slashes.
     let (authority, topic) = rest.split_once('/').ok_or_else(|| {
         Failure::usage("Invalid URL for -L argument specified - topic missing.")
             .with_hint("Write a URL as 'mqtt://localhost:1883/topic'.")
     })?;
+    apply_authority(connection, authority, default_port, "-L")?;
+    settings.add_topic(OsStr::new(topic))
+}
+
+/// Applies a URL of `MQTT_URL` or of a profile, which names a broker and no topic. The path of a WebSocket URL is the
+/// path of the WebSocket, as in other programs that read such a URL.
+///
+/// # Errors
+/// If the URL is wrong. The error does not contain the password.
+pub(crate) fn apply_broker(connection: &mut ConnectionSettings, url: &str) -> Result<(), Failure> {
+    let (default_port, rest) = apply_scheme(connection, url)?;
+    let (authority, path) = match rest.find('/') {
+        Some(slash) => rest.split_at(slash),
+        None => (rest, ""),
+    };
+    match path {
+        "" | "/" => {}
+        path if connection.transport.websocket => {
+            connection.transport.websocket_path = Some(path.to_owned());
+        }
+        _ => {
+            return Err(
+                Failure::usage("Invalid URL: text follows the host and the port.")
+                    .with_hint("Give the topic with -t, and write a '/' in a password as %2F."),
+            );
+        }
+    }
+    apply_authority(connection, authority, default_port, "the URL")
+}
+
+/// Applies the part of a URL between the scheme and the first slash: credentials, host and port. `option` names the URL
+/// in errors.
+fn apply_authority(
+    connection: &mut ConnectionSettings,
+    authority: &str,
+    default_port: u16,
+    option: &str,
+) -> Result<(), Failure> {
     // The last '@' ends the credentials: an unencoded password may contain an '@', and a host cannot.
     let address = match authority.rsplit_once('@') {
         None => authority,
         Some((credentials, rest)) => {
-            apply_credentials(connection, credentials)?;
+            apply_credentials(connection, credentials, option)?;
             rest
         }
     };
     // Text before an '@' was meant as credentials, even if it is empty.
     let has_credentials = address.len() < authority.len();
     let (host, port) = host_and_port(address).map_err(|error| match error {
-        HostError::Host => Failure::usage("Invalid URL for -L argument specified - bad host.")
+        HostError::Host => Failure::usage(format!("{} - bad host.", invalid_url(option)))
             .with_hint(
                 "The brackets around the address do not match: write 'mqtt://[::1]:1883/topic'.",
             ),
@@ -54,31 +87,52 @@ pub(super) fn apply(settings: &mut impl ClientSettings, url: &str) -> Result<(),
         } else {
             // Without an '@', this text may be the start of a password that contains a slash, so the error does not
             // show it.
-            "Invalid port given in the URL of -L.".to_owned()
+            match option {
+                "-L" => "Invalid port given in the URL of -L.".to_owned(),
+                _ => "Invalid port given.".to_owned(),
+            }
         })
         .with_hint("The port must be a number from 1 to 65535; write a '/' in a password as %2F."),
     })?;
     if host.is_empty() {
         return Err(
-            Failure::usage("Invalid URL for -L argument specified - host missing.")
+            Failure::usage(format!("{} - host missing.", invalid_url(option)))
                 .with_hint("Write a URL as 'mqtt://localhost:1883/topic'."),
         );
     }
     connection.set_host(&with_plain_zone(host));
     // The URL also replaces the port of an earlier -p.
     connection.port = Some(port.unwrap_or(default_port));
-    settings.add_topic(OsStr::new(topic))
+    Ok(())
 }
 
-/// Turns on TLS and WebSocket according to the scheme of a URL. Returns the default port, or `None` if the scheme is
-/// unsupported.
-fn apply_scheme(connection: &mut ConnectionSettings, scheme: &str) -> Option<u16> {
+/// Returns the beginning of an error about a URL. That of `-L` has the words of the mosquitto tools.
+fn invalid_url(option: &str) -> &'static str {
+    match option {
+        "-L" => "Invalid URL for -L argument specified",
+        _ => "Invalid URL",
+    }
+}
+
+/// Turns on TLS and WebSocket according to the scheme of a URL. Returns the default port and the rest of the URL.
+///
+/// # Errors
+/// If the scheme is unsupported.
+fn apply_scheme<'a>(
+    connection: &mut ConnectionSettings,
+    url: &'a str,
+) -> Result<(u16, &'a str), Failure> {
+    let unsupported = || {
+        Failure::usage("Unsupported URL scheme.")
+            .with_hint("Write a URL as 'mqtt://localhost:1883/topic'; the schemes are mqtt, mqtts, ws and wss.")
+    };
+    let (scheme, rest) = url.split_once("://").ok_or_else(unsupported)?;
     let (uses_tls, uses_websocket) = match scheme.to_ascii_lowercase().as_str() {
         "mqtt" => (false, false),
         "mqtts" => (true, false),
         "ws" => (false, true),
         "wss" => (true, true),
-        _ => return None,
+        _ => return Err(unsupported()),
     };
     if uses_tls {
         connection.transport.use_tls();
@@ -87,21 +141,22 @@ fn apply_scheme(connection: &mut ConnectionSettings, scheme: &str) -> Option<u16
         connection.transport.use_websocket();
     }
     // Like in the mosquitto tools, WebSocket has the ports of MQTT as defaults, not 80 and 443.
-    Some(if uses_tls { 8883 } else { 1883 })
+    Ok((if uses_tls { 8883 } else { 1883 }, rest))
 }
 
 /// Sets the user name of a URL, and the password if there is one.
 fn apply_credentials(
     connection: &mut ConnectionSettings,
     credentials: &str,
+    option: &str,
 ) -> Result<(), Failure> {
     let (user_name, password) = match credentials.split_once(':') {
         Some((user_name, password)) => (user_name, Some(password)),
         None => (credentials, None),
     };
-    connection.user_name = Some(user_name_of(user_name)?);
+    connection.user_name = Some(user_name_of(user_name, option)?);
     if let Some(password) = password {
-        connection.password = Some(Bytes::from(decoded(password, "-L")?));
+        connection.password.set(decoded(password, option)?.into());
     }
     Ok(())
 }
@@ -190,9 +245,9 @@ fn with_plain_zone(host: &str) -> Cow<'_, str> {
 }
 
 /// Returns the user name of a URL, with the rules of `-u`.
-fn user_name_of(encoded: &str) -> Result<String, Failure> {
-    let decoded = decoded(encoded, "-L")?;
-    plain_text(OsStr::new(&decoded), "-L").map(str::to_owned)
+fn user_name_of(encoded: &str, option: &str) -> Result<String, Failure> {
+    let decoded = decoded(encoded, option)?;
+    plain_text(OsStr::new(&decoded), option).map(str::to_owned)
 }
 
 /// Returns the text with percent-encoded bytes, such as `%40`, decoded.

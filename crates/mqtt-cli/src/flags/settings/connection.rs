@@ -8,15 +8,15 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use mqtt_client::{Options, PACKET_IDENTIFIERS, Reconnect, Server};
 use mqtt_codec::{Connect, ProtocolVersion};
 
 use crate::exit_status::Class;
 use crate::failure::Failure;
 use crate::flags::hints;
+use crate::flags::profiles::Source;
 use crate::flags::settings::client_identifier::random_identifier;
-use crate::flags::settings::password_file::read_password;
+use crate::flags::settings::password::PasswordSettings;
 use crate::flags::settings::properties::Properties;
 use crate::flags::settings::transport::TransportSettings;
 use crate::flags::settings::will::WillSettings;
@@ -64,8 +64,7 @@ pub(crate) struct ConnectionSettings {
     pub(crate) session_expiry: Option<u32>,
     pub(crate) keep_alive: u16,
     pub(crate) user_name: Option<String>,
-    pub(crate) password: Option<Bytes>,
-    pub(crate) password_file: Option<PathBuf>,
+    pub(crate) password: PasswordSettings,
     pub(crate) maximum_in_flight: Option<u16>,
     /// The start of the program, from which `-W` counts.
     pub(crate) started: Instant,
@@ -103,8 +102,7 @@ impl ConnectionSettings {
             session_expiry: None,
             keep_alive: 60,
             user_name: None,
-            password: None,
-            password_file: None,
+            password: PasswordSettings::default(),
             maximum_in_flight: None,
             started: Instant::now(),
             timeout: None,
@@ -157,9 +155,25 @@ impl ConnectionSettings {
         self.hosts.first().map_or("", String::as_str)
     }
 
-    /// Ends the options file: hosts on the command line replace those of the file.
-    pub(crate) fn end_options_file(&mut self) {
+    /// Begins a further source of settings. Its hosts replace those of earlier sources, and so does its password.
+    pub(crate) fn begin_source(&mut self, source: Source) {
+        match source {
+            // A profile and the variables describe another broker, which must not get the password of this one.
+            Source::Environment | Source::Profile => self.forget_broker(),
+            // Like in the mosquitto tools, the command line changes single options.
+            Source::CommandLine => {}
+        }
         self.hosts_are_replaced = true;
+        self.password.end_source();
+    }
+
+    /// Resets everything about the way to the broker and the login there.
+    fn forget_broker(&mut self) {
+        self.hosts = vec!["localhost".into()];
+        self.port = None;
+        self.user_name = None;
+        self.password = PasswordSettings::default();
+        self.transport = TransportSettings::default();
     }
 
     /// Returns the servers that the client may connect to.
@@ -272,7 +286,10 @@ impl ConnectionSettings {
         connect.keep_alive = self.keep_alive;
         connect.clean_start = !self.keep_session;
         connect.user_name = self.user_name.clone();
-        connect.password = self.password()?;
+        let user = self.user_name.as_deref();
+        // The command of --password-command is a part of connecting and has the same timeout.
+        let password = &self.password;
+        connect.password = password.read(user, self.first_host(), self.connect_timeout)?;
         // [MQTT-3.1.2-22] of 3.1.1 forbids a password without a user name. The broker would close the connection
         // without a reason.
         if connect.password.is_some()
@@ -337,20 +354,6 @@ impl ConnectionSettings {
             _ if self.version == ProtocolVersion::V3_1 => random_identifier(),
             _ => String::new(),
         })
-    }
-
-    /// Returns the password of `-P`, of the password file or, if a user name is given, of MQTT_PASSWORD.
-    fn password(&self) -> Result<Option<Bytes>, Failure> {
-        if let Some(password) = &self.password {
-            return Ok(Some(password.clone()));
-        }
-        if let Some(path) = &self.password_file {
-            return read_password(path).map(Some);
-        }
-        // A client without a user name does not log in. A variable that is set for other programs must not change that.
-        let variable = || std::env::var_os("MQTT_PASSWORD");
-        let password = self.user_name.as_ref().and_then(|_| variable());
-        Ok(password.map(|password| Bytes::from(password.into_encoded_bytes())))
     }
 
     /// Returns the addresses of `-A`. The client uses the one of the same address family as the broker's address.

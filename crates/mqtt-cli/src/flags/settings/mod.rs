@@ -5,7 +5,7 @@ mod client_identifier;
 pub(crate) mod connection;
 pub(crate) mod message;
 pub(crate) mod output;
-mod password_file;
+pub(crate) mod password;
 pub(crate) mod properties;
 pub(crate) mod transport;
 pub(crate) mod will;

@@ -90,7 +90,7 @@ pub(crate) fn program() -> Program<ServeSettings> {
         help: HELP,
         // No options file is read: the broker has a configuration file, and mosquitto's broker has no options file
         // either.
-        after_options_file: None,
+        sources: None,
         options: vec![
             ("Serving", serving_options()),
             ("Output", output_options()),
