@@ -13,13 +13,15 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
     }
 }
 
-/// Removes ` (os error N)` from a text. The standard library appends it after the words for the same error.
+/// Removes ` (os error N)` from a text. The standard library appends it after the words for the same error. On Windows
+/// these words end in a full stop, which is removed too.
 pub(crate) fn without_error_numbers(text: &str) -> String {
     let mut parts = text.split(" (os error ");
     let mut rest = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         match part.split_once(')') {
             Some((number, after)) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                rest.truncate(rest.trim_end_matches('.').len());
                 rest += after;
             }
             _ => rest = rest + " (os error " + part,
@@ -67,6 +69,10 @@ mod tests {
                 "cannot open 'a': No such file",
             ),
             ("a (os error 2): b (os error 13).", "a: b."),
+            (
+                "cannot open 'a': None. (os error 2).",
+                "cannot open 'a': None.",
+            ),
             ("a (os error x) b", "a (os error x) b"),
             ("a (os error 2", "a (os error 2"),
         ] {

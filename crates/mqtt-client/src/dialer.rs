@@ -132,7 +132,7 @@ impl Dialer {
     }
 
     /// Returns the first step of an attempt.
-    #[cfg_attr(not(feature = "srv"), allow(unused_variables))]
+    #[cfg_attr(not(all(feature = "srv", unix)), allow(unused_variables))]
     fn start(
         attempt: &Attempt<'_>,
         registry: &Registry,

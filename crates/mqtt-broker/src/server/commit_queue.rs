@@ -151,6 +151,7 @@ impl CommitQueue {
     }
 
     /// Returns the size of the store's file in bytes.
+    #[cfg(unix)] // only the status socket reports this number
     pub(super) fn file_size(&self) -> Option<u64> {
         let metadata = std::fs::metadata(&self.path).ok()?;
         Some(metadata.len())

@@ -148,6 +148,7 @@ impl Commits {
     }
 
     /// Returns the size of the store's file in bytes, if there is one.
+    #[cfg(unix)] // only the status socket reports this number
     pub(crate) fn file_size(&self) -> Option<u64> {
         self.queue.as_ref().and_then(CommitQueue::file_size)
     }

@@ -76,8 +76,7 @@ impl ClientPlan {
             .is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Creates the event loop. From now on SIGINT and SIGTERM wake the event loop instead of ending the process.
-    #[allow(unused_mut)] // only Unix has a source of signals
+    /// Creates the event loop. From now on SIGINT and SIGTERM, or Ctrl-C, wake the event loop instead of ending the process.
     pub(super) fn start(&mut self) -> Result<(EventLoop, Interrupts), Failure> {
         let failure = |error| self.diagnostics.failure(error);
         let mut event_loop =
@@ -85,7 +84,6 @@ impl ClientPlan {
         let mut interrupts = Interrupts::listen().map_err(|error| {
             Failure::failed(format!("Cannot wait for signals: {}.", system_text(&error)))
         })?;
-        #[cfg(unix)]
         event_loop
             .register(&mut interrupts.source)
             .map_err(|error| failure(error.into()))?;

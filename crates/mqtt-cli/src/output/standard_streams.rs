@@ -101,11 +101,11 @@ impl Read for StandardInput {
 #[cfg(not(unix))]
 impl Write for StandardOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        io::stdout().write(bytes)
+        io::stdout().write(bytes).map_err(with_broken_pipe)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stdout().flush()
+        io::stdout().flush().map_err(with_broken_pipe)
     }
 }
 
@@ -117,5 +117,17 @@ impl Write for StandardError {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+/// Returns the error of a write. Windows has three errors for a pipe whose reader has closed it, and the standard library
+/// knows only two of them as a broken pipe.
+#[cfg(not(unix))]
+fn with_broken_pipe(error: io::Error) -> io::Error {
+    const ERROR_PIPE_NOT_CONNECTED: i32 = 233;
+    if error.raw_os_error() == Some(ERROR_PIPE_NOT_CONNECTED) {
+        io::ErrorKind::BrokenPipe.into()
+    } else {
+        error
     }
 }

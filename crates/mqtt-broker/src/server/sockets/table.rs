@@ -129,6 +129,7 @@ impl SocketTable {
     }
 
     /// Returns the number of bytes that were read from all sockets and not handled yet.
+    #[cfg(unix)] // only the status socket reports this number
     pub(crate) fn unread_bytes(&self) -> usize {
         let buffers = self
             .sockets

@@ -16,6 +16,7 @@ const SMALL: usize = 4096;
 #[derive(Debug)]
 pub(super) enum Exit {
     Status(i32),
+    #[cfg_attr(not(unix), allow(dead_code))]
     Signal(i32),
     Unknown(String),
 }

@@ -1,9 +1,11 @@
 //! The program `rbroker`: the broker, with mosquitto's options and configuration language, and the subcommands `passwd`
-//! and `status`.
+//! and `status`, on Windows also `service`.
 
 mod control_socket;
 pub(crate) mod passwd;
 mod serve;
+#[cfg(windows)]
+mod service;
 pub(crate) mod status;
 mod subcommand;
 
@@ -23,6 +25,8 @@ pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
         match word.to_str() {
             Some("passwd") => return passwd::run(rest),
             Some("status") => return status::run(rest),
+            #[cfg(windows)]
+            Some("service") => return service::run(rest),
             _ => {}
         }
     }

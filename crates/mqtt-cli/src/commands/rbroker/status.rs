@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command};
@@ -57,9 +56,11 @@ pub(crate) const HELP: Help = Help {
 };
 
 /// The time in which the broker must answer.
+#[cfg(unix)]
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Maximum length of an answer in bytes. A longer answer is cut, because it cannot come from a broker.
+#[cfg(unix)]
 const MAXIMUM_ANSWER: u64 = 1024 * 1024;
 
 /// Returns the command line.
@@ -137,11 +138,11 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
 /// The answer of the broker: names and values, in the order of the answer.
 type Values = Vec<(String, String)>;
 
-#[cfg(unix)]
 /// Asks the broker at the first socket that answers.
 ///
 /// # Errors
 /// If no socket answers.
+#[cfg(unix)]
 fn ask(paths: &[PathBuf]) -> Result<Values, Failure> {
     let mut errors = Vec::new();
     // All folders are tried, because the broker may run as root or as this user.
@@ -165,7 +166,9 @@ fn ask(_: &[PathBuf]) -> Result<Values, Failure> {
 }
 
 #[cfg(unix)]
-fn ask_at(path: &Path) -> io::Result<Values> {
+fn ask_at(path: &std::path::Path) -> std::io::Result<Values> {
+    use std::io::Read;
+
     let stream = std::os::unix::net::UnixStream::connect(path)?;
     // The broker sends its answer when a program connects, and closes the connection. So no request is sent, and the
     // answer needs no length.
@@ -179,7 +182,7 @@ fn ask_at(path: &Path) -> io::Result<Values> {
     };
     let values: Values = answer.lines().filter_map(pair).collect();
     if values.is_empty() {
-        Err(io::ErrorKind::UnexpectedEof.into())
+        Err(std::io::ErrorKind::UnexpectedEof.into())
     } else {
         Ok(values)
     }

@@ -22,7 +22,18 @@ use crate::wording::system_text;
 const TIMESTAMP: &str = "%Y-%m-%dT%H:%M:%S";
 
 /// The facility `daemon` of syslog. The facilities local0 to local7 have the numbers 16 to 23.
+#[cfg(unix)]
 const FACILITY: u8 = 3;
+
+/// The Unix socket of syslog. Each family of systems has its own path.
+#[cfg(unix)]
+const SYSLOG: &str = if cfg!(target_vendor = "apple") {
+    "/var/run/syslog"
+} else if cfg!(any(target_os = "freebsd", target_os = "netbsd")) {
+    "/var/run/log"
+} else {
+    "/dev/log"
+};
 
 /// The verbosity that the command line asks for with -q or -v.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,9 +205,9 @@ impl Destination {
         let socket = std::os::unix::net::UnixDatagram::unbound()?;
         // A line that syslog does not accept immediately is lost, because the log must not block the broker.
         socket.set_nonblocking(true)?;
-        socket.connect("/dev/log").map_err(|error| {
+        socket.connect(SYSLOG).map_err(|error| {
             let reason = system_text(&error);
-            anyhow::anyhow!("Cannot reach the system's log at /dev/log: {reason}")
+            anyhow::anyhow!("Cannot reach the system's log at {SYSLOG}: {reason}")
         })?;
         let facility = facility.map_or(FACILITY, |local| 16 + local);
         Ok(Self::Syslog(socket, facility))

@@ -20,9 +20,7 @@ use anyhow::Context;
 use mqtt_broker::{BrokerConfig, EVENTS, LogDestination, LogFeed, Server};
 
 use super::control_socket;
-use crate::commands::signals::Interrupts;
-#[cfg(unix)]
-use crate::commands::signals::ServiceSignals;
+use crate::commands::signals::{Interrupts, ServiceSignals};
 use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::flags::parser::Parsed;
@@ -65,6 +63,38 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Status, Failure> {
     result
 }
 
+/// Checks the configuration of a service before the service is installed.
+///
+/// # Errors
+/// If the configuration or a file that it names is invalid.
+#[cfg(windows)]
+pub(super) fn check_file(file: &Path) -> Result<(), Failure> {
+    check::check(&ServeSettings::of_file(file).config()?)
+}
+
+/// Serves for the service manager of Windows, until it stops the service. `ready` reports that clients can connect.
+///
+/// # Errors
+/// If the configuration is invalid, or the broker cannot start.
+#[cfg(windows)]
+pub(super) fn serve_as_service(
+    file: &Path,
+    ready: impl FnOnce() + 'static,
+) -> Result<Status, Failure> {
+    // The service manager starts programs in the folder of the system, which is no place for a store.
+    if let Some(folder) = file.parent() {
+        std::env::set_current_dir(folder)
+            .context("cannot enter the folder of the configuration")?;
+    }
+    let settings = ServeSettings::of_file(file);
+    let config = settings.config()?;
+    serve(
+        settings,
+        config,
+        &mut Some(process::Background::of_service(ready)),
+    )
+}
+
 /// Serves until a signal ends the broker. `background` gets the result of the start.
 ///
 /// The order of the steps matters: privileged ports are opened as root, files as the configured user.
@@ -73,10 +103,12 @@ fn serve(
     config: BrokerConfig,
     background: &mut Option<process::Background>,
 ) -> Result<Status, Failure> {
-    #[cfg(unix)]
     // Before all other steps, because SIGHUP ends a process that does not handle it.
-    let requests = ServiceSignals::listen().context("cannot wait for signals")?;
+    #[cfg_attr(unix, allow(unused_mut))] // only Windows has a request to stop
+    let mut requests = ServiceSignals::listen().context("cannot wait for signals")?;
     let feed = LogFeed::default();
+    #[cfg(windows)]
+    let mut stop = requests.stop.take();
     let is_published = config.log.destinations.contains(&LogDestination::Topic);
     let log_files = log::start(&config.log, settings.loudness(), &feed);
     log_start(settings.config_file.as_deref(), &config);
@@ -107,13 +139,14 @@ fn serve(
     if let Some(form) = settings.trace {
         server.observe(trace::observer(form, "rbroker", String::new()));
     }
-    #[allow(unused_mut, unused_variables)] // only Unix has a source
     let mut interrupts = Interrupts::listen().context("cannot wait for signals")?;
-    #[cfg(unix)]
     server
         .stop_on(&mut interrupts.source)
         .context("cannot wait for signals")?;
-    #[cfg(unix)]
+    #[cfg(windows)]
+    if let Some(stop) = &mut stop {
+        server.stop_on(stop).context("cannot wait for events")?;
+    }
     answer_signals(&mut server, requests, move || {
         reopener.reopen();
         let config = settings.config();
@@ -167,8 +200,8 @@ fn log_warnings(config: &BrokerConfig) {
     }
 }
 
-/// Lets the server handle SIGHUP, SIGUSR1 and SIGUSR2. `reader` reads the configuration again.
-#[cfg(unix)]
+/// Lets the server handle SIGHUP, SIGUSR1 and SIGUSR2, and the named events of Windows. `reader` reads the configuration
+/// again.
 fn answer_signals(
     server: &mut Server,
     requests: ServiceSignals,

@@ -18,6 +18,8 @@ const HELP: Help = Help {
         "rbroker [OPTIONS]",
         "rbroker passwd [OPTIONS] FILE [USER [PASSWORD]]",
         "rbroker status [OPTIONS]",
+        #[cfg(windows)]
+        "rbroker service install|uninstall|run [OPTIONS]",
     ],
     subcommands: &[
         (
@@ -27,6 +29,11 @@ const HELP: Help = Help {
         (
             "status",
             "Print the state of a broker; see 'rbroker status --help'",
+        ),
+        #[cfg(windows)]
+        (
+            "service",
+            "Run as a service of Windows; see 'rbroker service --help'",
         ),
     ],
     examples: &[
@@ -49,6 +56,24 @@ const HELP: Help = Help {
         ),
     ],
     notes: &[
+        #[cfg(windows)]
+        Section {
+            heading: "Events",
+            body: Body::Rows(&[&[
+                ("Ctrl-C", "End the broker"),
+                ("mosqPID_shutdown", "End the broker"),
+                (
+                    "mosqPID_reload",
+                    "Read the configuration, certificates, users and ACLs again, and reopen the log file",
+                ),
+                ("mosqPID_backup", "Write the store to disk immediately"),
+                (
+                    "mosqPID_tree_print",
+                    "Log all subscriptions and retained messages",
+                ),
+            ]]),
+        },
+        #[cfg(not(windows))]
         Section {
             heading: "Signals",
             body: Body::Rows(&[&[

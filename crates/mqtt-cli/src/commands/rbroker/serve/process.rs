@@ -82,17 +82,28 @@ impl Background {
     }
 }
 
-#[cfg(not(unix))]
-#[derive(Debug)]
-pub(super) struct Background;
+/// A broker that the service manager of Windows runs in the background.
+#[cfg(windows)]
+pub(super) struct Background(Box<dyn FnOnce()>);
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 impl Background {
     pub(super) fn begin() -> anyhow::Result<Self> {
-        anyhow::bail!("-d is not supported on this system: run rbroker as a service")
+        anyhow::bail!(
+            "-d is not supported on Windows: install a service with 'rbroker service install'"
+        )
     }
 
-    pub(super) fn end_start(self, _: Status) -> io::Result<()> {
+    /// Returns the broker of a service. It calls `ready` when the start has succeeded.
+    pub(super) fn of_service(ready: impl FnOnce() + 'static) -> Self {
+        Self(Box::new(ready))
+    }
+
+    /// Reports a successful start. The service itself reports a failure.
+    pub(super) fn end_start(self, status: Status) -> io::Result<()> {
+        if status == Status::Success {
+            self.0();
+        }
         Ok(())
     }
 }
@@ -143,6 +154,10 @@ impl Drop for PidFile {
     }
 }
 
+/// `OPEN_MAX` of macOS, the number of open files that each process may have.
+#[cfg(unix)]
+const OPEN_MAX: nix::sys::resource::rlim_t = 10_240;
+
 /// Raises the limit of open files to the maximum. Shells often set 1024, and each connection needs a file descriptor.
 #[cfg(unix)]
 pub(super) fn allow_many_files() {
@@ -150,8 +165,9 @@ pub(super) fn allow_many_files() {
     let nofile = Resource::RLIMIT_NOFILE;
     // An error here is ignored. If descriptors run out later, the broker logs that.
     if let Ok((soft, hard)) = getrlimit(nofile) {
-        if soft < hard {
-            let _ = setrlimit(nofile, hard, hard);
+        // macOS rejects limits above `OPEN_MAX`, even if the hard limit is higher or infinite.
+        if soft < hard && setrlimit(nofile, hard, hard).is_err() {
+            let _ = setrlimit(nofile, soft.max(OPEN_MAX.min(hard)), hard);
         }
     }
 }

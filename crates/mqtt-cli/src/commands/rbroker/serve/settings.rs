@@ -27,6 +27,15 @@ pub(crate) struct ServeSettings {
 }
 
 impl ServeSettings {
+    /// Returns the settings of a service, which has a configuration file and no other options.
+    #[cfg(windows)]
+    pub(super) fn of_file(file: &std::path::Path) -> Self {
+        Self {
+            config_file: Some(file.to_owned()),
+            ..Self::default()
+        }
+    }
+
     /// Returns the ports to listen on if the configuration has no listener.
     pub(super) fn ports(&self) -> &[u16] {
         if self.ports.is_empty() {

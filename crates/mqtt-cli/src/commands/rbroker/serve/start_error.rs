@@ -68,7 +68,10 @@ fn hint(error: &ServerError) -> Option<String> {
             Some("The user that starts rbroker must be able to read the file.".to_owned())
         }
         ServerError::Store(error @ StoreError::Open(path, _)) => {
-            // The lock does not show which process has it. `fuser` shows the process.
+            // The lock does not show which process has it. `fuser` shows the process; Windows has no such command.
+            if error.is_in_use() && cfg!(windows) {
+                return None;
+            }
             if error.is_in_use() {
                 let path = quoted(path);
                 return Some(format!("This command shows the program: fuser -v {path}"));
