@@ -15,6 +15,9 @@ use crate::error::ClientError;
 /// Maximum silence of the server after DISCONNECT. The client then closes the socket.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Time between two reads while the client waits for the server to close the connection.
+const READ_INTERVAL: Duration = Duration::from_millis(5);
+
 /// Writes the output and closes the stream; see [`EventLoop::disconnect`](super::EventLoop::disconnect).
 pub(super) fn close(
     core: &mut ClientCore,
@@ -79,12 +82,23 @@ fn await_close(
 ) {
     let end = Instant::now() + timeout;
     let mut silent_until = end.min(Instant::now() + CLOSE_TIMEOUT);
+    // The server may still answer each acknowledgement of a long session (PUBREL to PUBREC). No answer matters any more,
+    // so they need not wake the client one by one.
+    let is_woken_by_input = poller.ignore_input(socket).is_err();
     while Instant::now() < silent_until {
         stream.buffer.clear();
         let wait = match stream.buffer.fill(socket) {
             Ok(ReadStatus::Closed) | Err(_) => return,
             Ok(ReadStatus::More) => Duration::ZERO,
-            Ok(ReadStatus::Drained) => silent_until.saturating_duration_since(Instant::now()),
+            Ok(ReadStatus::Drained) => {
+                let left = silent_until.saturating_duration_since(Instant::now());
+                if is_woken_by_input {
+                    left
+                } else {
+                    // The server may need room in the socket before it reads DISCONNECT.
+                    left.min(READ_INTERVAL)
+                }
+            }
         };
         if !stream.buffer.is_empty() {
             silent_until = end.min(Instant::now() + CLOSE_TIMEOUT);
@@ -92,5 +106,38 @@ fn await_close(
         if poller.wait(stream, Some(wait)).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::event_loop::server_stream::STREAM;
+
+    #[test]
+    fn only_the_end_of_the_connection_wakes_a_closing_client() {
+        let name = format!("mqtt-client-closing-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut poller = Poller::new().unwrap();
+        let mut socket = Stream::connect_unix(&path, poller.registry(), STREAM).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let mut stream = ServerStream::new(Instant::now());
+        socket.shut_down_writing().unwrap();
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+        poller.ignore_input(&mut socket).unwrap();
+        peer.write_all(b"PUBREL").unwrap();
+        // A Unix socket has received the bytes when the write returns, so their event would be there.
+        poller.wait(&mut stream, Some(Duration::ZERO)).unwrap();
+        assert!(!stream.is_readable());
+        drop(peer);
+        let patience = Some(Duration::from_secs(20));
+        poller.wait(&mut stream, patience).unwrap();
+        assert!(stream.has_hung_up());
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use mqtt_transport::Stream;
 
 use super::server_stream::{STREAM, ServerStream};
 use crate::error::ClientError;
@@ -52,6 +53,20 @@ impl Poller {
     pub(super) fn watch_for_end(&self, source: &mut impl Source) -> io::Result<()> {
         self.registry()
             .register(source, WATCHED, Interest::READABLE)
+    }
+
+    /// Makes the socket to the server end waits when the server closes the connection, but not when bytes arrive.
+    ///
+    /// # Errors
+    /// Returns an error if the operating system cannot change the events of the socket, or reports the end of a
+    /// connection only together with its bytes.
+    pub(super) fn ignore_input(&self, socket: &mut Stream) -> io::Result<()> {
+        // epoll reports the end of both directions (EPOLLHUP) to every socket. Other systems report it to readers only.
+        if cfg!(any(target_os = "linux", target_os = "android")) {
+            let registry = self.registry();
+            return registry.reregister(socket, STREAM, Interest::WRITABLE);
+        }
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Waits for the first event, and records the events of the socket in `stream`.
