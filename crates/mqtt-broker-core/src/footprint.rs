@@ -42,7 +42,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn everything_that_stays_alive_counts() {
+    fn footprint_includes_properties_and_subscriptions() {
         let message = Message::new(TopicName::new("topic").unwrap(), "payload");
         let plain = of_publish(&message.publish(Delivery::AtMostOnce));
         assert!(plain > "topic".len() + "payload".len());

@@ -144,7 +144,7 @@ fn mounted() -> ListenerPolicy {
 }
 
 #[test]
-fn a_password_that_is_right_too_late_lets_nobody_in() {
+fn password_result_after_the_connect_timeout_is_ignored() {
     let mut world = World::new(Limits::default(), vec![with_users(&["me"])]);
     let mut connect = connect("c", u32::MAX);
     connect.user_name = Some("me".into());
@@ -210,7 +210,7 @@ fn a_flood_of_logins_from_one_address_delays_another_one_by_one_hash() {
 }
 
 #[test]
-fn what_is_mounted_stays_so_after_a_restart() {
+fn mount_points_apply_after_a_restart() {
     let mut world = World::new(
         Limits::default(),
         vec![ListenerPolicy::everyone(), mounted()],
@@ -227,7 +227,7 @@ fn what_is_mounted_stays_so_after_a_restart() {
 }
 
 #[test]
-fn topics_that_are_too_long_with_the_mount_point_are_refused() {
+fn rejects_topics_that_exceed_the_limit_with_the_mount_point() {
     let mut world = World::new(Limits::default(), vec![mounted()]);
     let (mut peer, _) = world.connect(0, &connect("c", 0));
     let long = "x".repeat(65534);
@@ -242,7 +242,7 @@ fn topics_that_are_too_long_with_the_mount_point_are_refused() {
 }
 
 #[test]
-fn rights_are_those_of_the_listener_where_a_client_came_in() {
+fn permissions_of_a_publisher_are_those_of_its_listener() {
     let list = ListenerPolicy {
         list: Some(Arc::default()), // an empty list denies everything
         ..ListenerPolicy::everyone()
@@ -263,7 +263,7 @@ fn rights_are_those_of_the_listener_where_a_client_came_in() {
 }
 
 #[test]
-fn what_clients_of_a_listener_left_behind_has_no_rights_when_it_is_gone() {
+fn will_of_a_client_of_a_removed_listener_is_not_delivered() {
     let mut world = World::new(
         Limits::default(),
         vec![ListenerPolicy::everyone(), ListenerPolicy::everyone()],
@@ -281,7 +281,7 @@ fn what_clients_of_a_listener_left_behind_has_no_rights_when_it_is_gone() {
 }
 
 #[test]
-fn a_session_is_kept_no_longer_than_the_broker_allows_and_the_client_is_told() {
+fn session_expiry_is_limited_by_the_broker_and_announced_in_connack() {
     let limits = Limits {
         longest_session: Some(Duration::from_secs(100)),
         ..Limits::default()
@@ -310,7 +310,7 @@ fn a_session_is_kept_no_longer_than_the_broker_allows_and_the_client_is_told() {
 }
 
 #[test]
-fn what_is_under_way_is_not_sent_again_to_who_may_not_have_it_any_more() {
+fn does_not_resend_messages_in_flight_after_the_permission_is_revoked() {
     let mut world = World::new(Limits::default(), vec![ListenerPolicy::everyone()]);
     let mut connect = Connect::new(ProtocolVersion::V5_0, "c");
     connect.clean_start = false;
@@ -418,7 +418,7 @@ fn anonymous_clients_share_their_identifiers_and_an_identifier_is_free_when_its_
 }
 
 #[test]
-fn a_session_has_its_owner_after_a_restart_of_the_broker_too() {
+fn session_keeps_its_owner_after_a_restart() {
     let v5 = ProtocolVersion::V5_0;
     let mut world = World::new(Limits::default(), vec![ListenerPolicy::everyone()]);
     let (owner, _) = world.connect(0, &connect_as(Some("me"), "same", v5));
@@ -431,7 +431,7 @@ fn a_session_has_its_owner_after_a_restart_of_the_broker_too() {
 }
 
 #[test]
-fn the_session_of_a_removed_user_ends_when_another_one_needs_its_identifier() {
+fn session_of_a_removed_user_ends_when_another_user_connects_with_its_identifier() {
     let mut world = World::new(Limits::default(), vec![with_users(&["me", "you"])]);
     let come = |world: &mut World, user: &str| {
         let mut connect = connect_as(Some(user), "same", ProtocolVersion::V5_0);
@@ -458,7 +458,7 @@ fn the_session_of_a_removed_user_ends_when_another_one_needs_its_identifier() {
 }
 
 #[test]
-fn a_topic_without_a_name_behind_the_mount_point_reaches_no_client_there() {
+fn topic_that_is_empty_without_the_mount_point_is_not_delivered() {
     for filter in ["#", "$share/g/#", "+/#"] {
         for retain in [true, false] {
             for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
@@ -494,7 +494,7 @@ fn a_topic_without_a_name_behind_the_mount_point_reaches_no_client_there() {
 }
 
 #[test]
-fn a_topic_of_the_broker_stays_reserved_behind_a_mount_point() {
+fn topics_of_the_broker_are_reserved_for_mounted_clients() {
     let mut world = World::new(
         Limits::default(),
         vec![ListenerPolicy::everyone(), mounted()],

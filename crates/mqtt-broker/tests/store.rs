@@ -36,7 +36,7 @@ fn retained(number: u32) -> Mutation {
 }
 
 #[test]
-fn a_bit_that_has_changed_alters_no_message() {
+fn changed_bit_in_the_file_alters_no_message() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rbroker.db");
     let mutations: Vec<_> = (0..500).map(retained).collect();
@@ -73,7 +73,7 @@ fn a_bit_that_has_changed_alters_no_message() {
 }
 
 #[test]
-fn a_client_that_is_gone_takes_nothing_of_one_whose_identifier_begins_alike() {
+fn removing_a_client_keeps_records_of_identifiers_with_the_same_prefix() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rbroker.db");
     let mut store = Store::open(&path, SyncPolicy::Always, Clock::now()).unwrap();
@@ -153,7 +153,7 @@ fn a_client_that_is_gone_takes_nothing_of_one_whose_identifier_begins_alike() {
 }
 
 #[test]
-fn a_store_of_another_format_is_refused() {
+fn rejects_a_store_of_another_format() {
     let folder = tempfile::tempdir().unwrap();
     let older = folder.path().join("older.db");
     let table = TableDefinition::<&str, u64>::new("meta");
@@ -277,7 +277,7 @@ fn a_message_for_many_clients_is_stored_once_and_shared_after_a_restart() {
 }
 
 #[test]
-fn a_shared_message_goes_with_its_last_delivery() {
+fn shared_message_is_deleted_with_its_last_delivery() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rbroker.db");
     let open = || Store::open(&path, SyncPolicy::Always, Clock::now()).unwrap();
@@ -380,7 +380,7 @@ fn left(store: &Store, system: &System) -> Duration {
 }
 
 #[test]
-fn a_clock_that_is_set_neither_ends_nor_prolongs_anything() {
+fn changed_wall_clock_neither_shortens_nor_extends_a_deadline() {
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     let sets: [fn(&mut System); 3] = [
         |_| {},
@@ -432,7 +432,7 @@ fn a_clock_that_is_set_neither_ends_nor_prolongs_anything() {
 }
 
 #[test]
-fn deadlines_stand_still_while_nobody_knows_how_long_the_broker_is_down() {
+fn deadlines_pause_while_the_downtime_is_unknown() {
     // After a boot, the wall clock is behind the anchor, or before the year of the program.
     for back in [Duration::from_secs(1), YEAR * 70] {
         let folder = tempfile::tempdir().unwrap();
@@ -462,7 +462,7 @@ fn deadlines_stand_still_while_nobody_knows_how_long_the_broker_is_down() {
 }
 
 #[test]
-fn an_idle_store_writes_nothing_while_its_clock_is_right() {
+fn idle_store_writes_nothing_while_its_clock_is_correct() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rbroker.db");
     let mut system = System::new();
@@ -480,7 +480,7 @@ fn an_idle_store_writes_nothing_while_its_clock_is_right() {
 }
 
 #[test]
-fn a_file_shrinks_when_what_was_in_it_is_gone_while_the_store_is_open_and_at_the_start() {
+fn file_shrinks_after_deletions_while_open_and_at_start() {
     // With `sync interval`, commits may not be synced yet when the file is shrunk.
     let interval = SyncPolicy::Interval(HOUR);
     for (is_reopened, policy) in [
@@ -572,7 +572,7 @@ impl Client {
 }
 
 #[test]
-fn a_store_has_the_state_of_each_replay() {
+fn store_keeps_the_state_of_each_replay() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rbroker.db");
     let now = Instant::now();

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_a_maximum_and_start_again_after_success() {
+    fn delays_double_up_to_a_maximum_and_restart_after_success() {
         let mut backoff = Backoff::default();
         let middle = u32::MAX / 2 + 1;
         let waits: Vec<_> = (0..7)

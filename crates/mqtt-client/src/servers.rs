@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn each_server_is_tried_once_and_then_there_is_a_wait() {
+    fn each_server_is_tried_once_before_a_delay() {
         let mut servers = servers(&["a", "b", "c"]);
         for (more, next) in [(true, "b:1"), (true, "c:1"), (false, "a:1"), (true, "b:1")] {
             assert_eq!(servers.move_on(&lost(), false), more);
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_offers_a_service_takes_its_place_until_the_next_wait() {
+    fn servers_of_a_service_replace_it_until_the_next_delay() {
         let service = |name: &str| Server::Service {
             name: name.into(),
             name_server: None,
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_is_sent_away_without_a_reference_turns_to_the_next() {
+    fn client_rejected_without_a_reference_tries_the_next_server() {
         let away = Disconnect::new(ReasonCode::ServerMoved);
         let away = ClientError::Closed(CloseReason::Disconnected(Box::new(away)));
         let mut servers = servers(&["a", "b"]);
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_about_the_client_is_the_same_everywhere() {
+    fn rejection_about_the_client_ends_attempts_at_every_server() {
         let mut servers = servers(&["a", "b"]);
         assert!(!servers.move_on(&refused(ReasonCode::NotAuthorized, None), false));
         assert_eq!(current(&servers), "a:1");
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn references_are_followed_until_there_are_too_many() {
+    fn references_are_followed_up_to_a_limit() {
         let mut servers = servers(&["a"]);
         let moved = refused(
             ReasonCode::ServerMoved,

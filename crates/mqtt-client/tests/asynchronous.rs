@@ -77,7 +77,7 @@ fn runs_without_a_runtime() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_is_an_error() {
+fn connecting_to_a_silent_server_is_an_error() {
     let broker = TestBroker::start();
     let url = broker.url();
     drop(broker);

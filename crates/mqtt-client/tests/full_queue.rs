@@ -48,7 +48,7 @@ fn a_client_with_a_full_queue_reconnects() {
 /// The messages of a resumed session, and retained messages, can fill the queue before the application has created its
 /// reader.
 #[test]
-fn messages_that_come_before_the_first_reader_are_kept() {
+fn messages_received_before_the_first_reader_are_kept() {
     let broker = TestBroker::start();
     let builder = || Client::builder().url(&broker.url()).unwrap();
     let subscriber = builder().incoming_queue(10, usize::MAX).connect().unwrap();

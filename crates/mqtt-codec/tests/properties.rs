@@ -371,7 +371,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
-    fn packets_survive_the_way_through_bytes((connect, packets) in conversation()) {
+    fn packets_survive_encoding_and_decoding((connect, packets) in conversation()) {
         let bytes = encode(&connect, &packets);
         let mut decoder = Decoder::server(MAXIMUM_PACKET_SIZE);
         let mut input = &bytes[..];
@@ -384,7 +384,7 @@ proptest! {
     }
 
     #[test]
-    fn the_result_does_not_depend_on_how_the_bytes_are_cut(
+    fn result_is_independent_of_the_split_of_the_input(
         (connect, packets) in conversation(),
         cuts in vec(0..30usize, 0..40),
     ) {
@@ -400,7 +400,7 @@ proptest! {
     /// A changed byte may change the meaning of a packet or make it invalid. If the packet is decoded, encoding and
     /// decoding it again returns the same packet.
     #[test]
-    fn damaged_bytes_are_refused_or_have_one_meaning(
+    fn corrupt_bytes_are_rejected_or_decode_to_one_packet(
         (connect, packets) in conversation(),
         position in any::<prop::sample::Index>(),
         value in any::<u8>(),
@@ -429,7 +429,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_end_in_packets_or_an_error(
+    fn any_bytes_decode_to_packets_or_an_error(
         version in version(),
         bytes in vec(any::<u8>(), 0..200),
         first in 0..16u8,

@@ -94,7 +94,7 @@ fn connack(session_present: bool, reason_code: ReasonCode) -> Connack {
 }
 
 #[test]
-fn connect_of_3_1_and_3_1_1() {
+fn encodes_and_decodes_connect_of_3_1_and_3_1_1() {
     first(
         V3_1,
         "10 0F 00 06 4D 51 49 73 64 70 03 02 00 3C 00 01 63",
@@ -138,7 +138,7 @@ fn connect_of_a_bridge_has_the_highest_bit_of_the_protocol_level() {
 }
 
 #[test]
-fn connect_of_5_0() {
+fn encodes_and_decodes_connect_of_5_0() {
     let properties = ConnectProperties {
         receive_maximum: NonZeroU16::new(20),
         ..ConnectProperties::default()
@@ -173,7 +173,7 @@ fn connect_of_5_0() {
 }
 
 #[test]
-fn connack_of_each_version() {
+fn encodes_and_decodes_connack_of_each_version() {
     let packet = |connack| PacketRef::Connack(Box::new(connack));
     from_server(
         V3_1_1,
@@ -217,7 +217,7 @@ fn connack_of_each_version() {
 }
 
 #[test]
-fn publish_of_3_1_1() {
+fn encodes_and_decodes_publish_of_3_1_1() {
     let plain = message("a", "xy");
     from_client(
         V3_1_1,
@@ -240,7 +240,7 @@ fn publish_of_3_1_1() {
 }
 
 #[test]
-fn publish_of_5_0() {
+fn encodes_and_decodes_publish_of_5_0() {
     let plain = message("a", "xy");
     from_client(
         V5_0,
@@ -281,7 +281,7 @@ fn publish_of_5_0() {
 }
 
 #[test]
-fn acknowledgements() {
+fn encodes_and_decodes_acknowledgements() {
     let ack = |code| Ack::new(identifier(10), code);
     for version in [V3_1, V3_1_1, V5_0] {
         from_client(
@@ -330,7 +330,7 @@ fn acknowledgements() {
 }
 
 #[test]
-fn subscribe_and_unsubscribe() {
+fn encodes_and_decodes_subscribe_and_unsubscribe() {
     let topic_filter = TopicFilter::new("a/#").unwrap();
     let subscribe = |options, properties| {
         PacketRef::Subscribe(Subscribe {
@@ -375,7 +375,7 @@ fn subscribe_and_unsubscribe() {
 }
 
 #[test]
-fn suback_and_unsuback() {
+fn encodes_and_decodes_suback_and_unsuback() {
     let suback = |code| {
         PacketRef::Suback(Suback::new(
             identifier(1),
@@ -402,7 +402,7 @@ fn suback_and_unsuback() {
 }
 
 #[test]
-fn pings_disconnect_and_auth() {
+fn encodes_and_decodes_pings_disconnect_and_auth() {
     for version in [V3_1, V3_1_1, V5_0] {
         from_client(version, "C0 00", &PacketRef::Pingreq);
         from_server(version, "D0 00", &PacketRef::Pingresp);
@@ -514,7 +514,7 @@ fn a_client_accepts_dup_with_qos_0_and_reports_it() {
 /// Decodes each string of the table in every version in which it is invalid, with the decoder of the receiving role.
 /// Byte by byte, the error must be the same, and no packet must follow the error.
 #[test]
-fn what_must_be_refused() {
+fn rejects_malformed_packets_and_protocol_errors() {
     use DecodeError::*;
     let all = [V3_1, V3_1_1, V5_0];
     let table: &[(&str, Role, &[ProtocolVersion], DecodeError)] = &[
@@ -702,7 +702,7 @@ fn what_must_be_refused() {
 }
 
 #[test]
-fn what_must_be_refused_as_the_first_packet() {
+fn rejects_malformed_first_packets() {
     use DecodeError::*;
     let table = [
         ("10 FF FF FF FF 7F", VariableByteInteger),
@@ -750,7 +750,7 @@ fn what_must_be_refused_as_the_first_packet() {
 
 /// MQTT 3.1 defines the flags of the fixed header for PUBLISH only. The decoder ignores the other flags.
 #[test]
-fn what_3_1_tolerates() {
+fn accepts_malformed_packets_that_3_1_tolerates() {
     for text in [
         "6A 02 00 01",
         "60 02 00 01",
@@ -776,7 +776,7 @@ fn what_3_1_tolerates() {
 }
 
 #[test]
-fn a_packet_over_the_limit_is_refused_at_its_fixed_header() {
+fn rejects_a_packet_above_the_limit_at_its_fixed_header() {
     let mut decoder = Decoder::client(V3_1_1, 128);
     assert_eq!(
         decoder.decode(&mut &hex("30 7E")[..]),
@@ -832,7 +832,7 @@ fn encoding_stays_within_the_limit_of_the_peer() {
 }
 
 #[test]
-fn u_plus_feff_is_kept_everywhere() {
+fn u_plus_feff_is_kept_in_every_string() {
     let text = "\u{FEFF}a\u{FEFF}";
     let mut decoder = decoder(V5_0, Role::Server);
     let properties = MessageProperties::new([Property::User(text, text)]);
@@ -853,7 +853,7 @@ fn u_plus_feff_is_kept_everywhere() {
 
 /// Together with the tests above, this test decodes and encodes each of the 27 properties.
 #[test]
-fn all_properties_of_the_servers_packets() {
+fn encodes_and_decodes_all_properties_of_server_packets() {
     let text = || Some("t".to_owned());
     let user_properties = vec![
         UserProperty {
@@ -1000,7 +1000,7 @@ fn properties_keep_the_order_of_their_sender() {
 }
 
 #[test]
-fn the_expiry_interval_changes_in_its_place() {
+fn changing_the_expiry_interval_keeps_its_position() {
     let [user, content_type] = [Property::User("k", "v"), Property::ContentType("t")];
     let expiry = Property::MessageExpiryInterval(60);
     for properties in [
@@ -1031,7 +1031,7 @@ fn the_expiry_interval_changes_in_its_place() {
 }
 
 #[test]
-fn a_message_takes_no_property_that_it_may_not_have() {
+fn message_rejects_properties_of_other_packets() {
     let mut properties = MessageProperties::default();
     let long = "x".repeat(65536);
     properties.push(Property::ContentType("t")).unwrap();
@@ -1054,7 +1054,7 @@ fn a_message_takes_no_property_that_it_may_not_have() {
 }
 
 #[test]
-fn properties_are_written_in_the_order_that_their_application_chose() {
+fn properties_are_encoded_in_the_order_of_the_application() {
     let pair = |name: &str| UserProperty {
         name: name.into(),
         value: "v".into(),

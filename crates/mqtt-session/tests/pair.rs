@@ -180,7 +180,7 @@ fn outbound(payload: &'static str, qos: QoS) -> OutboundMessage {
 }
 
 #[test]
-fn messages_of_each_qos_go_both_ways_in_each_version() {
+fn messages_of_each_qos_are_delivered_in_both_directions_in_each_version() {
     for version in [V3_1, V3_1_1, V5_0] {
         let mut pair = Pair::new(version);
         pair.settle();
@@ -215,7 +215,7 @@ fn messages_of_each_qos_go_both_ways_in_each_version() {
 
 /// The exchange has the four packets of MQTT 5.0, figure 4.3.
 #[test]
-fn qos_2_is_four_packets() {
+fn delivery_of_qos_2_takes_four_packets() {
     let mut pair = Pair::new(V3_1_1);
     pair.settle();
     pair.publish("x", QoS::ExactlyOnce).unwrap();
@@ -233,7 +233,7 @@ fn qos_2_is_four_packets() {
 
 /// Each run cuts the link twice. The runs try all pairs of byte counts below 60 [MQTT-4.3.3-10, MQTT-4.4.0-1].
 #[test]
-fn two_cuts_anywhere_lose_nothing_and_double_nothing() {
+fn two_lost_connections_cause_neither_loss_nor_duplicates() {
     for version in [V3_1_1, V5_0] {
         for from_server in [false, true] {
             let mut runs = 0;
@@ -276,7 +276,7 @@ fn two_cuts_anywhere_lose_nothing_and_double_nothing() {
 }
 
 #[test]
-fn a_session_that_the_server_lost_gives_back_what_it_did_not_take_over() {
+fn session_lost_by_the_server_returns_messages_that_it_did_not_accept() {
     let mut pair = Pair::new(V3_1_1);
     pair.settle();
     pair.publish("released", QoS::ExactlyOnce).unwrap();
@@ -297,7 +297,7 @@ fn a_session_that_the_server_lost_gives_back_what_it_did_not_take_over() {
 /// An application may fail to acknowledge a message. The other messages must still be delivered, even after the packet
 /// identifiers have wrapped around several times.
 #[test]
-fn a_message_that_is_never_acknowledged_does_not_stop_the_others() {
+fn message_without_acknowledgement_does_not_delay_later_ones() {
     let mut pair = Pair::new(V5_0);
     pair.settle();
     pair.client.auto_acknowledge = false;
@@ -336,7 +336,7 @@ fn a_message_that_is_never_acknowledged_does_not_stop_the_others() {
 
 /// The Receive Maximum of the peer must not be exceeded [MQTT-3.3.4-9, MQTT-4.9.0-2].
 #[test]
-fn the_receive_maximum_of_the_peer_and_the_own_limit_bound_what_is_under_way() {
+fn receive_maximum_and_own_limit_bound_messages_in_flight() {
     let mut connect = Connect {
         clean_start: false,
         ..Connect::new(V5_0, "c")
@@ -385,7 +385,7 @@ fn the_receive_maximum_of_the_peer_and_the_own_limit_bound_what_is_under_way() {
 }
 
 #[test]
-fn nothing_is_acknowledged_before_the_application_does() {
+fn messages_are_not_acknowledged_before_the_application_does() {
     let mut pair = Pair::new(V5_0);
     pair.settle();
     pair.server.auto_acknowledge = false;
@@ -409,7 +409,7 @@ fn nothing_is_acknowledged_before_the_application_does() {
 
 /// Rule 2 of the crate documentation: the application accepts the message after the socket was closed.
 #[test]
-fn acknowledging_after_the_end_still_holds_the_identifier() {
+fn acknowledging_after_the_connection_holds_the_identifier() {
     let mut pair = Pair::new(V3_1_1);
     pair.settle();
     pair.server.auto_acknowledge = false;
@@ -429,7 +429,7 @@ fn acknowledging_after_the_end_still_holds_the_identifier() {
 
 /// A server that resumes a session which the client does not have violates the protocol [MQTT-3.2.2-4].
 #[test]
-fn a_client_without_state_does_not_go_on_with_a_session() {
+fn client_without_state_rejects_session_present() {
     for (clean_start, session) in [(true, Some(Session::default())), (false, None)] {
         let now = Instant::now();
         let connect = Connect {
@@ -447,7 +447,7 @@ fn a_client_without_state_does_not_go_on_with_a_session() {
 }
 
 #[test]
-fn a_refusal_is_told_in_the_words_of_each_version() {
+fn rejection_has_the_code_of_each_version() {
     for (version, bytes) in [
         (V3_1_1, &[0x20, 2, 0, 5][..]),
         (V5_0, &[0x20, 3, 0, 0x87, 0]),
@@ -473,7 +473,7 @@ fn a_refusal_is_told_in_the_words_of_each_version() {
 
 /// Each violation ends the connection. DISCONNECT of MQTT 5.0 reports the reason code (MQTT 5.0, 4.13).
 #[test]
-fn breaches_end_the_connection_with_their_reason() {
+fn protocol_violations_end_the_connection_with_their_reason() {
     let table: [(&[u8], ReasonCode); 8] = [
         (&[0xC1, 0], ReasonCode::MalformedPacket),
         (&[0x10, 0], ReasonCode::ProtocolError),
@@ -544,7 +544,7 @@ fn wrong_acknowledgements_end_the_connection_and_unknown_ones_do_not() {
 }
 
 #[test]
-fn a_server_of_another_version_answers_what_the_client_understands() {
+fn unsupported_version_is_answered_in_a_form_that_the_client_understands() {
     let mut connect = vec![
         0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 6, 2, 0, 60, 0, 1, b'c',
     ];
@@ -576,7 +576,7 @@ fn handshakes_have_a_deadline() {
 }
 
 #[test]
-fn pings_keep_a_silent_connection_and_their_absence_ends_it() {
+fn pings_keep_an_idle_connection_and_missing_pings_end_it() {
     let mut pair = Pair::new(V5_0); // keep alive 60 s
     pair.settle();
     for _ in 0..10 {
@@ -596,7 +596,7 @@ fn pings_keep_a_silent_connection_and_their_absence_ends_it() {
 /// A server must send one reason code for each topic filter (U5-24 in docs/generated/conformance.md). Some devices do
 /// not, and the client uses the reason codes that they send.
 #[test]
-fn a_wrong_number_of_reason_codes_is_reported_and_ends_no_connection() {
+fn wrong_number_of_reason_codes_is_reported_without_closing() {
     for (suback, deviations) in [
         (&[0x90, 4, 0, 1, 0, 1][..], 0),
         (&[0x90, 3, 0, 1, 0], 1),
@@ -639,7 +639,7 @@ fn dup_with_qos_0_is_accepted_from_a_server_and_reported_once() {
 
 /// A server must not send a packet above the Maximum Packet Size of the client [MQTT-3.1.2-24, MQTT-3.1.2-25].
 #[test]
-fn nothing_larger_than_the_peer_accepts_is_sent() {
+fn sends_no_packet_above_the_limit_of_the_peer() {
     let mut connect = Connect {
         clean_start: false,
         ..Connect::new(V5_0, "c")

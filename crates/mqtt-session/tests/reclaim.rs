@@ -78,7 +78,7 @@ impl Client {
 const FULL: Result<u16, PublishError> = Err(PublishError::QuotaUsedUp);
 
 #[test]
-fn an_identifier_that_the_server_may_hold_is_used_after_pubcomp() {
+fn identifier_that_the_server_may_hold_is_used_only_after_pubcomp() {
     for version in VERSIONS {
         let mut client = Client::connect(version, Session::without_state(), true);
         assert_eq!(client.output(), [], "a subscriber needs none of them");
@@ -106,7 +106,7 @@ fn an_identifier_that_the_server_may_hold_is_used_after_pubcomp() {
 }
 
 #[test]
-fn a_lost_connection_does_not_release_what_was_not_answered() {
+fn lost_connection_does_not_release_unanswered_identifiers() {
     for version in VERSIONS {
         let mut client = Client::connect(version, Session::without_state(), true);
         assert_eq!(client.publish(), FULL);
@@ -129,7 +129,7 @@ fn a_lost_connection_does_not_release_what_was_not_answered() {
 }
 
 #[test]
-fn nothing_is_released_in_a_new_session() {
+fn new_session_releases_no_identifiers() {
     for version in [V3_1_1, V5_0] {
         let mut client = Client::connect(version, Session::without_state(), false);
         assert_eq!(client.publish(), Ok(1));
@@ -142,7 +142,7 @@ fn nothing_is_released_in_a_new_session() {
 /// SUBSCRIBE does not wait for a free packet identifier of messages. Its packet identifier is above all identifiers
 /// that PUBREL will release.
 #[test]
-fn a_request_gets_an_identifier_above_those_of_messages_if_these_are_taken() {
+fn request_gets_an_identifier_above_those_that_pubrel_will_release() {
     for version in VERSIONS {
         let mut client = Client::connect(version, Session::without_state(), true);
         assert_eq!((client.subscribe(), client.subscribe()), (4, 5));

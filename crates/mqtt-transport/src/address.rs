@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_is_for_this_machine_only() {
+    fn zone_selects_the_interface_and_is_not_sent() {
         for (host, expected) in [
             ("fe80::1%eth0", "fe80::1"),
             ("[fe80::1%eth0]", "[fe80::1]"),
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_need_no_resolver() {
+    fn addresses_are_used_without_a_resolver() {
         let timeout = Duration::from_secs(10);
         for (host, expected) in [
             ("127.0.0.1", "127.0.0.1:7"),

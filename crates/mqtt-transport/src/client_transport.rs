@@ -154,14 +154,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_a_server_is_no_header() {
+    fn rejects_server_names_that_would_inject_a_header() {
         for host in ["a\r\nX: y", "a b", "", "a\u{1b}[2J"] {
             assert!(websocket().layers(host, 1).is_err(), "{host:?}");
         }
     }
 
     #[test]
-    fn an_address_of_version_6_stands_in_brackets() {
+    fn ipv6_address_is_written_in_brackets() {
         for (host, expected) in [
             ("::1", "[::1]:1"),
             ("[fe80::1%eth0]", "[fe80::1]:1"),

@@ -222,14 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn the_next_address_is_tried_when_one_refuses() {
+    fn next_address_is_tried_after_connection_refused() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap();
         assert_eq!(connect(vec![closed(), open]).unwrap(), open);
     }
 
     #[test]
-    fn a_connection_comes_from_the_local_address_that_was_asked_for() {
+    fn connects_from_the_requested_local_address() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         for (local, family_fits) in [("127.0.0.1:0", true), ("[::1]:0", false)] {
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn families_take_turns() {
+    fn address_families_alternate() {
         let addresses = ["[::1]:1", "[::1]:2", "[::1]:3", "1.1.1.1:1", "1.1.1.1:2"];
         let parsed: Vec<SocketAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
         let turns: Vec<_> = in_turns(parsed).iter().map(ToString::to_string).collect();
@@ -268,7 +268,7 @@ mod tests {
     /// The first address does not answer, because Linux ignores further connections when a listener's backlog is full.
     #[test]
     #[cfg(target_os = "linux")]
-    fn an_address_that_does_not_answer_does_not_hold_up_the_next() {
+    fn silent_address_does_not_delay_the_next_one() {
         let silent = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         silent
             .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_error_is_told_when_no_address_answers() {
+    fn last_error_is_returned_if_no_address_answers() {
         let error = connect(vec![closed(), closed()]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }

@@ -243,7 +243,7 @@ mod tests {
     use super::{Listener, remove_stale_socket};
 
     #[test]
-    fn a_socket_at_which_nobody_listens_is_replaced() {
+    fn socket_file_without_a_listener_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         drop(UnixListener::bind(&path).unwrap());
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_cannot_be_connected_for_another_reason_stays() {
+    fn socket_file_that_fails_for_another_reason_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         // A stream cannot connect to a socket for datagrams, although its program runs.

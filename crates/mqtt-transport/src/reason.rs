@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_has_no_number() {
+    fn reason_of_an_io_error_has_no_number() {
         let missing = std::fs::File::open("/no/such/file").unwrap_err();
         assert!(!reason(&missing).contains("os error"), "{missing}");
         assert_eq!(reason(&io::Error::other("because")), "because");

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_job_that_would_wait() {
+    fn rejects_a_job_that_would_wait() {
         let poll = Poll::new().unwrap();
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let mut worker = Worker::start("test", waker(&poll), move |_: u32| {

@@ -67,10 +67,10 @@ fn accepts_only_users_with_the_right_password() {
 }
 
 #[test]
-fn files_of_mosquitto_passwd_are_read() {
+fn reads_files_of_mosquitto_passwd() {
     let Some(tool) = find("mosquitto_passwd") else {
         return skip(
-            "files_of_mosquitto_passwd_are_read",
+            "reads_files_of_mosquitto_passwd",
             "mosquitto is not installed",
         );
     };
@@ -130,7 +130,7 @@ fn password_files_are_created_changed_and_converted() {
 }
 
 #[test]
-fn files_that_cannot_be_used_keep_the_broker_from_starting() {
+fn broker_does_not_start_with_unusable_files() {
     let folder = tempfile::tempdir().unwrap();
     let (users, list) = (folder.path().join("users"), folder.path().join("list"));
     std::fs::write(&users, "me:plain\n").unwrap();

@@ -149,8 +149,8 @@ fn bridge_works_without_its_private_protocol_version_and_with_unsubscribe() {
 }
 
 #[test]
-fn messages_that_waited_at_a_bridge_arrive_after_the_remote_broker_is_back() {
-    let test = "messages_that_waited_at_a_bridge_arrive_after_the_remote_broker_is_back";
+fn messages_queued_at_a_bridge_arrive_after_the_remote_broker_restarts() {
+    let test = "messages_queued_at_a_bridge_arrive_after_the_remote_broker_restarts";
     if !has_mosquitto(test) {
         return;
     }

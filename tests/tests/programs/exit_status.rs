@@ -106,7 +106,7 @@ fn client_does_not_reconnect_after_its_session_is_taken_over() {
 }
 
 #[test]
-fn a_refusal_at_the_second_connection_ends_rsub() {
+fn rejection_at_the_second_connection_ends_rsub() {
     let first: tests::Script<'_> = &[(CONNECT, ACCEPT), (8, b"\x90\x03\x00\x01\x00")];
     let second: tests::Script<'_> = &[(CONNECT, &[0x20, 2, 0, 5])];
     let server = FakeServer::start(&[first, second], true);

@@ -34,7 +34,7 @@ fn resume(broker: &Broker, arguments: &str, script: &str) -> Running {
 }
 
 #[test]
-fn a_handler_gets_the_payload_and_the_fields_and_no_word_reaches_a_shell() {
+fn handler_gets_payload_and_fields_without_a_shell() {
     let broker = Broker::start("");
     let script = r#"printf '%s|' "$(od -An -tx1 | tr -d ' \n')" "$MQTT_TOPIC" "$MQTT_QOS" "$MQTT_RETAIN" "$MQTT_RUN" "$MQTT_CONTENT_TYPE" "$MQTT_USER_PROPERTIES" "$MQTT_CORRELATION_DATA_BASE64" "$MQTT_PASSWORD" "$#"; echo "$MQTT_TIME""#;
     let command = Program::new("rsub")

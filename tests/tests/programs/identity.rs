@@ -64,7 +64,7 @@ fn user_names_from_certificates_require_a_ca() {
 }
 
 #[test]
-fn a_certificate_with_an_empty_name_is_refused() {
+fn rejects_a_certificate_with_an_empty_name() {
     let certificates = certificates();
     certificates.client("");
     let file = |name: &str| certificates.path(name);

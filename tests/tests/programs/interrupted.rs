@@ -60,7 +60,7 @@ fn a_signal_lets_the_broker_publish_the_will_of_rpub_and_rrr() {
 }
 
 #[test]
-fn a_second_signal_ends_rpub_at_once() {
+fn second_signal_ends_rpub_immediately() {
     let server = FakeServer::start(&[&[(CONNECT, ACCEPT)]], false);
     let publisher = server.program("rpub");
     let publisher = publisher.args("-t x -m y -q 1 -d").start();

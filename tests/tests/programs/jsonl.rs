@@ -200,7 +200,7 @@ fn invalid_line_is_reported_and_stops_rpub_or_is_skipped() {
 }
 
 #[test]
-fn the_file_of_f_is_read_and_lines_of_mosquitto_sub_are_published() {
+fn publishes_lines_of_a_file_and_of_mosquitto_sub() {
     let broker = Broker::start("");
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let subscriber = subscribe(&broker, "-t m/# -C 2 -F %j -q 1 -V 5");

@@ -92,12 +92,13 @@ fn qos_0_is_an_error_or_counted_as_lost_while_the_broker_is_down() -> Result<(),
 }
 
 #[test]
-fn qos_1_arrives_once_the_broker_is_back() -> Result<(), Box<dyn Error>> {
+fn messages_of_qos_1_are_delivered_after_the_broker_restarts() -> Result<(), Box<dyn Error>> {
     published_in_a_loop(QoS::AtLeastOnce, 60)
 }
 
 #[test]
-fn qos_2_arrives_exactly_once_when_the_broker_is_back() -> Result<(), Box<dyn Error>> {
+fn messages_of_qos_2_are_delivered_exactly_once_after_the_broker_restarts()
+-> Result<(), Box<dyn Error>> {
     published_in_a_loop(QoS::ExactlyOnce, 60)
 }
 

@@ -32,7 +32,7 @@ fn protocol_versions_can_be_disabled() {
 }
 
 #[test]
-fn a_keep_alive_that_is_too_long_is_shortened_or_refused() {
+fn keep_alive_above_the_maximum_is_shortened_or_rejected() {
     let broker = Broker::start("max_keepalive 30");
     publish(&broker, "-k 30").success();
     assert_eq!(publish(&broker, "-k 31").status, 2);

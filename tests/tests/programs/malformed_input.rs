@@ -119,7 +119,7 @@ fn connection_that_is_taken_over_gets_disconnect_and_leaves_the_new_one_unchange
 }
 
 #[test]
-fn anonymous_clients_are_refused_unless_they_are_allowed() {
+fn rejects_anonymous_clients_unless_they_are_allowed() {
     use std::io::Write;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"listener 0 127.0.0.1\n").unwrap();

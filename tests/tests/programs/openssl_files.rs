@@ -164,8 +164,8 @@ fn names_the_file_that_is_at_fault() {
 }
 
 #[test]
-fn takes_cipher_lists_of_openssl() {
-    let Some(root) = OpenSsl::new("takes_cipher_lists_of_openssl", ECDSA) else {
+fn accepts_cipher_lists_of_openssl() {
+    let Some(root) = OpenSsl::new("accepts_cipher_lists_of_openssl", ECDSA) else {
         return;
     };
     root.issue("server", SERVER);

@@ -144,7 +144,7 @@ fn thousands_of_overlapping_filters_give_one_message() {
 }
 
 #[test]
-fn topics_that_are_too_deep_are_refused() {
+fn rejects_topics_with_too_many_levels() {
     let broker = Broker::start("");
     let mut other = bystander(&broker);
     let deep = "/".repeat(65_000);
@@ -300,7 +300,7 @@ fn a_flood_of_connects_makes_a_log_that_is_smaller_than_the_flood() {
 
 /// One log line for each message would let a client fill the disk.
 #[test]
-fn repeated_refusals_are_logged_once_a_second_with_a_count() {
+fn repeated_rejections_are_logged_once_a_second_with_a_count() {
     let acl = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(acl.path(), "topic read #\n").unwrap();
     let settings = format!("acl_file {}", acl.path().display());

@@ -5,7 +5,7 @@ use tests::{FakeServer, Script};
 /// A retained message on the response topic is older than the request. `rrr` does not wait for the end of its QoS 2
 /// exchange: this server never answers PUBREC.
 #[test]
-fn an_old_retained_message_is_not_the_response() {
+fn retained_message_from_before_is_not_the_response() {
     for (version, accept, suback, publish) in [
         (
             "311",

@@ -131,7 +131,7 @@ fn a_report_has_the_reason_of_the_broker() {
 }
 
 #[test]
-fn a_success_is_reported_too() {
+fn success_is_reported() {
     let broker = Broker::start("");
     let options = broker.options();
     let (finished, report) = run("rpub", &options, "-t t -l -q 2", "a\nb\n");

@@ -270,7 +270,7 @@ user bob
 ";
 
     #[test]
-    fn rules_are_those_of_the_user_and_then_the_patterns() {
+    fn entries_of_the_user_apply_before_patterns() {
         let list = AccessList::parse(FILE.as_bytes()).unwrap();
         for (user, topic, read, write) in [
             (None, "anon/x", true, false),
@@ -296,7 +296,7 @@ user bob
     }
 
     #[test]
-    fn a_name_with_slashes_is_granted_nothing_and_evades_no_deny() {
+    fn user_name_with_slashes_gains_no_access_and_evades_no_deny() {
         let file = "pattern readwrite own/%c/#\npattern read %u/#\n\
                     pattern readwrite all/#\npattern deny all/%c/secret\npattern deny all/+/%u\n";
         let list = AccessList::parse(file.as_bytes()).unwrap();
@@ -326,7 +326,7 @@ user bob
     }
 
     #[test]
-    fn a_pattern_with_a_name_inside_a_level_is_an_error() {
+    fn rejects_a_pattern_with_a_placeholder_inside_a_level() {
         for level in ["secret-%u", "%ux", "%c%u", "x%c"] {
             for access in ["deny", "readwrite", "read"] {
                 let file = format!("\npattern {access} a/{level}/#\n");
@@ -359,7 +359,7 @@ user bob
     }
 
     #[test]
-    fn wrong_lines_are_told_by_number() {
+    fn invalid_lines_are_reported_with_their_number() {
         for (file, line) in [
             ("user", 1),
             ("\ntopics a", 2),

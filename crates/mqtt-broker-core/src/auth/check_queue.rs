@@ -176,7 +176,7 @@ mod tests {
     const C: &str = "[2001:db8::1]:1000";
 
     #[test]
-    fn addresses_take_turns() {
+    fn checks_alternate_between_peer_addresses() {
         let mut world = World::new();
         for peer in [A, A, A, A, B, C, C] {
             assert_eq!(world.push(peer).1, None);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_one_with_its_ports_its_network_and_its_form_of_ipv6() {
+    fn ports_ipv6_networks_and_mapped_addresses_share_a_group() {
         let same = |a, b| PeerGroup::of(a) == PeerGroup::of(b);
         assert!(same("192.0.2.1:1", "192.0.2.1:2"));
         assert!(same("192.0.2.1:1", "[::ffff:192.0.2.1]:2"));
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_are_gone_leave_nothing_behind() {
+    fn closed_connections_are_removed_from_the_queue() {
         let mut world = World::new();
         let gone: Vec<_> = (0..100).map(|_| world.push(A).0).collect();
         world.push(B);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_refuses_the_address_with_the_most() {
+    fn full_queue_rejects_the_address_with_the_most_checks() {
         let mut world = World::new();
         const MANY: [&str; 4] = ["192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1", "192.0.2.4:1"];
         for peer in MANY {

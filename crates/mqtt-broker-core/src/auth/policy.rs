@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_with_an_empty_password_does_not_log_in() {
+    fn account_with_an_empty_password_cannot_log_in() {
         let access = ListenerPolicy {
             users: Some(Arc::new(BTreeSet::from(["me".to_owned()]))),
             ..ListenerPolicy::everyone()

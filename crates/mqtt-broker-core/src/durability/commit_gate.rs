@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn output_waits_for_the_commit_of_what_it_promises() {
+    fn output_waits_for_the_commit_that_it_depends_on() {
         let mut commit_gate = CommitGate::default();
         assert_eq!(commit_gate.writable(10), 10);
         commit_gate.wrote(10);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_promised_during_a_commit_waits_for_the_next_one() {
+    fn output_added_during_a_commit_waits_for_the_next_commit() {
         let mut commit_gate = CommitGate::default();
         commit_gate.begin();
         commit_gate.begin_commit(4);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_that_is_tried_again_is_for_all_that_has_come_meanwhile() {
+    fn retried_commit_includes_mutations_made_since() {
         let mut commit_gate = CommitGate::default();
         commit_gate.begin();
         assert!(commit_gate.begin_commit(4));

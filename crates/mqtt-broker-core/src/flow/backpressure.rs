@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn publisher_that_waits_for_a_subscriber_goes_on_after_a_moment() {
+    fn publisher_that_waits_for_a_subscriber_resumes_after_a_time_limit() {
         let mut world = World::new();
         let subscriber = world.connect("subscriber");
         world.subscribe(subscriber);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_nothing_slows_nobody_down() {
+    fn client_that_does_not_read_delays_no_publisher() {
         let mut world = World::new();
         let subscriber = world.connect("subscriber");
         world.subscribe(subscriber);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn who_fills_its_own_queue_is_not_kept_from_emptying_it() {
+    fn client_that_fills_its_own_queue_can_still_empty_it() {
         let mut world = World::new();
         let both = world.connect("both");
         world.subscribe(both);

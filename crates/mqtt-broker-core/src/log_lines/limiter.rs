@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_above_the_limit_are_left_out_until_the_second_is_over() {
+    fn lines_above_the_limit_are_omitted_for_the_rest_of_the_second() {
         let (mut limiter, start) = (LogLimiter::default(), Instant::now());
         let event = LogEvent::PublishDenied;
         let admitted = |limiter: &mut LogLimiter, now, key: &str| {
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_no_part_of_an_address() {
+    fn ports_of_an_address_share_one_limit() {
         let table = [
             ("127.0.0.1:1883", "127.0.0.1"),
             ("[::1]:5", "[::1]"),

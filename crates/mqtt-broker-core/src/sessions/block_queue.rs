@@ -97,7 +97,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_block_queue_agrees_with_a_queue(
+        fn block_queue_agrees_with_a_vec_deque(
             steps in prop::collection::vec((0..5_u8, 1..50_usize), 0..60),
         ) {
             let (mut blocks, mut plain) = (BlockQueue::default(), VecDeque::new());

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_in_a_queue_is_small() {
+    fn queue_entry_is_small() {
         assert!(size_of::<Queued>() <= 40);
     }
 
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_the_messages_follows_them() {
+    fn bookkeeping_of_the_queue_follows_its_messages() {
         let mut queue = Queue::default();
         let limits = Limits {
             maximum_queued: 3,
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_have_expired_make_room() {
+    fn expired_messages_make_room_in_the_queue() {
         let now = Instant::now();
         let soon = now + Duration::from_secs(1);
         let mut queue = Queue::default();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_told_once_until_the_queue_is_empty() {
+    fn overflow_is_noted_once_until_the_queue_is_empty() {
         let mut queue = Queue::default();
         queue.push(queued(1, "a", None));
         assert!(queue.note_overflow() && !queue.note_overflow());

@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_below_a_level_come_right_after_it() {
+    fn names_below_a_level_are_ordered_directly_after_it() {
         let mut names = [
             "a!", "ab", "a/b", "a", "a//", "a/", "b", "a/b/c", "a/b!", "/",
         ];

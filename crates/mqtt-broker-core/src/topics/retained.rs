@@ -280,7 +280,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_cursor_agrees_with_a_list(
+        fn cursor_agrees_with_a_list(
             filters in prop::collection::btree_set(topic(true), 0..20),
             names in prop::collection::btree_set(topic(false), 0..30),
             removed in prop::collection::vec(topic(false), 0..10),
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_topics_cost_their_bytes() {
+    fn memory_of_deep_topics_is_near_their_bytes() {
         let mut messages = RetainedMessages::default();
         let deep = "a/".repeat(199);
         for number in 0..100 {

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn each_step_costs_a_search_however_many_entries_there_are() {
+    fn each_step_is_one_search_for_any_number_of_entries() {
         use std::cell::Cell;
         use std::cmp::Ordering;
 

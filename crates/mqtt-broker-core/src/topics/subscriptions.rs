@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn members_take_turns_and_those_that_are_there_go_first() {
+    fn messages_rotate_over_members_and_prefer_connected_ones() {
         let (_keys, clients, subscribers, _) = world(3);
         let all = |_| MemberState::Present;
         let turns: Vec<_> = (0..4)
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_does_not_change_whose_turn_it_is() {
+    fn member_that_leaves_does_not_change_the_rotation() {
         let (_keys, clients, mut subscribers, topic_filter) = world(3);
         let all = |_| MemberState::Present;
         assert_eq!(choose(&subscribers, &clients, all), Some(0));

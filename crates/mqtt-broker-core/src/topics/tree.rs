@@ -167,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_tree_agrees_with_a_list(
+        fn tree_agrees_with_a_list(
             filters in prop::collection::btree_set(topic(true), 0..300),
             mut removed in prop::collection::vec(topic(true), 0..10),
             removed_filters in 0..300_usize,
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_work_of_matching_is_counted() {
+    fn matching_counts_its_work() {
         let mut tree = TopicTree::<Vec<u8>>::default();
         tree.insert("a/b/c", |value| value.push(1));
         let work = |tree: &TopicTree<Vec<u8>>, name| tree.each_filter_matching(name, |_| {});

@@ -42,7 +42,7 @@ fn a_client_of_3_1_1_gets_its_own_messages_without_retain() {
 
 /// A bridge of 5.0 sets No Local and Retain As Published itself, so the broker must not add them.
 #[test]
-fn a_bridge_of_5_0_gets_what_its_subscription_asks_for() {
+fn bridge_of_5_0_gets_messages_by_its_subscription_options() {
     let mut world = World::new();
     let (mut peer, _) = world.connect(&bridge(V5_0, "bridge"));
     peer.subscribe(&mut world, "#", qos(1));

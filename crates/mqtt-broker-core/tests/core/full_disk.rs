@@ -43,7 +43,7 @@ fn publisher(world: &mut World, version: ProtocolVersion) -> Peer {
 }
 
 #[test]
-fn a_client_whose_acknowledgement_cannot_be_kept_gets_the_reason_instead() {
+fn client_gets_a_reason_instead_of_an_acknowledgement_that_cannot_be_persisted() {
     for (version, expected) in [(V5_0, &DISCONNECT[..]), (V3_1_1, &[])] {
         let mut world = world();
         let publisher = publisher(&mut world, version);
@@ -57,7 +57,7 @@ fn a_client_whose_acknowledgement_cannot_be_kept_gets_the_reason_instead() {
 }
 
 #[test]
-fn a_packet_that_is_written_in_part_is_completed_before_the_reason() {
+fn partly_written_packet_is_completed_before_the_reason() {
     let mut world = world();
     let mut publisher = publisher(&mut world, V5_0);
     publisher.subscribe(&mut world, "passing", qos(0));
@@ -73,7 +73,7 @@ fn a_packet_that_is_written_in_part_is_completed_before_the_reason() {
 
 /// [MQTT-3.14.0-1]
 #[test]
-fn a_client_whose_session_cannot_be_kept_is_refused() {
+fn rejects_a_client_whose_session_cannot_be_persisted() {
     for (version, expected) in [
         (V5_0, &[0x20, 3, 0, 0x97, 0][..]),
         (V3_1_1, &[0x20, 2, 0, 3]),

@@ -58,7 +58,7 @@ fn properties_count_towards_the_bytes_of_a_queue() {
 }
 
 #[test]
-fn the_queue_of_a_session_that_ends_is_not_counted_any_more() {
+fn queue_of_an_ended_session_is_no_longer_counted() {
     let mut world = World::new();
     let (mut sub, _) = world.connect(&lasting("sub", 10));
     sub.subscribe(&mut world, "#", qos(1));
@@ -91,7 +91,7 @@ fn topics_and_properties_count_towards_the_bytes_of_retained_messages() {
 }
 
 #[test]
-fn a_message_has_each_subscription_identifier_once_and_a_client_few_of_them() {
+fn message_has_each_subscription_identifier_once_and_identifiers_are_limited() {
     let mut world = World::new();
     let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
     sub.subscribe_with(&mut world, "a/#", qos(0), Some(2));
@@ -139,7 +139,7 @@ fn a_message_has_each_subscription_identifier_once_and_a_client_few_of_them() {
 
 /// [MQTT-3.3.1-7] of 3.1.1.
 #[test]
-fn a_retained_message_without_room_removes_the_one_before_and_is_delivered() {
+fn retained_message_above_the_limit_is_delivered_and_removes_its_predecessor() {
     let limits = Limits {
         maximum_retained_bytes: 2000,
         ..Limits::default()

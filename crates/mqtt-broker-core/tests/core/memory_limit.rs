@@ -28,7 +28,7 @@ fn send(world: &mut World, peer: &Peer, message: &Message, qos: QoS) {
 }
 
 #[test]
-fn acknowledged_messages_are_refused_until_memory_falls() {
+fn rejects_acknowledged_messages_until_memory_falls() {
     let mut world = world();
     let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
     sub.subscribe(&mut world, "#", qos(2));
@@ -116,7 +116,7 @@ fn a_will_is_not_queued_while_memory_is_short() {
 }
 
 #[test]
-fn new_clients_and_subscriptions_are_refused_while_memory_is_short() {
+fn rejects_new_clients_and_subscriptions_while_memory_is_short() {
     for version in [V3_1_1, V5_0] {
         let mut world = world();
         let (mut client, _) = world.connect(&connect(version, "here"));

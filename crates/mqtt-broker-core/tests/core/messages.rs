@@ -31,7 +31,7 @@ fn overlapping_subscriptions_are_one_delivery_with_all_their_identifiers() {
 
 /// [MQTT-3.8.4-3, MQTT-3.10.4-1]
 #[test]
-fn a_subscription_is_replaced_by_one_with_the_same_filter_and_ends() {
+fn subscription_is_replaced_by_the_same_filter_and_ended_by_unsubscribe() {
     let mut world = World::new();
     let (mut client, _) = world.connect(&connect(V3_1_1, "c"));
     let (mut publisher, _) = world.connect(&connect(V3_1_1, "pub"));
@@ -60,7 +60,7 @@ fn a_subscription_is_replaced_by_one_with_the_same_filter_and_ends() {
 
 /// [MQTT-3.8.3-3]
 #[test]
-fn no_local_leaves_out_ones_own_messages() {
+fn no_local_omits_messages_of_the_subscriber_itself() {
     let mut world = World::new();
     let (mut one, _) = world.connect(&connect(V5_0, "one"));
     let (mut two, _) = world.connect(&connect(V5_0, "two"));
@@ -118,7 +118,7 @@ fn retained_messages_follow_the_options_of_the_subscription() {
 
 /// [MQTT-3.3.2-5, MQTT-3.3.2-6]
 #[test]
-fn a_message_that_waits_expires_and_tells_the_time_that_is_left() {
+fn queued_message_expires_or_has_its_remaining_interval() {
     let mut world = World::new();
     let (mut sub, _) = world.connect(&lasting("sub", u32::MAX));
     sub.subscribe(&mut world, "a", qos(1));
@@ -142,7 +142,7 @@ fn a_message_that_waits_expires_and_tells_the_time_that_is_left() {
 
 /// [MQTT-3.3.2-6]
 #[test]
-fn the_time_left_is_rounded_up_and_never_sent_as_0() {
+fn remaining_interval_is_rounded_up_and_never_0() {
     let mut world = World::new();
     let (mut sub, _) = world.connect(&lasting("sub", u32::MAX));
     sub.subscribe(&mut world, "a", qos(1));
@@ -164,7 +164,7 @@ fn the_time_left_is_rounded_up_and_never_sent_as_0() {
 }
 
 #[test]
-fn a_queue_drops_the_newest_and_a_window_holds_the_rest_back() {
+fn full_queue_drops_the_newest_message_and_the_window_delays_the_rest() {
     let limits = Limits {
         maximum_queued: 3,
         maximum_in_flight: 2,
@@ -189,7 +189,7 @@ fn a_queue_drops_the_newest_and_a_window_holds_the_rest_back() {
 
 /// [MQTT-4.7.2-1], and topics to which only the broker publishes.
 #[test]
-fn dollar_topics_are_hidden_from_wildcards_and_not_the_clients() {
+fn wildcards_hide_dollar_topics_and_clients_may_publish_to_them() {
     let mut world = World::new();
     let (mut client, _) = world.connect(&connect(V5_0, "c"));
     client.subscribe(&mut world, "#", qos(0));
@@ -319,7 +319,7 @@ fn messages_of_qos_0_keep_their_order_when_some_of_them_wait() {
 }
 
 #[test]
-fn topics_that_would_hurt_strict_clients_are_refused() {
+fn rejects_topics_that_strict_clients_reject() {
     for topic_name in ["a\u{1}", "a\u{FFFF}", "a\u{7F}", &"/".repeat(201)] {
         let mut world = World::new();
         let (mut client, _) = world.connect(&connect(V5_0, "c"));
@@ -348,7 +348,7 @@ fn topics_of_up_to_200_slashes_are_accepted() {
 }
 
 #[test]
-fn retained_messages_that_have_expired_are_removed_and_their_record_too() {
+fn expired_retained_messages_are_removed_from_memory_and_store() {
     let mut world = World::new();
     world.broker.record_mutations();
     let (mut publisher, _) = world.connect(&connect(V5_0, "pub"));
@@ -377,7 +377,7 @@ fn retained_messages_that_have_expired_are_removed_and_their_record_too() {
 
 /// If messages in a full queue have expired, the broker removes them and adds the new message.
 #[test]
-fn what_has_expired_makes_room_in_a_full_queue() {
+fn expired_messages_make_room_in_a_full_queue() {
     let limits = Limits {
         maximum_queued: 3,
         ..Limits::default()
@@ -404,7 +404,7 @@ fn what_has_expired_makes_room_in_a_full_queue() {
 }
 
 #[test]
-fn sessions_behind_a_mount_point_share_a_message() {
+fn sessions_with_a_mount_point_share_a_message() {
     let mut world = World::new();
     let access = ListenerPolicy {
         mount_point: Some("m/".into()),

@@ -35,7 +35,7 @@ fn retain_many(world: &mut World, count: usize) -> Peer {
 }
 
 #[test]
-fn a_live_message_is_not_dropped_behind_more_retained_messages_than_may_wait() {
+fn live_message_is_kept_after_more_retained_messages_than_the_queue_holds() {
     let mut world = World::new();
     let mut publisher = retain_many(&mut world, 3000);
     let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
@@ -56,7 +56,7 @@ fn a_live_message_is_not_dropped_behind_more_retained_messages_than_may_wait() {
 }
 
 #[test]
-fn a_topic_that_is_cleared_meanwhile_ends_cleared() {
+fn topic_cleared_during_a_replay_ends_cleared() {
     let mut world = World::new();
     let mut publisher = retain_many(&mut world, 100);
     let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
@@ -73,7 +73,7 @@ fn a_topic_that_is_cleared_meanwhile_ends_cleared() {
 }
 
 #[test]
-fn a_filter_that_is_repeated_is_replayed_once() {
+fn repeated_filter_is_replayed_once() {
     let mut world = World::new();
     retain_many(&mut world, 50);
     let (mut sub, _) = world.connect(&connect(V5_0, "sub"));
@@ -129,7 +129,7 @@ fn unsubscribe_ends_the_replay() {
 
 /// If a client reconnects and subscribes again, its queued messages are sent before the retained messages.
 #[test]
-fn messages_that_were_queued_before_the_subscription_go_before_the_retained_one() {
+fn messages_queued_before_the_subscription_precede_the_retained_message() {
     let limits = Limits {
         maximum_in_flight: 1,
         maximum_queued: 2,
@@ -172,7 +172,7 @@ fn restart(world: &mut World) {
 }
 
 #[test]
-fn a_replay_goes_on_after_a_restart_without_loss_or_repetition() {
+fn replay_resumes_after_a_restart_without_loss_or_duplicates() {
     let mut world = World::new();
     world.broker.record_mutations();
     let mut publisher = retain_many(&mut world, 100);

@@ -9,7 +9,7 @@ use crate::world::*;
 
 /// [MQTT-3.1.2-23, MQTT-3.1.2-4]
 #[test]
-fn a_session_lives_as_long_as_its_expiry_interval() {
+fn session_ends_after_its_expiry_interval() {
     for (seconds, present) in [(9, true), (10, false), (11, false)] {
         let mut world = World::new();
         world.connect(&lasting("c", 10)).0.die(&mut world);
@@ -41,7 +41,7 @@ fn a_session_lives_as_long_as_its_expiry_interval() {
 }
 
 #[test]
-fn a_client_may_change_the_expiry_interval_when_it_leaves_but_not_from_zero() {
+fn disconnect_changes_the_expiry_interval_unless_it_was_zero() {
     let with_interval = |seconds| Disconnect {
         properties: DisconnectProperties {
             session_expiry_interval: Some(seconds),
@@ -64,7 +64,7 @@ fn a_client_may_change_the_expiry_interval_when_it_leaves_but_not_from_zero() {
 
 /// The way in which a connection ends decides if and when its will is published.
 #[test]
-fn wills_are_published_as_the_ending_says() {
+fn end_of_the_connection_decides_whether_the_will_is_published() {
     #[derive(Debug, Clone, Copy)]
     enum Ending {
         Dies,
@@ -157,7 +157,7 @@ fn wills_are_published_as_the_ending_says() {
 
 /// [MQTT-3.1.3-9]
 #[test]
-fn a_delayed_will_is_not_published_if_the_client_comes_back_in_time() {
+fn delayed_will_is_discarded_if_the_client_reconnects_in_time() {
     let mut world = World::new();
     let (mut witness, _) = world.connect(&Connect {
         keep_alive: 0,
@@ -184,7 +184,7 @@ fn a_delayed_will_is_not_published_if_the_client_comes_back_in_time() {
 
 /// [MQTT-4.4.0-1, MQTT-4.6.0-1, MQTT-4.6.0-6]
 #[test]
-fn what_was_not_acknowledged_comes_again_before_what_waited() {
+fn resends_unacknowledged_messages_before_queued_ones() {
     let limits = Limits {
         maximum_in_flight: 2,
         ..Limits::default()
@@ -209,7 +209,7 @@ fn what_was_not_acknowledged_comes_again_before_what_waited() {
 /// DISCONNECT must not set a Session Expiry Interval if that of CONNECT was 0 (MQTT 5.0, 3.14.2.2.2). The DISCONNECT is
 /// invalid, so the will is published.
 #[test]
-fn an_expiry_interval_from_nothing_is_a_protocol_error() {
+fn raising_the_expiry_interval_from_zero_is_a_protocol_error() {
     let mut world = World::new();
     let (mut witness, _) = world.connect(&connect(V5_0, "witness"));
     witness.subscribe(&mut world, "will", qos(0));
@@ -233,7 +233,7 @@ fn an_expiry_interval_from_nothing_is_a_protocol_error() {
 }
 
 #[test]
-fn a_will_cannot_reach_the_topics_of_the_broker() {
+fn will_to_a_topic_of_the_broker_is_not_published() {
     let mut world = World::new();
     let (mut witness, _) = world.connect(&connect(V5_0, "witness"));
     witness.subscribe(&mut world, "$SYS/#", qos(0));
@@ -269,7 +269,7 @@ fn a_will_above_the_message_size_limit_is_rejected_at_connect() {
 }
 
 #[test]
-fn what_is_not_offered_is_refused_with_its_code() {
+fn unsupported_requests_are_rejected_with_their_reason_code() {
     let mut world = World::new();
     let mut asking = connect(V5_0, "c");
     asking.properties.authentication_method = Some("SCRAM".into());
@@ -301,7 +301,7 @@ fn what_is_not_offered_is_refused_with_its_code() {
 
 /// [MQTT-3.1.3-6 to MQTT-3.1.3-8 of 3.1.1, MQTT-3.2.2-16]
 #[test]
-fn an_empty_client_identifier_is_replaced_where_that_is_possible() {
+fn assigns_an_identifier_to_a_client_without_one_if_the_version_permits() {
     let mut world = World::new();
     let mut connack = |version, clean_start| {
         world
@@ -321,7 +321,7 @@ fn an_empty_client_identifier_is_replaced_where_that_is_possible() {
 
 /// A thousand clients whose sessions end with their connections leave no state behind.
 #[test]
-fn clean_clients_leave_nothing_behind() {
+fn clients_with_clean_start_leave_no_state() {
     let mut world = World::new();
     for number in 0..1000 {
         let (mut client, _) = world.connect(&connect(V3_1_1, &format!("c{number}")));
@@ -347,7 +347,7 @@ fn clean_clients_leave_nothing_behind() {
 }
 
 #[test]
-fn sessions_that_end_by_their_time_are_counted_and_others_are_not() {
+fn counts_only_sessions_that_expire() {
     let mut world = World::new();
     let expired = |world: &mut World| {
         let values = world.broker.statistics(world.now);
@@ -375,7 +375,7 @@ fn with_will(mut connect: Connect, delay: u32) -> Connect {
 
 /// [MQTT-3.1.2-8]
 #[test]
-fn wills_survive_the_broker_and_are_published_unless_the_client_comes_back() {
+fn wills_survive_a_restart_and_are_published_unless_the_client_reconnects() {
     // The columns: Session Expiry Interval, Will Delay Interval, seconds from the restart until the client reconnects,
     // `true` if the will is published at the restart, and `true` if the will is published in the end.
     let cases = [
@@ -419,7 +419,7 @@ fn wills_survive_the_broker_and_are_published_unless_the_client_comes_back() {
 
 /// [MQTT-3.1.2-7], [MQTT-3.14.4-3]
 #[test]
-fn a_will_is_stored_before_the_client_is_accepted_until_it_is_withdrawn() {
+fn will_is_stored_before_connack_and_deleted_when_it_is_discarded() {
     let mut world = World::new();
     world.broker.record_mutations();
     let plain = connect(V5_0, "plain");
@@ -489,7 +489,7 @@ fn wills_are_published_when_a_broker_without_a_store_stops() {
 }
 
 #[test]
-fn above_the_limit_of_the_store_only_what_is_stored_goes_on() {
+fn store_above_its_limit_delivers_stored_messages_and_rejects_new_ones() {
     let mut world = World::new();
     world.broker.record_mutations();
     let (mut stored, _) = world.connect(&lasting("stored", 1000));

@@ -81,7 +81,7 @@ fn another_member_gets_unacknowledged_and_waiting_messages_in_order() {
 }
 
 #[test]
-fn a_session_that_ends_with_its_connection_is_no_exception() {
+fn member_without_session_expiry_leaves_its_messages_to_another() {
     for ends in [end, Peer::die] {
         let world = &mut World::new();
         let (mut one, _) = world.connect(&connect(V5_0, "one"));
@@ -112,7 +112,7 @@ fn a_new_session_of_the_same_client_ends_the_old_one() {
 
 /// [MQTT-4.8.2-5]
 #[test]
-fn a_message_of_qos_2_whose_delivery_has_begun_goes_to_nobody_else() {
+fn message_of_qos_2_in_flight_is_not_redistributed() {
     let world = &mut World::new();
     let messages = [
         ("1", ExactlyOnce),
@@ -127,7 +127,7 @@ fn a_message_of_qos_2_whose_delivery_has_begun_goes_to_nobody_else() {
 }
 
 #[test]
-fn messages_are_spread_over_the_members_that_are_left_and_those_that_are_there_first() {
+fn redistributed_messages_rotate_over_members_and_prefer_connected_ones() {
     let world = &mut World::new();
     let messages = ["1", "2", "3", "4"].map(|payload| (payload, AtLeastOnce));
     let (one, mut two, _) = left_behind(world, &messages);
@@ -156,7 +156,7 @@ fn messages_are_spread_over_the_members_that_are_left_and_those_that_are_there_f
 }
 
 #[test]
-fn messages_of_the_last_member_are_gone() {
+fn messages_of_the_last_member_are_discarded() {
     let world = &mut World::new();
     let (mut one, _) = world.connect(&member("one"));
     one.subscribe(world, SHARE, qos(1));
@@ -172,7 +172,7 @@ fn messages_of_the_last_member_are_gone() {
 }
 
 #[test]
-fn messages_of_plain_subscriptions_go_to_nobody_else() {
+fn messages_of_plain_subscriptions_are_not_redistributed() {
     let world = &mut World::new();
     let (mut one, mut two, mut publisher) = left_behind(world, &[("1", AtLeastOnce)]);
     one.messages(world);
@@ -205,7 +205,7 @@ fn a_member_that_unsubscribes_keeps_its_messages_until_its_session_ends() {
 }
 
 #[test]
-fn the_new_member_has_its_own_qos_identifier_flags_and_time() {
+fn redistributed_message_has_the_options_of_the_new_member() {
     let world = &mut World::new();
     let (mut one, _) = world.connect(&member("one"));
     one.subscribe_with(world, SHARE, qos(2), Some(1));
@@ -266,7 +266,7 @@ fn a_member_that_may_not_read_the_topic_gets_nothing() {
 }
 
 #[test]
-fn members_before_and_behind_a_mount_point_share_messages() {
+fn members_with_and_without_a_mount_point_share_messages() {
     let world = &mut World::new();
     let access = |mount_point: Option<&str>| ListenerPolicy {
         mount_point: mount_point.map(Into::into),
@@ -292,7 +292,7 @@ fn members_before_and_behind_a_mount_point_share_messages() {
 }
 
 #[test]
-fn messages_that_no_queue_has_room_for_are_dropped() {
+fn redistributed_messages_without_room_in_any_queue_are_dropped() {
     let limits = Limits {
         maximum_queued: 2,
         ..Limits::default()
@@ -307,7 +307,7 @@ fn messages_that_no_queue_has_room_for_are_dropped() {
 }
 
 #[test]
-fn it_holds_for_sessions_that_were_stored() {
+fn messages_of_restored_sessions_are_redistributed() {
     let mut world = World::new();
     world.broker.record_mutations();
     let messages = ["1", "2", "3"].map(|payload| (payload, AtLeastOnce));

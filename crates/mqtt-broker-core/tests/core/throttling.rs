@@ -81,7 +81,7 @@ fn publisher_of_retained_messages_waits_for_the_commit_queue_and_others_do_not()
 }
 
 #[test]
-fn above_the_hard_limit_nobody_makes_records_and_pings_are_answered() {
+fn above_the_hard_limit_no_mutations_are_made_and_pings_are_answered() {
     let mut world = World::with(small_backlog());
     world.broker.record_mutations();
     // Each publisher stays below the soft limit, but together they exceed the hard limit.

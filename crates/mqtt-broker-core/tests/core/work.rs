@@ -301,7 +301,7 @@ fn will_of_a_client_that_reconnects_is_not_lost_behind_a_publication_in_slices()
 }
 
 #[test]
-fn publication_whose_publisher_is_gone_is_delivered_and_not_again_when_resent() {
+fn publication_of_a_lost_publisher_is_delivered_once() {
     let mut world = World::with(small_budget());
     world.broker.record_mutations();
     sleepers(&mut world, 100, 2);

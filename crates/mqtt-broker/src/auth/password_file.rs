@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_known_by_their_hashes() {
+    fn passwords_match_their_hashes() {
         for hashing in [Hashing::Argon2id, Hashing::Pbkdf2] {
             let hash = PasswordHash::new(b"secret", hashing).unwrap();
             let file = format!("# users\nnobody\nme : {hash} \n");
@@ -201,7 +201,7 @@ mod tests {
 
     /// The first file was written by mosquitto_passwd 2.0.11, and the second one by an older version.
     #[test]
-    fn files_of_mosquitto_are_read() {
+    fn reads_password_files_of_mosquitto() {
         let new = "me:$7$101$dA5gFWskNjvwPSP9$8rYCp+0XT43yzJQzBOxCE9Vajc8GMd9+Nl5la2xI2wFcif/5YWAUlR8\
                    dQN9V/2UTFmRc/2jPRuSI+9UIWPZJrg==";
         let old = "me:$6$AAECAwQFBgcICQoL$JqsxEv/ucyxjA5DKsQ+Y8CDWaQDNQI9FpAkmfwAqWfwZLk/JEGgM0EpylrJ\
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_does_the_same_work_for_each_user_and_for_an_unknown_one() {
+    fn checking_an_unknown_user_does_the_same_work() {
         let sha512 = "$6$AAECAwQFBgcICQoL$JqsxEv/ucyxjA5DKsQ+Y8CDWaQDNQI9FpAkmfwAqWfwZLk/JEGgM0EpylrJ\
                       HAZKKyFQjJeZ3nFaHjPzOzPPmPw==";
         let pbkdf2 = |iterations| sha512.replacen("$6$", &format!("$7${iterations}$"), 1);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_take_too_much_time_or_memory_are_told() {
+    fn rejects_hash_parameters_that_need_too_much_time_or_memory() {
         let rest = "dA5gFWskNjvwPSP9$8rYCp+0XT43yzJQzBOxCE9Vajc8GMd9+Nl5la2xI2wFcif/5YWAUlR8dQN9V/2UTFmR\
                     c/2jPRuSI+9UIWPZJrg==";
         let argon2 = |numbers| format!("$argon2id$v=19${numbers}$c2FsdHNhbHQ$aGFzaGhhc2g");
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_lines_are_told_by_number() {
+    fn invalid_lines_are_reported_with_their_number() {
         let good = PasswordHash::new(b"x", Hashing::Pbkdf2).unwrap();
         for (file, line, what) in [
             ("me:plain".to_owned(), 1, "unknown form of password hash"),

@@ -6,7 +6,7 @@ use super::tests::{parse, parse_bytes};
 use super::*;
 
 #[test]
-fn mistakes_of_practice_are_named() {
+fn names_common_mistakes_of_configurations() {
     let one_line = "on the same line: write each directive on a line of its own.";
     for (text, expected) in [
         (
@@ -101,7 +101,7 @@ fn an_error_at_the_end_names_the_line_of_its_directive() {
 }
 
 #[test]
-fn places_of_directives_are_known() {
+fn errors_name_the_file_and_line_of_a_directive() {
     let config = parse(
         "bind_address ::1\nlistener 1 a\nlog_dest file /var/log/x y\npassword_file /u\nlistener 2\n\
          persistence_location /d/\nport 3",

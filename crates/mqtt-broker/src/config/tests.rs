@@ -54,7 +54,7 @@ fn listeners_and_limits_are_read() {
 }
 
 #[test]
-fn lines_about_security_are_for_all_or_for_the_listener_above() {
+fn security_directives_apply_to_all_listeners_or_to_the_one_above() {
     let lines = "listener 1\nallow_anonymous true\npassword_file a b\nlistener 2\nacl_file c";
     let config = parse(lines).unwrap();
     for listener in &config.listeners {
@@ -85,7 +85,7 @@ fn lines_about_security_are_for_all_or_for_the_listener_above() {
 }
 
 #[test]
-fn a_port_without_a_listener_line_is_one() {
+fn port_directive_defines_the_default_listener() {
     let config = parse("port 1884\nlistener 1885\nbind_address 127.0.0.1").unwrap();
     let places = config
         .listeners
@@ -155,7 +155,7 @@ fn times_and_policies_are_read() {
 }
 
 #[test]
-fn wrong_lines_are_told_with_what_is_wrong() {
+fn invalid_lines_are_reported_with_the_reason() {
     let table = [
         (
             "allow_anonymous maybe",
@@ -270,7 +270,7 @@ fn values_are_read_as_mosquitto_reads_them() {
 }
 
 #[test]
-fn port_0_is_a_socket_unless_an_address_follows() {
+fn port_0_is_a_unix_socket_unless_an_address_follows() {
     for (line, path) in [
         ("listener 0 x.sock", Some("x.sock")),
         ("listener 0 /run/x", Some("/run/x")),
@@ -339,7 +339,7 @@ fn lines_above_the_first_listener_belong_to_the_default_listener() {
 }
 
 #[test]
-fn the_store_has_a_name_of_its_own() {
+fn store_file_has_its_own_name() {
     for (line, expected) in [
         ("", "rbroker.db"),
         ("persistence_file mosquitto.db", "rbroker.db"),
@@ -352,7 +352,7 @@ fn the_store_has_a_name_of_its_own() {
 }
 
 #[test]
-fn obsolete_lines_are_warnings() {
+fn obsolete_directives_are_warnings() {
     let config = parse("sys_interval 5\nretry_interval 20\nstore_clean_interval 10").unwrap();
     let expected = [
         "The retry_interval option is no longer available. (test.conf:2)",
@@ -362,7 +362,7 @@ fn obsolete_lines_are_warnings() {
 }
 
 #[test]
-fn none_takes_the_lines_of_the_log_above_it_back() {
+fn log_dest_none_discards_the_log_destinations_above() {
     let log = parse("log_dest stdout\nlog_dest none\nlog_type all\nlog_type none\nlog_type error");
     let log = log.unwrap().log;
     assert_eq!(log.destinations, [LogDestination::None]);

@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_listeners_that_others_can_reach_are_open_to_everyone() {
+    fn only_listeners_reachable_from_other_hosts_are_open_to_everyone() {
         let everyone = ListenerPolicy::everyone();
         let users = ListenerPolicy {
             allow_anonymous: false,

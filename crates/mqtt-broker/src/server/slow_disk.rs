@@ -193,7 +193,7 @@ const ONCE_ACKNOWLEDGED: Delivery = Delivery::AtLeastOnce {
 };
 
 #[test]
-fn on_a_slow_disk_acknowledgements_wait_and_the_others_are_served() {
+fn on_a_slow_disk_acknowledgements_wait_and_other_clients_are_served() {
     let disk = SlowDisk::new();
     let address = serve(disk.clone());
     let mut keeper = Peer::connect(address, "keeper", false);

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_passed_since_the_anchor_is_what_can_be_known() {
+    fn elapsed_time_since_the_anchor_is_limited_to_what_the_clocks_prove() {
         let now = Instant::now();
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         let later = |id, passed| BootTime {
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn an_anchor_is_read_as_it_was_written() {
+    fn anchor_survives_a_round_trip() {
         let now = Instant::now();
         let anchor = Anchor::new(Timeline::new(now), clock(now, HOUR, Some(BOOT)));
         let again = Anchor::decode(&anchor.encode()).unwrap();

@@ -92,18 +92,18 @@ proptest! {
     }
 
     #[test]
-    fn any_input_is_read_or_rejected(input in proptest::collection::vec(any::<u8>(), 0..60)) {
+    fn any_input_is_decoded_or_rejected(input in proptest::collection::vec(any::<u8>(), 0..60)) {
         let _ = read(&input);
     }
 
     #[test]
-    fn any_text_in_any_field_is_read_or_rejected(text in "[\\[\\]{}\":,a-z0-9_.-]{0,30}") {
+    fn any_text_in_any_field_is_decoded_or_rejected(text in "[\\[\\]{}\":,a-z0-9_.-]{0,30}") {
         let _ = read(format!("{{\"topic\":\"a\",\"properties\":{text}}}").as_bytes());
     }
 }
 
 #[test]
-fn the_line_has_the_keys_of_the_schema() {
+fn json_line_has_the_keys_of_the_schema() {
     let mut message = Message::new(TopicName::new("a/b").unwrap(), "21.5");
     let properties = [
         Property::ContentType("text/plain"),
@@ -124,7 +124,7 @@ fn the_line_has_the_keys_of_the_schema() {
 }
 
 #[test]
-fn lines_of_mosquitto_sub_are_read() {
+fn reads_lines_of_mosquitto_sub() {
     let line = br#"{"tst":"2026-11-24T02:58:34.574624+0000","topic":"j/x","qos":1,"retain":true,"payloadlen":5,"mid":1,"properties":{"content-type":"text/plain","correlation-data":"\ufffd","correlation-data-hex":"ff","user-properties":[{"a":"b"},{"a":"c"}],"topic-alias":3},"payload":"hello"}"#;
     let message = read(line).unwrap();
     assert_eq!(message.retain, Some(true));
@@ -146,7 +146,7 @@ fn lines_of_mosquitto_sub_are_read() {
 }
 
 #[test]
-fn the_reason_of_a_rejection_is_named() {
+fn names_the_reason_of_a_rejection() {
     for (line, reason) in [
         ("", "EOF while parsing a value"),
         ("[]", "expected an object"),

@@ -32,7 +32,7 @@ fn clean_starts(script: &[(u64, bool)]) -> Vec<bool> {
 }
 
 #[test]
-fn waits_grow_unless_a_connection_was_of_use() {
+fn delays_grow_until_a_connection_was_useful() {
     let waits = |bytes: &[u8]| {
         let mut core = ClientCore::new(Options::new("server", 1883), None);
         let now = Instant::now();
@@ -92,7 +92,7 @@ fn attempts(
 }
 
 #[test]
-fn attempts_end_after_the_time_that_the_user_has_set() {
+fn attempts_end_after_the_time_limit_of_the_user() {
     let mut options = Options::new("server", 1883);
     options.wait_for_server = Duration::from_secs(3);
     options.reconnect = Reconnect::For(Duration::from_secs(5));
@@ -152,7 +152,7 @@ fn after(reconnect: Reconnect, names: &[&str], errors: Vec<ClientError>) -> Opti
 }
 
 #[test]
-fn the_order_of_servers_does_not_decide_whether_there_is_another_attempt() {
+fn order_of_servers_does_not_affect_retries() {
     let lost = || ClientError::Closed(CloseReason::ConnectionLost);
     let bad = || ClientError::Transport(std::io::ErrorKind::InvalidData.into());
     let always = |errors| after(Reconnect::Always, &["a", "b"], errors);
@@ -165,7 +165,7 @@ fn the_order_of_servers_does_not_decide_whether_there_is_another_attempt() {
 }
 
 #[test]
-fn a_reference_to_a_server_that_is_away_for_a_moment_ends_in_a_wait() {
+fn reference_to_an_unreachable_server_is_followed_by_a_delay() {
     let lost = || ClientError::Closed(CloseReason::ConnectionLost);
     let sent = || refused(ReasonCode::UseAnotherServer, Some("b"));
     let mut errors = vec![lost()];
@@ -180,7 +180,7 @@ fn a_reference_to_a_server_that_is_away_for_a_moment_ends_in_a_wait() {
 }
 
 #[test]
-fn who_wants_no_lost_connection_back_follows_no_reference() {
+fn client_that_does_not_reconnect_follows_no_reference() {
     let mut disconnect = Disconnect::new(ReasonCode::UseAnotherServer);
     disconnect.properties.server_reference = Some("b".into());
     let sent = || ClientError::Closed(CloseReason::Disconnected(Box::new(disconnect.clone())));
@@ -190,7 +190,7 @@ fn who_wants_no_lost_connection_back_follows_no_reference() {
 
 /// Both servers have a session of this client. Packet identifiers of one session are not valid in the other one.
 #[test]
-fn a_session_of_one_server_is_not_gone_on_with_at_another() {
+fn does_not_resume_a_session_of_one_server_at_another() {
     let mut options = Options::new("a", 1883);
     options.servers.push(Server::network("b", 1883));
     options.connect = Connect::new(ProtocolVersion::V3_1_1, "c");
@@ -222,7 +222,7 @@ fn a_session_of_one_server_is_not_gone_on_with_at_another() {
 }
 
 #[test]
-fn a_session_that_may_have_been_made_anew_unheard_is_not_gone_on_with() {
+fn does_not_resume_a_session_that_may_be_a_new_one() {
     let lost_in_time = clean_starts(&[(0, true), (5, false), (1, true), (1, true)]);
     assert_eq!(lost_in_time, [false; 4]);
     let late = clean_starts(&[(0, true), (10, false), (1, false), (1, true), (1, true)]);

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn return_codes_of_3_1_1_survive_the_way_through_reason_codes() {
+    fn return_codes_of_3_1_1_survive_conversion_to_reason_codes() {
         for value in 0..=5 {
             let code = ReasonCode::from_connect_return_code(value).unwrap();
             assert_eq!(code.connect_return_code(), Some(value));

@@ -208,7 +208,7 @@ mod tests {
 
     /// A server waits one and a half times the keep alive [MQTT-3.1.2-22].
     #[test]
-    fn a_server_waits_one_and_a_half_times() {
+    fn server_waits_one_and_a_half_keep_alives() {
         let start = Instant::now();
         let mut timer = KeepAlive::new(Role::Server, 10, start);
         timer.handle_packet(start + seconds(3));
@@ -223,7 +223,7 @@ mod tests {
 
     /// A client must send a packet within the keep alive [MQTT-3.1.2-20].
     #[test]
-    fn a_client_pings_when_it_was_silent_and_gives_up_without_an_answer() {
+    fn silent_client_pings_and_closes_without_an_answer() {
         let start = Instant::now();
         let mut timer = KeepAlive::new(Role::Client, 10, start);
         assert_eq!(
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_sends_all_the_time_still_notices_a_silent_server() {
+    fn client_that_sends_continuously_detects_a_silent_server() {
         let start = Instant::now();
         let mut timer = KeepAlive::new(Role::Client, 10, start);
         let mut actions = Vec::new();
@@ -264,7 +264,7 @@ mod tests {
 
     /// The link transmits 8 KiB per second, and the operating system buffers 64 KiB.
     #[test]
-    fn the_answer_to_a_ping_behind_bytes_that_leave_slowly_has_more_time() {
+    fn ping_after_slow_output_gets_more_time_for_its_answer() {
         let start = Instant::now();
         let mut timer = KeepAlive::new(Role::Client, 5, start);
         timer.handle_sent(start);
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_takes_nothing_has_no_more_time() {
+    fn peer_that_reads_nothing_gets_no_more_time() {
         let start = Instant::now();
         let mut timer = KeepAlive::new(Role::Client, 5, start);
         timer.handle_written(start, 64 * 1024, true);
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_switches_it_off() {
+    fn keep_alive_zero_disables_the_deadline() {
         let start = Instant::now();
         let mut timer = KeepAlive::new(Role::Server, 0, start);
         assert_eq!(timer.deadline(), None);

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn truncating_leaves_whole_packets_wherever_writing_has_got_to() {
+    fn truncating_leaves_complete_packets_at_every_write_position() {
         let topic_name = mqtt_codec::TopicName::new("t").unwrap();
         let message = |size: usize| mqtt_codec::Message::new(topic_name.clone(), vec![b'x'; size]);
         for sizes in [[0, 1, 2], [200, 3, 20_000]] {

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_stands_for_the_last_topic_name_it_was_received_with() {
+    fn alias_resolves_to_the_last_topic_name_received_with_it() {
         let mut received = ReceivedAliases::default();
         assert_eq!(received.resolve(alias(2), 2, ""), Err(AliasError::Unknown));
         assert_eq!(

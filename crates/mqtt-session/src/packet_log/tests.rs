@@ -17,7 +17,7 @@ fn line(role: Role, direction: Direction, name: &str, packet: &PacketRef<'_>) ->
 }
 
 #[test]
-fn lines_are_mosquittos() {
+fn packet_lines_match_mosquitto() {
     use Direction::*;
     use Role::*;
     let one = PacketIdentifier::FIRST;

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proxy_is_asked_for_the_server_and_then_bytes_pass() {
+    fn requests_the_server_from_the_proxy_and_then_forwards_bytes() {
         let answer = "HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\nup";
         for (host, target) in [
             ("host", "host:1883"),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_told() {
+    fn rejections_of_the_proxy_are_reported() {
         let long = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(MAXIMUM_HEAD));
         for (credentials, proxy, expected) in [
             (false, "\x05\x01", "does not speak HTTP"),

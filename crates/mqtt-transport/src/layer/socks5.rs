@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_addresses_are_asked_for() {
+    fn requests_names_and_addresses_from_the_proxy() {
         for (host, address) in [
             ("host", &b"\x03\x04host"[..]),
             ("127.0.0.1", b"\x01\x7f\x00\x00\x01"),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_given_when_it_is_wanted() {
+    fn sends_a_password_if_the_proxy_requests_one() {
         let proxy = b"\x05\x02\x01\x00\x05\x00\x00\x03\x01h\x00\x00";
         let (down, _, is_open) = talk("h", true, proxy).unwrap();
         assert!(is_open);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_told() {
+    fn rejections_of_the_proxy_are_reported() {
         for (credentials, proxy, expected) in [
             (false, &b"HTTP"[..], "does not speak SOCKS5"),
             (false, b"\x05\xFF", "requires a user name"),

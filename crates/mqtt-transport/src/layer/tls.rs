@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_before_a_bad_record_is_not_lost() {
+    fn bytes_before_an_invalid_record_are_delivered() {
         let (client, server) = ends();
         let (mut client, mut server, _) = shake_hands(&client, &server);
         let mut record = Vec::new();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn close_notify_ends_the_layer_though_the_socket_is_open() {
+    fn close_notify_ends_the_layer_while_the_socket_is_open() {
         let (client, server) = ends();
         let (mut client, mut server, _) = shake_hands(&client, &server);
         let (mut up, mut down, mut record) = (Vec::new(), Vec::new(), Vec::new());
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_made_again_resumes_its_session() {
+    fn reconnecting_resumes_the_tls_session() {
         let (client, server) = ends();
         assert_eq!(connect(&client, &server), HandshakeKind::Full);
         assert_eq!(connect(&client, &server), HandshakeKind::Resumed);

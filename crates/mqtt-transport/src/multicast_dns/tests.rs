@@ -90,7 +90,7 @@ fn only_records_of_the_question_count() {
 }
 
 #[test]
-fn link_local_addresses_without_an_interface_are_left_out() {
+fn link_local_addresses_without_an_interface_are_omitted() {
     let query = Query::new(HOST, AAAA).unwrap();
     let address = |text: &str| text.parse::<Ipv6Addr>().unwrap().octets();
     let records = [
@@ -102,7 +102,7 @@ fn link_local_addresses_without_an_interface_are_left_out() {
 }
 
 #[test]
-fn answers_to_another_question_are_no_answers() {
+fn ignores_answers_to_another_question() {
     let query = Query::new(HOST, A).unwrap();
     let good = answer(&query.bytes, &[record(TO_QUESTION, A, &[192, 0, 2, 1])]);
     assert!(query.addresses(&good).is_some());
@@ -120,7 +120,7 @@ fn answers_to_another_question_are_no_answers() {
 }
 
 #[test]
-fn malformed_answers_are_no_answers() {
+fn ignores_malformed_answers() {
     let query = Query::new(HOST, A).unwrap();
     let good = answer(&query.bytes, &[record(TO_QUESTION, A, &[192, 0, 2, 1])]);
     for length in 0..good.len() {
@@ -217,7 +217,7 @@ fn answer_of_the_system_needs_no_responder() {
 }
 
 #[test]
-fn name_that_nobody_has_ends_with_the_error_of_the_system() {
+fn unknown_name_ends_with_the_error_of_the_system() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let group = socket.local_addr().unwrap();
     let start = Instant::now();

@@ -45,7 +45,7 @@ fn look_up(addresses: Vec<SocketAddr>) -> io::Result<Vec<(String, u16)>> {
 }
 
 #[test]
-fn services_come_from_the_name_server_that_answers() {
+fn services_are_those_of_the_name_server_that_answers() {
     for records in [vec![record(2, 0, 2), record(1, 0, 1)], Vec::new()] {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let closed = UdpSocket::bind("127.0.0.1:0")
@@ -77,7 +77,7 @@ fn services_come_from_the_name_server_that_answers() {
 }
 
 #[test]
-fn a_long_answer_is_asked_for_over_tcp() {
+fn truncated_answer_is_requested_over_tcp() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let socket = UdpSocket::bind(address).unwrap();
@@ -101,7 +101,7 @@ fn a_long_answer_is_asked_for_over_tcp() {
 }
 
 #[test]
-fn a_target_that_is_no_name_is_passed_over() {
+fn invalid_target_names_are_skipped() {
     let mut bad = record(0, 0, 1);
     bad.target = Name::new_with_labels(&[simple_dns::Label::new_unchecked(b"a\r\nX: y")]);
     let query = Query::new("_mqtt._tcp.test", Instant::now()).unwrap();
@@ -113,7 +113,7 @@ fn a_target_that_is_no_name_is_passed_over() {
 }
 
 #[test]
-fn weights_decide_among_the_same_priority() {
+fn weights_order_targets_of_the_same_priority() {
     let records = [
         record(1, 0, 1),
         record(1, 10, 2),
@@ -132,7 +132,7 @@ fn weights_decide_among_the_same_priority() {
 }
 
 #[test]
-fn the_file_of_the_system_names_servers_and_the_domain() {
+fn reads_name_servers_and_domain_from_resolv_conf() {
     let servers =
         NameServers::parse(b"search a.test b.test\nnameserver 10.0.0.1\nnameserver ::2\n");
     let expected = ["10.0.0.1:53".parse().unwrap(), "[::2]:53".parse().unwrap()];

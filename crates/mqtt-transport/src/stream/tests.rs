@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use super::*;
 
 #[test]
-fn in_the_beginning_answers_of_a_server_are_acknowledged_at_once() {
+fn first_answers_of_a_server_are_acknowledged_immediately() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let seen = socket.try_clone().unwrap();
@@ -24,7 +24,7 @@ fn in_the_beginning_answers_of_a_server_are_acknowledged_at_once() {
 
 /// The test polls no readiness between the reads, because some systems report the end only after `WouldBlock`.
 #[test]
-fn a_short_read_is_not_taken_for_an_empty_socket() {
+fn short_read_does_not_end_reading() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, _) = listener.accept().unwrap();
@@ -51,7 +51,7 @@ fn a_short_read_is_not_taken_for_an_empty_socket() {
 }
 
 #[test]
-fn a_short_read_is_the_last_one_if_the_system_reports_what_comes_later() {
+fn short_read_is_the_last_if_the_system_reports_later_bytes() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, _) = listener.accept().unwrap();
@@ -88,7 +88,7 @@ fn a_short_read_is_the_last_one_if_the_system_reports_what_comes_later() {
 }
 
 #[test]
-fn one_call_reads_a_bounded_number_of_bytes_that_layers_turn_into_none() {
+fn one_call_reads_a_bounded_number_of_bytes_without_payload() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let room = socket2::SockRef::from(&listener).set_recv_buffer_size(1 << 20);
     room.unwrap();

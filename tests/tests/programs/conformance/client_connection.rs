@@ -284,7 +284,7 @@ fn disconnect_with_an_error_code_ends_the_connection() {
 }
 
 #[test]
-fn a_connack_of_an_older_server_is_understood() {
+fn client_understands_connack_of_an_older_server() {
     for code in [0, 1] {
         let mut client = Client::new(options(5));
         client.take();

@@ -55,7 +55,7 @@ fn client_rejects_reserved_packet_types_and_those_of_clients() {
 }
 
 #[test]
-fn messages_that_are_malformed_are_refused() {
+fn client_rejects_malformed_messages() {
     for version in [4, 5] {
         let message: Vec<u8> = publish(version, "a", "x").qos(1, 1).into();
         let qos_3 = [vec![0x36], message[1..].to_vec()].concat();
@@ -80,7 +80,7 @@ fn messages_that_are_malformed_are_refused() {
 }
 
 #[test]
-fn packet_identifier_0_is_refused() {
+fn client_rejects_packet_identifier_0() {
     for version in [4, 5] {
         let wrong: [Vec<u8>; 8] = [
             publish(version, "a", "x").qos(1, 0).into(),
@@ -137,7 +137,7 @@ fn rejects_a_packet_above_maximum_packet_size_at_its_fixed_header() {
 }
 
 #[test]
-fn more_messages_than_the_receive_maximum_are_refused() {
+fn client_rejects_more_messages_than_its_receive_maximum() {
     let mut small = options(5);
     small.limits.receive_maximum = 2;
     let mut client = Client::connected(small);
@@ -187,7 +187,7 @@ fn rejects_reason_codes_of_another_packet_or_sender() {
 }
 
 #[test]
-fn an_acknowledgement_of_the_wrong_kind_is_refused() {
+fn rejects_an_acknowledgement_of_the_wrong_kind() {
     for version in [4, 5] {
         for (qos, wrong) in [(1, PUBREC), (1, PUBCOMP), (2, PUBACK), (2, PUBCOMP)] {
             let mut client = Client::connected(options(version));
@@ -200,7 +200,7 @@ fn an_acknowledgement_of_the_wrong_kind_is_refused() {
 }
 
 #[test]
-fn an_answer_without_a_reason_code_is_refused() {
+fn client_rejects_an_answer_without_a_reason_code() {
     let mut client = Client::connected(options(5));
     client.subscribe(&["a", "b"]).unwrap();
     client.take();

@@ -297,7 +297,7 @@ fn unknown_authentication_method_is_rejected() {
 }
 
 #[test]
-fn a_second_connection_of_a_client_takes_over() {
+fn second_connection_with_the_same_identifier_takes_over_the_session() {
     for version in [4, 5] {
         let mut world = World::new();
         let old = world.connect(connect(version, "c").lasting());

@@ -71,7 +71,7 @@ fn qos_3_and_dup_with_qos_0_are_malformed() {
 }
 
 #[test]
-fn packet_identifier_0_is_refused_where_one_is_required() {
+fn rejects_packet_identifier_0_where_one_is_required() {
     for version in [4, 5] {
         let wrong: [Vec<u8>; 8] = [
             publish(version, "a", "x").qos(1, 0).into(),
@@ -192,7 +192,7 @@ fn subscribe_and_unsubscribe_have_at_least_one_filter() {
 }
 
 #[test]
-fn reserved_bits_and_values_of_subscription_options_are_refused() {
+fn rejects_reserved_bits_and_values_of_subscription_options() {
     for options in [3, 4, 8, 0x10, 0x40, 0x80] {
         refuses(
             4,
@@ -221,7 +221,7 @@ fn reserved_bits_and_values_of_subscription_options_are_refused() {
 }
 
 #[test]
-fn an_acknowledgement_of_the_wrong_kind_is_refused() {
+fn rejects_an_acknowledgement_of_the_wrong_kind() {
     for version in [4, 5] {
         for (qos, wrong) in [(1, PUBREC), (1, PUBCOMP), (2, PUBACK), (2, PUBCOMP)] {
             let mut world = World::new();
@@ -305,7 +305,7 @@ fn rejects_reason_codes_of_another_packet_or_sender() {
 }
 
 #[test]
-fn auth_needs_a_method_in_connect() {
+fn rejects_auth_without_a_method_in_connect() {
     refuses(5, "5.0:U5-13", auth(0x18, "M", ""), 0x82);
     refuses(5, "5.0:U5-12", vec![0xF0, 0], 0x82);
     refuses(5, "5.0:U5-12", packet(0xF0, &[0x18, 0]), 0x82);

@@ -204,7 +204,7 @@ fn closes_without_connack_if_no_return_code_fits() {
 }
 
 #[test]
-fn a_will_with_a_wildcard_or_no_topic_is_refused() {
+fn rejects_a_will_with_a_wildcard_or_without_a_topic() {
     for version in [4, 5] {
         for topic in ["", "w/+", "#"] {
             let mut world = World::new();

@@ -54,7 +54,7 @@ fn formats_match_mosquitto() {
 }
 
 #[test]
-fn there_are_at_least_150_command_lines_and_each_difference_is_explained() {
+fn compares_at_least_150_command_lines_and_explains_each_difference() {
     let all: Vec<_> = [
         options::publishing(),
         options::subscribing(),

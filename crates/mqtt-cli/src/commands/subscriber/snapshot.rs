@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_ends_after_a_question_without_news() {
+    fn snapshot_ends_after_an_answer_without_new_messages() {
         let mut barrier = Barrier::default();
         assert_eq!(barrier.next(), Step::Ask);
         barrier.ask();

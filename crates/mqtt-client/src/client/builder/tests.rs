@@ -13,7 +13,7 @@ fn error_of(builder: ClientBuilder) -> String {
 }
 
 #[test]
-fn options_that_cannot_be_are_errors_that_say_what_is_expected() {
+fn invalid_options_are_errors_that_name_the_expected_value() {
     let builder = || Client::builder().host("localhost", 1);
     let v3 = || builder().protocol_version(ProtocolVersion::V3_1_1);
     let hour = Duration::from_secs(3600);

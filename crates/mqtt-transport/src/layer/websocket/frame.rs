@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_written_in_the_shortest_form_and_read_back() {
+    fn headers_are_encoded_in_the_shortest_form_and_decoded() {
         for (length, expected) in [
             (0, &b"\x82\x00"[..]),
             (125, b"\x82\x7D"),

@@ -47,7 +47,7 @@ fn a_request_has_host_path_and_further_headers() {
 }
 
 #[test]
-fn bytes_pass_in_pieces_of_any_size() {
+fn payload_is_unchanged_for_every_split_of_the_input() {
     let message: Vec<u8> = (0..70_000_u32).map(|number| number as u8).collect();
     for piece in [1, 2, 3, 7, 1000, usize::MAX] {
         let (mut client, mut server) = pair();
@@ -94,7 +94,7 @@ fn fragments_are_joined_and_pings_between_them_answered() {
 }
 
 #[test]
-fn what_is_not_allowed_is_answered_with_close() {
+fn invalid_frames_are_answered_with_close() {
     for (bytes, code) in [
         (frame(0x81, b"text"), 1003_u16),
         (frame(0xC2, b"reserved bit"), 1002),
@@ -116,7 +116,7 @@ fn what_is_not_allowed_is_answered_with_close() {
 }
 
 #[test]
-fn a_flood_of_pings_whose_answers_are_not_taken_is_ended() {
+fn flood_of_pings_with_unread_answers_ends_the_connection() {
     let mut server = opened_server();
     let ping = frame(0x89, &[b'?'; 100]);
     let count = (0..10_000)
@@ -127,7 +127,7 @@ fn a_flood_of_pings_whose_answers_are_not_taken_is_ended() {
 }
 
 #[test]
-fn a_close_is_answered_and_its_code_told() {
+fn close_is_answered_and_its_code_reported() {
     let mut server = opened_server();
     server.receive(&frame(0x88, b"\x03\xE8")).unwrap();
     assert_eq!(server.output(), b"\x88\x02\x03\xE8");
@@ -153,7 +153,7 @@ const REQUEST: &str = "GET /mqtt HTTP/1.1\nHost: h\nUpgrade: WebSocket\nConnecti
     Sec-WebSocket-Protocol: chat, mqtt\nOrigin: http://a\n\n";
 
 #[test]
-fn requests_for_something_else_are_refused() {
+fn rejects_requests_without_a_websocket_upgrade_for_mqtt() {
     assert_eq!(
         answer(&[], REQUEST),
         ("HTTP/1.1 101 Switching Protocols".into(), true)
@@ -200,7 +200,7 @@ fn selects_mqtt_or_the_subprotocol_from_before_3_1_1() {
 }
 
 #[test]
-fn answers_that_are_wrong_are_told() {
+fn invalid_answers_are_reported() {
     for (answer, expected) in [
         ("HTTP/1.1 404 Not Found\r\n\r\n", "404"),
         (
@@ -220,7 +220,7 @@ proptest::proptest! {
     /// Each input of a client is accepted or rejected with a Close frame. The layer never returns more bytes than were
     /// sent.
     #[test]
-    fn any_bytes_are_frames_or_refused(
+    fn any_bytes_are_decoded_as_frames_or_rejected(
         pieces in proptest::collection::vec(proptest::collection::vec(proptest::num::u8::ANY, 0..40), 0..8),
     ) {
         let mut server = opened_server();
@@ -237,7 +237,7 @@ proptest::proptest! {
 
     /// Fragments of any size, with pings between them, are joined to the payload that was sent.
     #[test]
-    fn any_fragments_give_their_bytes(
+    fn any_fragments_are_joined_to_their_bytes(
         payload in proptest::collection::vec(proptest::num::u8::ANY, 1..300),
         sizes in proptest::collection::vec(1_usize..60, 1..20),
         piece in 1_usize..50,

@@ -35,7 +35,7 @@ fn subject_alternative_name(contents: &[u8]) -> CustomExtension {
 }
 
 #[test]
-fn a_new_certificate_stays_as_it_is() {
+fn current_certificate_is_not_rewritten() {
     let new = certificate(|params| {
         params.subject_alt_names = vec![rcgen::SanType::DnsName("a.b".try_into().unwrap())]
     });
@@ -81,7 +81,7 @@ fn version_1_has_no_extensions() {
 }
 
 #[test]
-fn extensions_that_stand_twice_are_kept_for_webpki_to_reject() {
+fn repeated_extensions_are_kept_for_webpki_to_reject() {
     let authority = |params: &mut CertificateParams| {
         params.is_ca = IsCa::Ca(Constraints::Unconstrained);
         let second = CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 3, 1, 1, 0xFF]);
@@ -113,7 +113,7 @@ fn any_alternative_name_excludes_the_common_name() {
 }
 
 #[test]
-fn a_common_name_that_is_no_host_is_not_one() {
+fn common_name_that_is_no_host_name_is_ignored() {
     for name in [
         "",
         "a b",
@@ -155,7 +155,7 @@ fn only_the_rewritten_certificate_is_verified_over_other_bytes() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_rewritten_or_left_alone(
+    fn any_bytes_are_rewritten_or_unchanged(
         bytes in proptest::collection::vec(any::<u8>(), 0..200),
         change in any::<(prop::sample::Index, u8)>(),
     ) {
