@@ -87,6 +87,16 @@ impl Failure {
         }
     }
 
+    /// Adds a sentence after the hint, if there is one.
+    pub(crate) fn with_further_hint(self, sentence: Option<String>) -> Self {
+        let parts = self.hint.into_iter().chain(sentence);
+        let hint = parts.collect::<Vec<_>>().join(" ");
+        Self {
+            hint: Some(hint).filter(|hint| !hint.is_empty()),
+            ..self
+        }
+    }
+
     /// Adds the file and the line of the error.
     pub(crate) fn at(self, place: impl Into<String>) -> Self {
         Self {

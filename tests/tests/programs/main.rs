@@ -54,6 +54,7 @@ mod resource_limits;
 mod responses;
 mod selected_messages;
 mod servers;
+mod services;
 mod signals;
 mod sloppy_json;
 mod slow_links;

@@ -2,6 +2,7 @@
 //! that carries out the plan. rsub and rrr share the plan and the loop in `subscriber/`. rpub, rsub and rrr share
 //! `setup.rs`, and the deadline of `-W` in `deadline.rs`.
 
+mod counts;
 mod deadline;
 pub(crate) mod documentation;
 mod handlers;

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::commands::counts::{Received, Responses, Served};
 use crate::exit_status::{Class, Status};
 use crate::failure::Failure;
 use crate::output::standard_streams::StandardOutput;
@@ -44,7 +45,21 @@ pub(crate) type SharedVerdict = Arc<Mutex<Verdict>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Messages {
     Published(Published),
-    Received(u64),
+    Received(Received),
+    Responses(Responses),
+    Requests(Served),
+}
+
+impl Messages {
+    /// Returns the line for a run of rsub or rrr in which not everything went through. rpub adds its own line.
+    pub(super) fn summary(&self) -> Option<String> {
+        match self {
+            Self::Published(_) => None,
+            Self::Received(received) => received.summary(),
+            Self::Responses(responses) => responses.summary(),
+            Self::Requests(served) => served.summary(),
+        }
+    }
 }
 
 /// The number of messages of a run of rpub, for each outcome.
@@ -194,7 +209,9 @@ impl Report {
         let failure = result.err();
         let reason = failure.and_then(Failure::reason);
         let messages = verdict.messages.map(|messages| match messages {
-            Messages::Received(received) => json!({ "received": received }),
+            Messages::Received(received) => received.json(),
+            Messages::Responses(responses) => responses.json(),
+            Messages::Requests(served) => served.json(),
             Messages::Published(published) => json!({
                 "total": published.total,
                 "acknowledged": published.acknowledged,

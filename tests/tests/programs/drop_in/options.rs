@@ -380,7 +380,7 @@ pub(crate) fn usage_errors() -> Vec<Row> {
     }
     for words in [
         "-t a",
-        "-t a -m x",
+        "-t a -m x -V 311",
         "-e r -m x",
         "-t a -e r/+ -m x",
         "-t a -e r -m x -r",
@@ -390,6 +390,7 @@ pub(crate) fn usage_errors() -> Vec<Row> {
         rows.push(request(words));
     }
     rows.extend([
+        request("-t a -m x -W 1").differs("No response topic"),
         publish("-t a -m x -x -1").differs("Options of 2.1"),
         publish("-t a -m x -L nonsense").differs("Words of 2.1"),
         publish("-t a -m x -L http://h/t").differs("Words of 2.1"),

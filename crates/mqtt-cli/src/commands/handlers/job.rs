@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use mqtt_codec::{Delivery, Message, MessageProperties, Property, PublishRef, TopicName};
 
 use super::process::{Exit, Running};
+use super::responses::Response;
 use crate::jsonl::base64_text;
 
 /// A message that was received.
@@ -37,6 +38,8 @@ pub(super) struct Job {
     pub(super) is_acknowledged: bool,
     /// Set if a dead letter gets no properties.
     pub(super) is_bare: bool,
+    /// The topic of the response, for `rrr --serve`.
+    pub(super) response_topic: Option<TopicName>,
 }
 
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(super) enum State {
     Failed(String),
     /// The dead letter was published and is not acknowledged yet.
     Published,
+    /// The response of `rrr --serve` is not acknowledged yet.
+    Responding(Response),
     /// The last run has failed, and the message has no dead letter or the broker did not accept it. The message stays
     /// unacknowledged.
     Refused,
@@ -81,6 +86,7 @@ impl Job {
             runs: 0,
             is_acknowledged: false,
             is_bare: false,
+            response_topic: None,
         }
     }
 
@@ -102,12 +108,20 @@ impl Job {
             runs: 0,
             is_acknowledged: false,
             is_bare: false,
+            response_topic: None,
         }
     }
 
     /// Returns `true` while the handler runs or has to run.
     pub(super) fn is_active(&self) -> bool {
         matches!(self.state, State::Waiting(_) | State::Running(_))
+    }
+
+    /// Returns the text that the messages have in common that must be handled in their order: the topic. Requests have
+    /// often one topic and many senders, so that requests with one response topic are handled in their order.
+    pub(super) fn order_key(&self) -> &str {
+        let response_topic = self.response_topic.as_deref();
+        response_topic.unwrap_or(&self.message.topic_name)
     }
 
     /// Returns the reason of a failed run, or `None` if it has succeeded.

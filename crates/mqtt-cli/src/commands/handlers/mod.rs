@@ -1,19 +1,22 @@
-//! Handlers: programs that `rsub --exec` runs for each message. A message is acknowledged after its handler has exited with
-//! 0, so that a broker with a session delivers it again if rsub, the handler or the machine dies.
+//! Handlers: programs that `rsub --exec` and `rrr --serve` run for each message. A message is acknowledged after its
+//! handler has exited with 0, so that a broker with a session delivers it again if rsub, the handler or the machine dies.
 //!
 //! The messages wait in one queue in the order of their arrival. Up to `--jobs` handlers run at a time, and only one
 //! for each topic, so that the messages of a topic are handled in their order. A failed handler runs again after a
 //! wait, which doubles with each failure. If the last run fails, the message is published to the topic of
-//! `--dead-letter`. Without this option rsub ends.
+//! `--dead-letter`. Without this option rsub ends. `responses.rs` has what `rrr --serve` does instead.
 //!
 //! Acknowledgements leave in the order of the messages, as MQTT requires [MQTT-4.6.0-2]. So a message whose handler was
 //! quick waits for the ones before it, and the Receive Maximum of the connection bounds the queue.
 
 mod job;
 mod options;
+mod output;
 mod process;
+mod responses;
 
 use std::collections::{HashSet, VecDeque};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -24,14 +27,16 @@ use mqtt_client::EventLoop;
 use mqtt_client::session::{OutboundMessage, Printable, PublishError};
 use mqtt_codec::{Delivery, PublishRef, QoS};
 
+use crate::commands::counts::Served;
 use crate::diagnostics::Diagnostics;
 use crate::exit_status::Class;
 use crate::failure::Failure;
 use crate::wording::system_text;
 
 use job::{Job, State};
-pub(super) use options::{HandlerSettings, handler_options};
+pub(super) use options::{HandlerSettings, handler_options, serving_options};
 use process::Exit;
+pub(super) use responses::{FAILURE_PROPERTY, ResponseSettings};
 
 /// The wait before the second run of a handler. It doubles with each further run.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -55,10 +60,17 @@ pub(super) struct Jobs {
     running: usize,
     /// Set by `stop`. No further handler is started then.
     is_stopped: bool,
-    exits: Receiver<(u64, Exit)>,
-    sender: Sender<(u64, Exit)>,
+    /// The requests for each outcome, for `rrr --serve`.
+    served: Served,
+    /// The end of the wait for the last responses, after `stop`.
+    response_deadline: Option<Instant>,
+    exits: Receiver<Ended>,
+    sender: Sender<Ended>,
     waker: Arc<Waker>,
 }
+
+/// The number of a job whose handler has ended, with the output of the handler.
+type Ended = (u64, Exit, Vec<u8>);
 
 impl Jobs {
     pub(super) fn new(settings: HandlerSettings, waker: Arc<Waker>) -> Self {
@@ -70,6 +82,8 @@ impl Jobs {
             last_number: 0,
             running: 0,
             is_stopped: false,
+            served: Served::default(),
+            response_deadline: None,
             exits,
             sender,
             waker,
@@ -80,7 +94,12 @@ impl Jobs {
     pub(super) fn push(&mut self, publish: &PublishRef<'_>) {
         self.last_number += 1;
         self.bytes += publish.payload.len();
-        self.queue.push_back(Job::new(self.last_number, publish));
+        let mut job = Job::new(self.last_number, publish);
+        if let Some(responses) = &self.settings.responses {
+            self.served.received += 1;
+            job.response_topic = responses.topic(&job.message);
+        }
+        self.queue.push_back(job);
     }
 
     /// Adds a message without a handler, which is acknowledged after the messages before it.
@@ -129,9 +148,10 @@ impl Jobs {
         if result.is_err() {
             self.stop();
         }
-        let started = self.start(now);
+        let started = self.start(now, diagnostics);
         result = result.and(started);
-        let given_up = event_loop.take_rejected();
+        let mut given_up = event_loop.take_rejected();
+        self.drop_responses(&mut given_up, diagnostics);
         if let Some(rejected) = given_up.first() {
             self.refuse_dead_letters();
             let topic = Printable(&rejected.message.topic_name);
@@ -139,6 +159,7 @@ impl Jobs {
             result = result.and(Err(Failure::failed(text).with_class(Class::Refused)));
         }
         self.publish_dead_letters(event_loop);
+        self.publish_responses(event_loop, diagnostics);
         self.acknowledge(event_loop);
         result
     }
@@ -158,14 +179,18 @@ impl Jobs {
     /// Handles each handler that has ended.
     fn collect(&mut self, now: Instant, diagnostics: &Diagnostics) -> Result<(), Failure> {
         let mut result = Ok(());
-        while let Ok((number, exit)) = self.exits.try_recv() {
+        while let Ok((number, exit, output)) = self.exits.try_recv() {
             self.running -= 1;
             let settings = &self.settings;
             let Some(job) = self.queue.iter_mut().find(|job| job.number == number) else {
                 continue;
             };
+            let responses = settings.responses.as_ref();
             let Some(reason) = job.failure(exit) else {
-                job.state = State::Done;
+                job.state = match responses {
+                    None => State::Done,
+                    Some(responses) => responses.respond(job, Ok(output), &mut self.served),
+                };
                 continue;
             };
             let topic = Printable(&job.message.topic_name).to_string();
@@ -176,6 +201,9 @@ impl Jobs {
                 job.state = State::Waiting(now + wait);
                 let wait = wait.as_secs_f64();
                 diagnostics.warn(&format!("{text} Running it again in {wait:.2} s."));
+            } else if let Some(responses) = responses {
+                diagnostics.warn(&text);
+                job.state = responses.respond(job, Err(&reason), &mut self.served);
             } else if settings.dead_letter.is_some() {
                 diagnostics.warn(&text);
                 job.state = State::Failed(reason);
@@ -192,7 +220,11 @@ impl Jobs {
     }
 
     /// Starts the handlers that may run now. Stops if one of them cannot be started.
-    fn start(&mut self, now: Instant) -> Result<(), Failure> {
+    fn start(&mut self, now: Instant, diagnostics: &Diagnostics) -> Result<(), Failure> {
+        self.skip_unanswerable(diagnostics);
+        if self.has_many_responses() {
+            return Ok(());
+        }
         // A topic is busy while the handler of an earlier message of this topic runs, or waits for its first or next
         // run.
         let mut busy = HashSet::new();
@@ -204,7 +236,7 @@ impl Jobs {
             // A message that is not acknowledged stays with the broker, and does not hold others of its topic.
             let is_waiting = matches!(job.state, State::Waiting(_));
             let is_left = self.is_stopped && is_waiting && !job.is_acknowledged;
-            if is_left || !job.is_active() || !busy.insert(job.message.topic_name.clone()) {
+            if is_left || !job.is_active() || !busy.insert(job.order_key().to_owned()) {
                 continue;
             }
             let State::Waiting(not_before) = job.state else {
@@ -220,11 +252,14 @@ impl Jobs {
             let (sender, waker) = (self.sender.clone(), Arc::clone(&self.waker));
             let number = job.number;
             // Errors are ignored: the loop of rsub may have ended, and then nothing receives the result.
-            let report = move |exit| {
-                let _ = sender.send((number, exit));
+            let report = move |exit, output| {
+                let _ = sender.send((number, exit, output));
                 let _ = waker.wake();
             };
-            let process = job.command(command);
+            let mut process = job.command(command);
+            if self.settings.responses.is_some() {
+                process.stdout(Stdio::piped()); // the output becomes the response
+            }
             let payload = &job.message.payload;
             let started = process::start(process, payload, self.settings.timeout, report);
             match started {
@@ -328,7 +363,8 @@ impl Jobs {
             }
             _ => None,
         };
-        self.queue.iter().filter_map(time).min()
+        let times = self.queue.iter().filter_map(time);
+        times.chain(self.response_deadline).min()
     }
 
     /// Returns `true` while a handler runs or has to run. Meanwhile the client must not reconnect, so that the session
@@ -340,7 +376,12 @@ impl Jobs {
     /// Returns `true` if no work is left. That is the case if the queue is empty or, after `stop`, if no handler runs
     /// and every dead letter is published and acknowledged.
     pub(super) fn is_finished(&self) -> bool {
-        let is_pending = |job: &Job| matches!(job.state, State::Published | State::Failed(_));
+        let is_pending = |job: &Job| {
+            matches!(
+                job.state,
+                State::Published | State::Failed(_) | State::Responding(_)
+            )
+        };
         if self.is_stopped {
             !self.is_running() && !self.queue.iter().any(is_pending)
         } else {

@@ -13,6 +13,8 @@ use crate::flags::definition::{CommandOption, rest, value};
 use crate::flags::values::{number, time, topic_filter, topic_name};
 use crate::wording::{shown, system_text};
 
+use super::responses::ResponseSettings;
+
 /// The settings of handlers.
 #[derive(Debug, Clone)]
 pub(in crate::commands) struct HandlerSettings {
@@ -26,6 +28,8 @@ pub(in crate::commands) struct HandlerSettings {
     pub(super) retries: u32,
     pub(super) dead_letter: Option<TopicName>,
     pub(super) timeout: Option<Duration>,
+    /// The settings of `rrr --serve`. The output of the handlers then becomes responses.
+    pub(in crate::commands) responses: Option<ResponseSettings>,
 }
 
 impl Default for HandlerSettings {
@@ -37,6 +41,7 @@ impl Default for HandlerSettings {
             retries: 0,
             dead_letter: None,
             timeout: None,
+            responses: None,
         }
     }
 }
@@ -63,6 +68,30 @@ impl HandlerSettings {
 
 /// Returns the options of handlers.
 pub(in crate::commands) fn handler_options<S: AsMut<HandlerSettings>>() -> Vec<CommandOption<S>> {
+    let jobs_help = "Run this many commands at a time, one for each topic [default: 1]";
+    let parts = [command_options(), run_options(jobs_help), failure_options()];
+    parts.into_iter().flatten().collect()
+}
+
+/// Returns the options of `rrr --serve`.
+pub(in crate::commands) fn serving_options<S: AsMut<HandlerSettings>>() -> Vec<CommandOption<S>> {
+    let mut options = vec![rest(
+        "--serve",
+        "command",
+        "Answer each request of -t with the output of this command. Takes all words that follow",
+        |s: &mut S, words| {
+            s.as_mut().command = words.to_vec();
+            Ok(())
+        },
+    )
+    .common()];
+    let jobs_help = "Run this many commands at a time, one for each response topic [default: 1]";
+    options.extend(run_options(jobs_help));
+    options
+}
+
+/// Returns the options for the command of each message.
+fn command_options<S: AsMut<HandlerSettings>>() -> Vec<CommandOption<S>> {
     vec![
         rest(
             "--exec",
@@ -83,6 +112,12 @@ pub(in crate::commands) fn handler_options<S: AsMut<HandlerSettings>>() -> Vec<C
                 Ok(())
             },
         ),
+    ]
+}
+
+/// Returns the options for the runs of a command.
+fn run_options<S: AsMut<HandlerSettings>>(jobs_help: &'static str) -> Vec<CommandOption<S>> {
+    vec![
         value(
             "",
             "--exec-timeout",
@@ -94,21 +129,15 @@ pub(in crate::commands) fn handler_options<S: AsMut<HandlerSettings>>() -> Vec<C
             },
         )
         .with_value_name("TIME"),
-        value(
-            "",
-            "--jobs",
-            "count",
-            "Run this many commands at a time, one for each topic [default: 1]",
-            |s: &mut S, v| {
-                let invalid = || {
-                    Failure::usage(format!("Invalid value given for --jobs: {}", shown(v)))
-                        .with_hint("The value must be a number of at least 1.")
-                };
-                let jobs = number(v).filter(|jobs| *jobs > 0);
-                s.as_mut().jobs = jobs.ok_or_else(invalid)?;
-                Ok(())
-            },
-        ),
+        value("", "--jobs", "count", jobs_help, |s: &mut S, v| {
+            let invalid = || {
+                Failure::usage(format!("Invalid value given for --jobs: {}", shown(v)))
+                    .with_hint("The value must be a number of at least 1.")
+            };
+            let jobs = number(v).filter(|jobs| *jobs > 0);
+            s.as_mut().jobs = jobs.ok_or_else(invalid)?;
+            Ok(())
+        }),
         value(
             "",
             "--retries",
@@ -123,17 +152,21 @@ pub(in crate::commands) fn handler_options<S: AsMut<HandlerSettings>>() -> Vec<C
                 Ok(())
             },
         ),
-        value(
-            "",
-            "--dead-letter",
-            "topic",
-            "Publish a message whose last run has failed to this topic, and continue; without it rsub ends",
-            |s: &mut S, v| {
-                s.as_mut().dead_letter = Some(topic_name(v, "dead letter", "--dead-letter")?);
-                Ok(())
-            },
-        ),
     ]
+}
+
+/// Returns the options for messages whose last run has failed.
+fn failure_options<S: AsMut<HandlerSettings>>() -> Vec<CommandOption<S>> {
+    vec![value(
+        "",
+        "--dead-letter",
+        "topic",
+        "Publish a message whose last run has failed to this topic, and continue; without it rsub ends",
+        |s: &mut S, v| {
+            s.as_mut().dead_letter = Some(topic_name(v, "dead letter", "--dead-letter")?);
+            Ok(())
+        },
+    )]
 }
 
 /// Reads the file of `--exec-table`.

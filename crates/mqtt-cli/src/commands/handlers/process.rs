@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::output::Output;
+
 /// A payload of at most this size fits into a new pipe on every system, so that writing it does not block.
 #[cfg(unix)]
 const SMALL: usize = 4096;
@@ -35,7 +37,7 @@ pub(super) struct Running {
 }
 
 /// Starts a process with this standard input. A thread writes the payload, unless it is small. Another thread waits for
-/// the end of the process and calls `report`.
+/// the end of the process and calls `report`, with the output of the process if its standard output is a pipe.
 ///
 /// # Errors
 /// If the program or a thread cannot be started. The process then does not run.
@@ -43,7 +45,7 @@ pub(super) fn start(
     mut command: Command,
     payload: &[u8],
     timeout: Option<Duration>,
-    report: impl FnOnce(Exit) + Send + 'static,
+    report: impl FnOnce(Exit, Vec<u8>) + Send + 'static,
 ) -> io::Result<Running> {
     command.stdin(Stdio::piped());
     // A small payload is written to the pipe before the handler starts. Otherwise, if rsub were killed before it wrote
@@ -76,7 +78,7 @@ fn start_threads(
     mut child: Child,
     payload: &[u8],
     is_reaped: Arc<Mutex<bool>>,
-    report: impl FnOnce(Exit) + Send + 'static,
+    report: impl FnOnce(Exit, Vec<u8>) + Send + 'static,
 ) -> io::Result<()> {
     if let Some(mut input) = child.stdin.take() {
         let payload = payload.to_vec();
@@ -85,7 +87,14 @@ fn start_threads(
         let write = move || drop(input.write_all(&payload));
         thread::Builder::new().name("payload".into()).spawn(write)?;
     }
-    let wait = move || report(reap(&mut child, &is_reaped));
+    let output = child.stdout.take().map(Output::start).transpose()?;
+    let wait = move || {
+        let exit = reap(&mut child, &is_reaped);
+        match output.map_or(Ok(Vec::new()), Output::finish) {
+            Ok(output) => report(exit, output),
+            Err(error) => report(Exit::Unknown(error.to_string()), Vec::new()),
+        }
+    };
     thread::Builder::new().name("handler".into()).spawn(wait)?;
     Ok(())
 }

@@ -1,66 +1,82 @@
 //! The plan of rrr: the request, and the subscription to its response.
 
-use std::sync::Arc;
-
 use mqtt_client::Reconnect;
 use mqtt_client::session::Printable;
-use mqtt_codec::{Message, Property, ProtocolVersion, Subscription, TopicFilter, TopicName};
+use mqtt_codec::{
+    Message, MessageProperties, Property, ProtocolVersion, Subscription, TopicFilter, TopicName,
+};
 
-use crate::commands::rrr::RrrSettings;
-use crate::commands::subscriber::{Request, SubscribePlan};
+use crate::commands::rrr::{RrrSettings, serving};
+use crate::commands::subscriber::{Inbox, Request, RespondTo, SubscribePlan, random_text};
 use crate::exit_status::Status;
 use crate::failure::Failure;
-use crate::flags::settings::connection::ConnectionSettings;
 use crate::flags::settings::message::Content;
 
 impl TryFrom<RrrSettings> for SubscribePlan {
     type Error = Failure;
 
     /// Makes the plan. Returns the first error that can be found without a network.
-    fn try_from(settings: RrrSettings) -> Result<Self, Failure> {
+    fn try_from(mut settings: RrrSettings) -> Result<Self, Failure> {
+        if settings.handlers.is_used() {
+            return serving::plan(settings);
+        }
+        if let Some(failure) = settings.invalid_topic.take() {
+            return Err(failure);
+        }
         let connection = &settings.connection;
         let mut plan = Self::new("rrr", Reconnect::Never, connection, &settings.output)?;
-        // The table of rrr has no -l, so a content of lines cannot occur here.
-        let content = settings.message.content()?;
-        let (Some(topic_name), Some(Content::Payload(payload)), Some(response_topic)) = (
-            settings.message.topic_name,
-            content,
-            settings.response_topic,
-        ) else {
-            return Err(Failure::usage(
-                "All of topic, message, and response topic must be supplied.",
-            )
-            .with_hint("Give the topic with -t, the response topic with -e, and the message with one of -m, -f, -s and -n."));
+        let message = message(&settings)?;
+        let is_strict = settings.is_strict();
+        let subscription_options = settings.output.subscription_options(settings.message.qos);
+        let respond_to = match &settings.response_topic {
+            Some(topic_name) => {
+                plan.subscriptions.push(Subscription {
+                    topic_filter: response_filter(topic_name)?,
+                    // As in mosquitto_rr, request and subscription have the same QoS: one -q sets both.
+                    options: subscription_options,
+                });
+                RespondTo::Topic(topic_name.clone())
+            }
+            None => {
+                // The broker may permit only topics that start with its Response Information.
+                let properties = &mut plan.client.options.connect.properties;
+                properties.request_response_information.get_or_insert(true);
+                RespondTo::Inbox(Inbox::new()?, subscription_options)
+            }
         };
-        // rrr uses only the first response, so the broker may have only one message in flight.
-        connection.take_at_most(&mut plan.client.options, 1);
-        let message = request(topic_name, payload, &response_topic, connection)?;
-        // Every topic name is a valid topic filter, except one that starts with `$share/`.
-        let filter = TopicFilter::new(&response_topic);
-        let topic_filter = filter.map_err(|_| {
-            Failure::usage(format!(
-                "Invalid response topic '{}'.",
-                Printable(&response_topic)
-            ))
-            .with_hint("rrr cannot subscribe to a topic that starts with '$share/'.")
-        })?;
-        let subscription = Subscription {
-            topic_filter,
-            // As in mosquitto_rr, request and subscription have the same QoS: one -q sets both.
-            options: settings.output.subscription_options(settings.message.qos),
-        };
+        if is_strict && connection.version() != ProtocolVersion::V5_0 {
+            plan.client.diagnostics.warn(
+                "MQTT before 5.0 has no correlation data: every new message of the response topic counts as a response.",
+            );
+        }
+        let gather_for = settings.gather_for;
+        // mosquitto_rr ends after the first response.
+        let count = settings
+            .gather
+            .or_else(|| gather_for.is_none().then_some(1));
+        if let Some(count) = count {
+            // rrr uses no further response, so the broker must not have more messages in flight.
+            connection.take_at_most(&mut plan.client.options, count);
+        }
+        let mut request = Request::new(message, settings.message.qos, respond_to);
+        request.retains_as_published = settings.output.retain_as_published;
+        request.shows_latency = settings.shows_latency;
+        request.is_strict = is_strict;
+        request.count = count;
+        request.time = gather_for;
         Ok(Self {
-            subscriptions: vec![subscription],
-            // rrr ends after the first response.
-            count: Some(1),
-            request: Some(Request {
-                message: Arc::new(message),
-                qos: settings.message.qos,
-                response_topic,
-                shows_latency: settings.shows_latency,
-            }),
+            count,
+            request: Some(request),
             ..plan
         })
+    }
+}
+
+impl RrrSettings {
+    /// Returns `true` for a request that mosquitto_rr cannot make. The behaviour of mosquitto_rr is no reason to hide a
+    /// failure then.
+    fn is_strict(&self) -> bool {
+        self.response_topic.is_none() || self.gather.is_some() || self.gather_for.is_some()
     }
 }
 
@@ -68,28 +84,71 @@ impl TryFrom<RrrSettings> for SubscribePlan {
 /// the response topic.
 ///
 /// # Errors
-/// If `-D` sets a response topic too.
-fn request(
-    topic_name: TopicName,
-    payload: bytes::Bytes,
-    response_topic: &TopicName,
-    connection: &ConnectionSettings,
-) -> Result<Message, Failure> {
+/// If an option is missing, or `-D` sets a response topic too.
+fn message(settings: &RrrSettings) -> Result<Message, Failure> {
+    let has_properties = settings.connection.version() == ProtocolVersion::V5_0;
+    let response_topic = settings.response_topic.as_ref();
+    // The table of rrr has no -l, so a content of lines cannot occur here.
+    let content = settings.message.content()?;
+    let (Some(topic_name), Some(Content::Payload(payload)), true) = (
+        settings.message.topic_name.clone(),
+        content,
+        has_properties || response_topic.is_some(),
+    ) else {
+        let hint = if has_properties {
+            "Give the topic with -t, and the message with one of -m, -f, -s and -n."
+        } else {
+            "Give the topic with -t, the response topic with -e, and the message with one of -m, -f, -s and -n. \
+             Without -e, rrr needs MQTT 5.0 (-V 5), in which a request names its response topic."
+        };
+        let text = "All of topic, message, and response topic must be supplied.";
+        return Err(Failure::usage(text).with_hint(hint));
+    };
     let mut message = Message::new(topic_name, payload);
     // MQTT 3.1 and 3.1.1 have no properties.
-    if connection.version() != ProtocolVersion::V5_0 {
+    if !has_properties {
         return Ok(message);
     }
-    // The response topic is added after the properties of -D, which keep their order.
-    let mut properties = connection.properties.publish.clone().unwrap_or_default();
-    if properties
-        .push(Property::ResponseTopic(response_topic))
-        .is_err()
-    {
-        let text = "Error in PUBLISH properties: Duplicate response topic.";
-        return Err(Failure::unmarked(Status::Failed, text)
-            .with_hint("The response topic is given with -e and with -D."));
+    // The properties of rrr are added after those of -D, which keep their order.
+    let given = settings.connection.properties.publish.clone();
+    let mut properties = given.unwrap_or_default();
+    if settings.is_strict() {
+        // The correlation data of -D has precedence.
+        let _ = properties.push(Property::CorrelationData(random_text()?.as_bytes()));
     }
+    add_response_topic(&mut properties, response_topic)?;
     message.properties = Some(properties);
     Ok(message)
+}
+
+/// Adds the response topic of `-e`. The topic of an inbox is added when rrr is connected.
+fn add_response_topic(
+    properties: &mut MessageProperties,
+    response_topic: Option<&TopicName>,
+) -> Result<(), Failure> {
+    let text = "Error in PUBLISH properties: Duplicate response topic.";
+    let fail = |hint| Err(Failure::unmarked(Status::Failed, text).with_hint(hint));
+    match response_topic {
+        Some(topic_name) => match properties.push(Property::ResponseTopic(topic_name)) {
+            Ok(()) => Ok(()),
+            Err(_) => fail("The response topic is given with -e and with -D."),
+        },
+        None => {
+            let is_response_topic = |property| matches!(property, Property::ResponseTopic(_));
+            if properties.iter().any(is_response_topic) {
+                return fail("Give the response topic with -e and not with -D.");
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Returns the filter for a response topic. Every topic name is a valid topic filter, except one that starts with
+/// `$share/`.
+fn response_filter(topic_name: &TopicName) -> Result<TopicFilter, Failure> {
+    TopicFilter::new(topic_name).map_err(|_| {
+        let topic = Printable(topic_name);
+        Failure::usage(format!("Invalid response topic '{topic}'."))
+            .with_hint("rrr cannot subscribe to a topic that starts with '$share/'.")
+    })
 }

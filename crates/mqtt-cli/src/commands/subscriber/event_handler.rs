@@ -11,8 +11,10 @@ use mqtt_client::EventLoop;
 use mqtt_client::session::{Connection, Event, OutboundMessage, PublishError};
 use mqtt_codec::{Message, PublishRef, QoS, TopicFilter, TopicName};
 
+use crate::commands::counts::Received;
 use crate::commands::handlers::Jobs;
 use crate::commands::subscriber::pending_requests::{Answer, PendingRequests};
+use crate::commands::verdict::Messages;
 use crate::diagnostics::Diagnostics;
 use crate::exit_status::Status;
 use crate::failure::Failure;
@@ -22,7 +24,7 @@ use crate::output::printer::{Disposition, Printer};
 use crate::wording::counted;
 
 use super::plan::SubscribePlan;
-use super::request::{Request, latency};
+use super::request::Request;
 use super::snapshot::{Barrier, Step};
 
 /// The state that events change. It is separate from the event loop, because the event loop is borrowed while it passes
@@ -40,8 +42,6 @@ pub(super) struct EventHandler {
     pub(super) idle_since: Option<Instant>,
     /// The topics for which `--remove-retained` still has to publish a removal.
     pub(super) removals: VecDeque<TopicName>,
-    /// The time at which the request of rrr was sent.
-    pub(super) request_sent: Option<Instant>,
     /// The result of the run. Set when the work is done, or when an error or a rejection ends the program early.
     pub(super) ending: Option<Result<Status, Failure>>,
     /// Set once the broker has accepted a connection.
@@ -56,9 +56,12 @@ impl EventHandler {
         event: &Event<'_>,
     ) -> ControlFlow<()> {
         match event {
-            Event::Connected { .. } => {
+            Event::Connected { connack, .. } => {
                 self.was_connected = true;
                 self.diagnostics().print_connected();
+                let request = self.plan.request.as_mut();
+                let inbox = request.and_then(|request| request.open_inbox(connack));
+                self.plan.subscriptions.extend(inbox);
                 self.subscribe(connection);
             }
             Event::Subscribed(suback) => {
@@ -90,8 +93,8 @@ impl EventHandler {
         ControlFlow::Continue(())
     }
 
-    /// Handles the acknowledgement of a message that this program has published: a request, a removal or a dead letter.
-    /// A rejection ends the program with a failure.
+    /// Handles the acknowledgement of a message that this program has published: a request, a removal, a dead letter or a
+    /// response. A rejection ends the program with a failure, except that of a response.
     pub(super) fn handle_delivered(&mut self, event: &Event<'_>) {
         if let Event::Delivered {
             packet_identifier,
@@ -99,8 +102,13 @@ impl EventHandler {
             reason_string,
         } = event
         {
+            // The rejection of a response does not end a service.
+            let is_response = self.jobs.as_mut().is_some_and(|jobs| {
+                let diagnostics = &self.plan.client.diagnostics;
+                jobs.handle_delivered(*packet_identifier, *reason_code, diagnostics)
+            });
             // After a rejection of the request no response will come.
-            if reason_code.is_error() {
+            if reason_code.is_error() && !is_response {
                 let text = format!("Publish {packet_identifier} failed: {reason_code}.");
                 let status = Status::of_reason(*reason_code);
                 let failure = Failure::new(status, anyhow::anyhow!(text));
@@ -113,13 +121,14 @@ impl EventHandler {
         }
     }
 
-    /// Prepares the next connection, on which the program subscribes again. A request of QoS 0 may be lost with its
-    /// connection and is published again. The session resends a request of QoS 1 or 2.
+    /// Prepares the next connection, on which the program subscribes again.
     pub(super) fn connection_lost(&mut self) {
         self.requests = PendingRequests::default();
-        let is_lost = |request: &Request| request.qos == QoS::AtMostOnce;
-        if self.plan.request.as_ref().is_some_and(is_lost) {
-            self.request_sent = None;
+        if let Some(request) = &mut self.plan.request {
+            request.handle_connection_lost();
+        }
+        if let Some(jobs) = &mut self.jobs {
+            jobs.handle_connection_lost();
         }
     }
 
@@ -161,10 +170,9 @@ impl EventHandler {
     /// Handles a message that has arrived.
     fn take(&mut self, publish: &PublishRef<'_>) {
         logger::take_pending(&mut self.ack_queue.text);
-        let request = self.plan.request.as_ref();
-        let is_old = || self.is_old(publish);
-        // A message that is not the response is not printed. It is acknowledged, so that the broker does not resend it.
-        if request.is_some_and(|request| is_old() || !request.is_answered_by(publish)) {
+        let request = self.plan.request.as_mut();
+        // A message that is not a response is not printed. It is acknowledged, so that the broker does not resend it.
+        if request.is_some_and(|request| !request.accept(publish)) {
             self.ack_queue.acknowledge_when_written(publish.delivery);
             return;
         }
@@ -192,33 +200,40 @@ impl EventHandler {
         }
         self.removals.extend(self.printer.to_remove.drain(..));
         // mosquitto_rr also prints the latency after the response.
-        if let (Some(request), Some(sent)) = (&self.plan.request, self.request_sent) {
-            if request.shows_latency {
-                let line = format!("Latency: {}\n", latency(sent.elapsed()));
-                self.ack_queue.text.extend_from_slice(line.as_bytes());
-            }
+        if let Some(line) = self.plan.request.as_ref().and_then(Request::latency) {
+            self.ack_queue.text.extend_from_slice(line.as_bytes());
         }
         self.check_count();
     }
 
-    /// Ends the program if it has printed the number of messages of `-C`.
+    /// Ends the program if it has printed the number of messages of `-C` or `--gather`.
     fn check_count(&mut self) {
         if self.has_all() {
-            self.ending.get_or_insert(Ok(Status::Success));
+            self.finish();
         }
     }
 
-    /// Returns `true` if the number of messages of `-C` was printed.
+    /// Returns `true` if the number of messages of `-C` or `--gather` was printed.
     fn has_all(&self) -> bool {
         let count = self.plan.count;
         count.is_some_and(|count| self.printer.count >= count)
     }
 
-    /// Returns `true` for a retained message that is older than the request. The broker sends such a message with
-    /// RETAIN 1 because of the new subscription [MQTT-3.3.1-8]. A response that is published with RETAIN arrives with
-    /// RETAIN 0 [MQTT-3.3.1-12], unless the subscription has Retain As Published.
-    fn is_old(&self, publish: &PublishRef<'_>) -> bool {
-        publish.retain && (self.request_sent.is_none() || !self.plan.retains_as_published())
+    /// Ends the program after it has received all messages that it waits for, or after its time for responses.
+    fn finish(&mut self) {
+        let received = self.printer.count;
+        let request = self.plan.request.as_ref();
+        let outcome = request.map_or(Ok(Status::Success), |request| request.outcome(received));
+        self.ending.get_or_insert(outcome);
+    }
+
+    /// Ends rrr if the time of `--gather-for` is over.
+    pub(super) fn check_gathering(&mut self) {
+        let request = self.plan.request.as_ref();
+        let is_over = |end| Instant::now() >= end;
+        if request.and_then(Request::deadline).is_some_and(is_over) {
+            self.finish();
+        }
     }
 
     /// Subscribes on each connection, even if the broker has resumed the session: this run may have other subscription
@@ -255,7 +270,8 @@ impl EventHandler {
             self.diagnostics().warn(text);
         }
         if let Some(failure) = answer.failure {
-            self.ending = Some(Err(failure));
+            let hint = self.plan.request.as_ref().and_then(Request::hint);
+            self.ending = Some(Err(failure.with_further_hint(hint)));
         } else if self.plan.only_subscribe && self.requests.are_answered() {
             self.ending.get_or_insert(Ok(Status::Success));
         }
@@ -270,11 +286,12 @@ impl EventHandler {
     /// message for which the window has no room waits for the next call.
     pub(super) fn publish(&mut self, event_loop: &mut EventLoop) {
         // A response that arrives before the subscription exists would be lost.
-        let can_ask = self.requests.are_answered() && self.request_sent.is_none();
-        if let (Some(request), true) = (&self.plan.request, can_ask) {
+        let is_subscribed = self.requests.are_answered();
+        let must_be_sent = |request: &&mut Request| is_subscribed && request.must_be_sent();
+        if let Some(request) = self.plan.request.as_mut().filter(must_be_sent) {
             let outgoing = OutboundMessage::new(Arc::clone(&request.message), request.qos);
             match event_loop.publish(outgoing) {
-                Ok(_) => self.request_sent = Some(Instant::now()),
+                Ok(_) => request.handle_sent(Instant::now()),
                 Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {}
                 Err(error) => self.fail(error),
             }
@@ -380,6 +397,19 @@ impl EventHandler {
         Some(since? + self.plan.idle?)
     }
 
+    /// Returns the numbers of messages for the report.
+    pub(super) fn messages(&self) -> Messages {
+        let (received, expected) = (self.printer.count, self.plan.count);
+        match (
+            &self.plan.request,
+            self.jobs.as_ref().and_then(Jobs::served),
+        ) {
+            (Some(request), _) => Messages::Responses(request.responses(received)),
+            (None, Some(served)) => Messages::Requests(served),
+            (None, None) => Messages::Received(Received { received, expected }),
+        }
+    }
+
     /// Ends the program because a packet could not be sent.
     fn fail(&mut self, error: PublishError) {
         self.ending = Some(Err(self.diagnostics().failure(error.into())));
@@ -416,8 +446,8 @@ impl EventHandler {
         }
     }
 
-    /// Starts no further handler, because a signal has arrived. Returns `true` while a handler still runs: the caller
-    /// then waits.
+    /// Starts no further handler, because a signal has arrived. Returns `true` while a handler still runs, or the broker
+    /// must still acknowledge responses: the caller then waits.
     pub(super) fn waits_for_jobs(&mut self) -> bool {
         let Some(jobs) = &mut self.jobs else {
             return false;
@@ -427,11 +457,12 @@ impl EventHandler {
             jobs.push_acknowledged(&waiting.publish(), waiting.arrival);
         }
         jobs.stop();
-        if jobs.is_running() {
+        let waits = jobs.is_running() || jobs.wait_for_responses();
+        if waits {
             // Messages that arrive from now on are not acknowledged, so that they stay with the broker.
             self.ending.get_or_insert(Ok(Status::Success));
         }
-        jobs.is_running()
+        waits
     }
 
     /// Returns `true` if no further message should be read, or the client must not reconnect yet.
@@ -444,6 +475,7 @@ impl EventHandler {
     /// Returns the first deadline of the program itself.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let jobs = self.jobs.as_ref().and_then(Jobs::deadline);
+        let request = self.plan.request.as_ref().and_then(Request::deadline);
         let times = [
             self.plan.client.deadline,
             self.printer.deadline(),
@@ -451,6 +483,9 @@ impl EventHandler {
             self.idle_deadline(),
             // While there is no room, the end of a write or of a handler wakes the loop.
             self.printer.period_end().filter(|_| !self.is_full()),
+            // The end of the run has its own deadlines, and a deadline that has passed would let the loop turn without
+            // a wait.
+            request.filter(|_| self.ending.is_none()),
         ];
         times.into_iter().flatten().min()
     }

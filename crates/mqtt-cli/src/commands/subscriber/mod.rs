@@ -5,6 +5,7 @@
 //! retained messages. This file has the loop and each way to end it.
 
 mod event_handler;
+mod inbox;
 mod pending_requests;
 mod plan;
 mod request;
@@ -32,13 +33,15 @@ use crate::flags::program::Program;
 use crate::flags::settings::connection::ClientSettings;
 use crate::output::ack_queue::AckQueue;
 use crate::output::logger;
+use crate::output::messages::warn;
 use crate::output::printer::Printer;
 use crate::output::stdout_thread::StdoutThread;
 use crate::wording::{counted, system_text};
 
 use event_handler::EventHandler;
+pub(super) use inbox::{Inbox, random_text};
 pub(super) use plan::SubscribePlan;
-pub(super) use request::Request;
+pub(super) use request::{Request, RespondTo};
 use snapshot::Barrier;
 
 /// The time in which the last acknowledgements must arrive and the last bytes must be sent.
@@ -67,7 +70,18 @@ where
 fn carry_out(plan: SubscribePlan, verdict: &SharedVerdict) -> Result<Status, Failure> {
     let quiet = plan.printing.quiet;
     let subscriber = Subscriber::new(plan, verdict)?;
-    subscriber.run().map_err(|failure| failure.quiet_if(quiet))
+    let result = subscriber.run();
+    let messages = verdict
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .messages;
+    let summary = messages.and_then(|messages| messages.summary());
+    match (&result, messages, &summary) {
+        // A signal is the normal end of a service.
+        (Ok(_), Some(Messages::Requests(_)), Some(summary)) if !quiet => warn(summary),
+        _ => {}
+    }
+    result.map_err(|failure| failure.with_further_hint(summary).quiet_if(quiet))
 }
 
 /// The state of a run.
@@ -85,7 +99,7 @@ impl Drop for Subscriber {
         let server = handler.plan.client.diagnostics.server().to_owned();
         let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
         verdict.server = Some(server);
-        verdict.messages = Some(Messages::Received(handler.printer.count));
+        verdict.messages = Some(handler.messages());
     }
 }
 
@@ -113,7 +127,6 @@ impl Subscriber {
             barrier: plan.is_snapshot.then(Barrier::default),
             idle_since: None,
             removals: VecDeque::new(),
-            request_sent: None,
             ending: None,
             was_connected: false,
             plan,
@@ -148,6 +161,7 @@ impl Subscriber {
             };
             self.handler.tick(self.event_loop.is_connected());
             self.handler.check_idle();
+            self.handler.check_gathering();
             if self.event_loop.is_connected() {
                 self.handler.publish(&mut self.event_loop);
             }
@@ -226,13 +240,14 @@ impl Subscriber {
         // A signal is the normal end of rsub. A line is printed only if the user waits for a number of messages (-C),
         // or if messages are lost.
         let mut parts = Vec::new();
-        if let Some(count) = self
-            .handler
-            .plan
-            .count
-            .filter(|_| io::stderr().is_terminal())
-        {
-            let received = self.handler.printer.count;
+        let received = self.handler.printer.count;
+        let request = self.handler.plan.request.as_ref();
+        let strict_request = request.filter(|request| request.is_strict);
+        let is_strict = strict_request.is_some();
+        let count = self.handler.plan.count;
+        if let Some(request) = strict_request {
+            parts.push(request.responses(received).to_string());
+        } else if let Some(count) = count.filter(|_| io::stderr().is_terminal()) {
             parts.push(format!(
                 "received {received} of {}",
                 counted(count, "message")
@@ -246,8 +261,9 @@ impl Subscriber {
             let text = format!("Interrupted: {}.", parts.join("; "));
             self.handler.diagnostics().warn(&text);
         }
-        // A subscriber has no end of its own, so a signal is a success if the broker had accepted a connection.
-        Ok(if self.handler.was_connected {
+        // A subscriber has no end of its own, so a signal is a success if the broker had accepted a connection. As in
+        // mosquitto_rr, this is so for a request, too, unless it has options that mosquitto_rr does not have.
+        Ok(if self.handler.was_connected && !is_strict {
             Status::Success
         } else {
             status

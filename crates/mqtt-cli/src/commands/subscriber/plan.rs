@@ -82,11 +82,4 @@ impl SubscribePlan {
             _ => !connect.clean_start,
         }
     }
-
-    /// Returns `true` if a subscription has Retain As Published, so that messages arrive with the RETAIN flag of the
-    /// publisher.
-    pub(super) fn retains_as_published(&self) -> bool {
-        let mut subscriptions = self.subscriptions.iter();
-        subscriptions.any(|subscription| subscription.options.retain_as_published)
-    }
 }
