@@ -1,5 +1,5 @@
 //! The program `rpub`: publishes one message, once or repeatedly, or one message for each line of standard input. This
-//! file has the options and the help. `publisher.rs` has the loop.
+//! file has the options and the help. `publisher/` has the loop.
 
 mod line_message;
 mod line_numbers;

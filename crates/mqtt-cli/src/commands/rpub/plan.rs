@@ -1,4 +1,4 @@
-//! The plan of rpub: the settings after every check that needs no network. `mod.rs` makes the plan, and `publisher.rs`
+//! The plan of rpub: the settings after every check that needs no network. `mod.rs` makes the plan, and `publisher/`
 //! carries it out.
 
 use std::time::Duration;

@@ -1,35 +1,27 @@
 //! The loop of rpub: connects, publishes messages as fast as the broker accepts them, waits for the acknowledgements,
-//! and disconnects. Reconnecting and resending is the work of `mqtt_client::EventLoop`.
+//! and disconnects. `input.rs` makes the next message, and `ending.rs` disconnects and counts. Reconnecting and
+//! resending is the work of `mqtt_client::EventLoop`.
+
+mod ending;
+mod input;
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use mqtt_client::session::{Event, OutboundMessage, PublishError};
-use mqtt_client::{ClientError, EventLoop, Wakeup};
+use mqtt_client::{EventLoop, Wakeup};
 use mqtt_codec::{Message, QoS, ReasonCode};
 
-use crate::commands::deadline;
-use crate::commands::rpub::line_message;
 use crate::commands::rpub::line_numbers::LineNumbers;
 use crate::commands::rpub::plan::PublishPlan;
 use crate::commands::rpub::progress::Progress;
 use crate::commands::rpub::report;
-use crate::commands::rpub::stdin_lines::{NextLine, StdinLines};
+use crate::commands::rpub::stdin_lines::StdinLines;
 use crate::commands::signals::Interrupts;
-use crate::commands::verdict::{Messages, Published, SharedVerdict};
-use crate::exit_status::{Class, Status};
+use crate::commands::verdict::SharedVerdict;
+use crate::exit_status::Status;
 use crate::failure::Failure;
-use crate::flags::settings::message::{Content, OnError};
-use crate::output::standard_streams::StandardInput;
-use crate::wording::system_text;
-
-/// The time in which the last bytes and DISCONNECT must be sent.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Replaces [`DISCONNECT_TIMEOUT`] after a signal.
-const INTERRUPTED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The time after a signal in which the broker may still acknowledge messages.
 const GRACE: Duration = Duration::from_secs(5);
@@ -224,120 +216,6 @@ impl Publisher {
         self.dropped += u64::from(self.held.take().is_some());
     }
 
-    /// Disconnects, and reports the messages that the broker may not have received.
-    fn end(mut self) -> Result<Status, Failure> {
-        self.progress.finish();
-        // These numbers are read before `disconnect`, which resets them.
-        let published = self.published();
-        self.record(published);
-        let unfinished = self.unfinished();
-        let unwritten = self.event_loop.unwritten();
-        let disconnect = self.plan.client.disconnect.clone();
-        let timeout = |timeout| self.plan.client.at_most(timeout);
-        let result = match self.interrupted {
-            // A signal kills mosquitto_pub without DISCONNECT, so the broker publishes its will. Users may rely on the
-            // will.
-            Some(_) => self
-                .event_loop
-                .disconnect_with_will(disconnect, timeout(INTERRUPTED_TIMEOUT)),
-            None => self
-                .event_loop
-                .disconnect(disconnect, timeout(DISCONNECT_TIMEOUT)),
-        };
-        // If DISCONNECT could not be sent, the bytes before it were not sent either. With QoS 0 only these bytes show
-        // the loss.
-        let lost = if result.is_err() { unwritten } else { 0 };
-        if let Some(interrupted) = self.interrupted {
-            let plan = &self.plan;
-            report::interrupted(plan, published, lost);
-            if !interrupted.all_was_taken || unfinished > 0 || lost > 0 {
-                return Ok(interrupted.status);
-            }
-        }
-        report::rejected(&self.plan, published);
-        // The failure of a message is more useful than a failure of the disconnect.
-        if let Some(failure) = self.failure {
-            return Err(graded(failure, published));
-        }
-        match result {
-            Ok(()) => Ok(Status::Success),
-            Err(_) if self.plan.client.is_too_late() => Err(deadline::failure()),
-            Err(error) => Err(self.plan.client.diagnostics.failure(error)),
-        }
-    }
-
-    /// Ends the program because of `-W`. Not every message is acknowledged, so the broker publishes the will, as after
-    /// a signal.
-    fn timed_out(mut self) -> Failure {
-        let failure = self.with_unfinished(deadline::failure());
-        let disconnect = self.plan.client.disconnect.clone();
-        // The bytes that are left may not be sent in this short time. The error is ignored, because the failure already
-        // says that the time is over.
-        let _ = self
-            .event_loop
-            .disconnect_with_will(disconnect, deadline::GRACE);
-        failure.quiet_if(self.plan.client.diagnostics.is_quiet())
-    }
-
-    /// Returns the number of messages that the broker may not have received.
-    fn unfinished(&self) -> usize {
-        self.event_loop.unfinished() + usize::from(self.held.is_some())
-    }
-
-    /// Returns the failure after the client has given up connecting.
-    fn given_up(&self, error: ClientError) -> Failure {
-        self.with_unfinished(self.plan.client.diagnostics.failure(error))
-    }
-
-    /// Adds the number of unacknowledged messages to a failure.
-    fn with_unfinished(&self, failure: Failure) -> Failure {
-        self.progress.finish();
-        let published = self.published();
-        self.record(published);
-        // Without a connection nothing was sent. The failure already says so, and a hint with zeros would add nothing.
-        let has_started = self.progress.published > 0;
-        if has_started && !published.is_complete() {
-            graded(failure.with_hint(format!("{published}.")), published)
-        } else {
-            failure
-        }
-    }
-
-    /// Returns the number of messages for each outcome.
-    fn published(&self) -> Published {
-        let progress = &self.progress;
-        let repetitions = match self.plan.content {
-            Content::Payload(_) => self.left,
-            Content::Lines(_) => 0,
-        };
-        let not_sent = repetitions + u64::from(self.held.is_some()) + self.dropped;
-        let unknown = self.event_loop.unfinished() as u64;
-        let sent = progress.without_acknowledgement;
-        let rejected = progress.rejected;
-        // A message that is neither in flight nor rejected counts as acknowledged, even without PUBACK or PUBCOMP. If
-        // the broker loses the session after PUBREC, it has received the message and will never send PUBCOMP.
-        let others = unknown + sent + rejected;
-        Published {
-            total: progress.published + not_sent,
-            acknowledged: progress.published.saturating_sub(others),
-            unknown,
-            rejected,
-            invalid: self.invalid,
-            not_sent,
-            sent,
-        }
-    }
-
-    /// Fills in the verdict. Every way to end the loop must call this function.
-    fn record(&self, published: Published) {
-        let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
-        verdict.server = Some(self.plan.client.diagnostics.server().to_owned());
-        verdict.messages = Some(Messages::Published(published));
-        if matches!(self.plan.content, Content::Lines(_)) {
-            verdict.failed_lines = self.line_numbers.first_failed();
-        }
-    }
-
     /// Returns `true` if every message is finished, and only DISCONNECT and fewer than `MAXIMUM_UNWRITTEN` bytes are
     /// left to send.
     fn is_done(&self) -> bool {
@@ -429,135 +307,5 @@ impl Publisher {
         let needs_window = self.plan.qos > QoS::AtMostOnce || self.plan.has_json();
         self.event_loop.unwritten() < MAXIMUM_UNWRITTEN
             && (!needs_window || self.event_loop.has_room())
-    }
-
-    /// Returns the next message, or `None` if no more is ready now.
-    fn next_message(&mut self) -> Option<OutboundMessage> {
-        if self.input_ended {
-            return None;
-        }
-        match &self.plan.content {
-            Content::Payload(payload) => {
-                // A clone of `Bytes` shares the payload.
-                let payload = payload.clone();
-                self.next_repetition()?;
-                // All repetitions share one message, so a large payload is in memory once.
-                let outgoing = match self.repeated.take() {
-                    Some(outgoing) => outgoing,
-                    // The plan of a single payload has a topic.
-                    None => self.plan.message(self.plan.topic().ok()?, payload),
-                };
-                self.repeated = Some(outgoing.clone());
-                Some(outgoing)
-            }
-            Content::Lines(_) => {
-                let line = self.next_line()?;
-                let Content::Lines(lines) = &self.plan.content else {
-                    return None;
-                };
-                let on_error = lines.on_error;
-                line_message::message(lines, line, &self.plan)
-                    .map_err(|reason| self.reject_line(&reason, on_error))
-                    .ok()
-            }
-        }
-    }
-
-    /// Reports a line from which no message can be made. The messages of earlier lines are still acknowledged.
-    fn reject_line(&mut self, reason: &str, on_error: OnError) {
-        self.invalid += 1;
-        self.line_numbers.last_failed();
-        let number = self.line_numbers.last();
-        let text = format!("Line {number} of the input is not a message: {reason}.");
-        let diagnostics = &self.plan.client.diagnostics;
-        let failure = if on_error == OnError::Stop {
-            self.input_ended = true;
-            Failure::failed(text).with_hint("--on-error skip continues with the next line.")
-        } else {
-            diagnostics.warn(&text);
-            // The loop must handle other events before it reads the next line. Otherwise an input that has only invalid
-            // lines would block acknowledgements and signals.
-            self.has_more = true;
-            Failure::failed(text).quiet_if(true)
-        };
-        // The first failure determines the exit status.
-        self.failure
-            .get_or_insert_with(|| failure.with_class(Class::Data));
-    }
-
-    /// Counts one repetition. Returns `None` if the repetition must wait. With a delay it waits until the previous
-    /// message is finished, and then for the delay.
-    fn next_repetition(&mut self) -> Option<()> {
-        if !self.plan.delay.is_zero() && self.left < self.plan.repeat {
-            // As in mosquitto_pub, the delay starts when the previous message is acknowledged, or with QoS 0 when its
-            // bytes are sent.
-            self.event_loop.flush();
-            if self.event_loop.unfinished() > 0 || self.event_loop.unwritten() > 0 {
-                return None;
-            }
-            let now = Instant::now();
-            let time = *self.not_before.get_or_insert(now + self.plan.delay);
-            if now < time {
-                return None;
-            }
-            self.not_before = None;
-        }
-        self.left -= 1;
-        self.input_ended = self.left == 0;
-        Some(())
-    }
-
-    /// Starts the thread that reads the lines.
-    fn start_lines(&mut self) -> std::io::Result<StdinLines> {
-        let waker = self.event_loop.waker();
-        match &mut self.plan.content {
-            Content::Lines(lines) => match lines.file.take() {
-                Some(file) => StdinLines::start(file, lines.separator, waker),
-                None => StdinLines::start(StandardInput, lines.separator, waker),
-            },
-            Content::Payload(_) => StdinLines::start(StandardInput, b'\n', waker),
-        }
-    }
-
-    /// Returns the next line of the input, or `None` if no line is ready. The first call starts the thread that reads.
-    /// This function is called only with a connection, so that no line is read and lost if the broker cannot be
-    /// reached.
-    fn next_line(&mut self) -> Option<Bytes> {
-        let result = match &mut self.lines {
-            Some(lines) => Ok(lines),
-            None => self.start_lines().map(|lines| self.lines.insert(lines)),
-        };
-        let next = match result {
-            Ok(lines) => lines.next(),
-            Err(error) => NextLine::Failed(error),
-        };
-        match next {
-            NextLine::Line(line) => {
-                self.line_numbers.count();
-                return Some(line);
-            }
-            // The thread of the input wakes the loop when it has read more.
-            NextLine::Pending => {}
-            NextLine::End => self.input_ended = true,
-            NextLine::Failed(error) => {
-                // Lines that were read before the error are still sent and acknowledged.
-                self.input_ended = true;
-                let text = system_text(&error);
-                let failure = Failure::failed(format!("Cannot read standard input: {text}."))
-                    .with_class(Class::NoInput);
-                self.failure = Some(failure);
-            }
-        }
-        None
-    }
-}
-
-/// Sets the class `Temporary` if the broker has acknowledged some of the messages but not all.
-fn graded(failure: Failure, published: Published) -> Failure {
-    // `Temporary` tells a script to try again. With invalid input another attempt would fail, too.
-    if published.is_partial() && failure.class() != Class::Data {
-        failure.with_class(Class::Temporary)
-    } else {
-        failure
     }
 }
