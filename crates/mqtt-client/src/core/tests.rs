@@ -1,7 +1,9 @@
 //! Tests of [`ClientCore`]: the tests pass bytes and losses to it, and compare its attempts and waits.
 
+use std::sync::Arc;
+
 use mqtt_codec::{Message, QoS};
-use mqtt_session::CloseReason;
+use mqtt_session::{CloseReason, PublishError};
 
 use super::*;
 

@@ -13,6 +13,7 @@ mod closing;
 mod farewell;
 mod poller;
 mod server_stream;
+mod waiting;
 
 use std::io;
 use std::ops::ControlFlow;
@@ -27,6 +28,7 @@ use mqtt_session::{CloseReason, Connection, Event, OutboundMessage, PublishError
 use self::farewell::Farewell;
 use self::poller::Poller;
 use self::server_stream::ServerStream;
+use self::waiting::Intake;
 use crate::core::{ClientCore, Rejected};
 use crate::dialer::{Advance, Attempt, Dialer};
 use crate::error::ClientError;
@@ -48,16 +50,6 @@ pub struct EventLoop {
     stopped: bool,
     intake: Intake,
     farewell: Farewell,
-}
-
-/// Permission to read from the server and to reconnect. The program sets it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Intake {
-    Running,
-    /// The program accepts no messages.
-    Paused,
-    /// The pause has ended, and no turn has run since then.
-    Resumed,
 }
 
 /// Reason why a turn ended.
@@ -115,24 +107,6 @@ impl EventLoop {
     /// Returns `true` if the reader of the watched pipe has closed it.
     pub fn has_watched_ended(&self) -> bool {
         self.poller.has_watched_ended()
-    }
-
-    /// Pauses the client, because the program cannot accept messages. The loop reads no bytes and does not reconnect,
-    /// so turns pass no events. The loop still writes and sends PINGREQ.
-    pub fn pause(&mut self) {
-        self.intake = Intake::Paused;
-    }
-
-    /// Ends a pause.
-    pub fn resume(&mut self) {
-        if self.is_paused() {
-            self.intake = Intake::Resumed;
-        }
-    }
-
-    /// Returns `true` while the client is paused.
-    pub fn is_paused(&self) -> bool {
-        self.intake == Intake::Paused
     }
 
     /// Acknowledges a message that the program has accepted, possibly some turns after its arrival. The program must
@@ -219,13 +193,6 @@ impl EventLoop {
             let _ = self.core.handle_input(now, &mut &[][..], handle)?;
         }
         Ok(false)
-    }
-
-    /// Waits for a waker, a source or `deadline`, and does nothing else. The wait must be short, because PINGREQ and
-    /// the deadlines of the client wait too.
-    pub fn wait_only(&mut self, deadline: Instant) {
-        // The next turn reports an error of the operating system.
-        let _ = self.poll_for(Some(deadline.saturating_duration_since(Instant::now())));
     }
 
     /// Sends a message; see [`Connection::publish`].
@@ -349,43 +316,6 @@ impl EventLoop {
 
     fn close(&mut self, timeout: Duration) -> Result<(), ClientError> {
         closing::close(&mut self.core, &mut self.stream, &mut self.poller, timeout)
-    }
-
-    /// Returns `true` if the loop may read from the server now.
-    fn may_read(&self) -> bool {
-        // After a failed write the output cannot shrink, and unread bytes may give the reason of the failure.
-        self.stream.is_unwritable() || self.unwritten() < MAXIMUM_UNWRITTEN
-    }
-
-    /// Waits until the first event or deadline.
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<(), ClientError> {
-        if self.is_paused() {
-            let first = [deadline, self.core.poll_timeout()].into_iter().flatten();
-            let wait = |first: Instant| first.saturating_duration_since(Instant::now());
-            return self.poll_for(first.min().map(wait));
-        }
-        let is_up = matches!(self.stream.dialer, Dialer::Connected(_));
-        // Packets in the buffer and bytes in the socket raise no further event, so the turn must not wait for one.
-        let busy = is_up && (self.stopped || self.stream.is_readable() && self.may_read());
-        if busy {
-            return self.poll_for(Some(Duration::ZERO));
-        }
-        // Readiness is edge-triggered. A pause may have consumed the events of a new stream or of a look-up, so one
-        // turn runs without waiting.
-        if self.intake == Intake::Resumed {
-            self.intake = Intake::Running;
-            return self.poll_for(Some(Duration::ZERO));
-        }
-        let own = self.stream.dialer.poll_timeout();
-        let first = [deadline, own, self.core.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min();
-        self.poll_for(first.map(|first| first.saturating_duration_since(Instant::now())))
-    }
-
-    fn poll_for(&mut self, timeout: Option<Duration>) -> Result<(), ClientError> {
-        self.poller.wait(&mut self.stream, timeout)
     }
 
     fn begin_connection(&mut self, now: Instant) -> Result<(), ClientError> {
