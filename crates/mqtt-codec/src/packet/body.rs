@@ -1,8 +1,8 @@
 //! The encoding of a packet after its first byte, for each form of PUBLISH, and the Remaining Length.
 
+use super::GenericPacket;
 use super::ack::Ack;
 use super::publish::{Publish, PublishRef};
-use super::GenericPacket;
 use crate::error::EncodeError;
 use crate::field::{FieldWriter, LengthCounter};
 use crate::protocol::ProtocolVersion;
