@@ -9,11 +9,10 @@ use mqtt_session::{OutboundMessage, PublishError, Session};
 use super::{ClientCore, Rejected};
 
 impl ClientCore {
-    /// Sends a message; see [`Connection::publish`].
+    /// Sends a message; see [`publish`](mqtt_session::Connection::publish) of the connection.
     ///
     /// # Errors
-    /// Returns the errors of [`Connection::publish`]. While messages of a lost session wait, the error is
-    /// `QuotaUsedUp`.
+    /// Returns the errors of the connection. While messages of a lost session wait, the error is `QuotaUsedUp`.
     pub fn publish(
         &mut self,
         now: Instant,
