@@ -29,11 +29,13 @@ pub enum ClientEvent {
         /// Time until the next attempt.
         wait: Duration,
     },
-    /// The server has rejected a subscription that the client tried to restore after a lost session.
+    /// The server has rejected a subscription that the client tried to restore after a lost session, or cannot accept the
+    /// request for it. The application then receives no messages of this subscription.
     SubscriptionRefused {
         /// Topic filter of the subscription.
         topic_filter: TopicFilter,
-        /// Reason code in SUBACK.
+        /// Reason code in SUBACK. If the SUBSCRIBE is larger than the server accepts, the client sends none, and the code is
+        /// [`ReasonCode::PacketTooLarge`]; the client then tries again after its next connection.
         reason_code: ReasonCode,
     },
     /// The queue was full, and the oldest events were dropped. The next event is newer than the dropped events.

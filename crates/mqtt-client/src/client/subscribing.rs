@@ -16,7 +16,8 @@ use super::waiting::deadline_after;
 
 impl Client {
     /// Subscribes to a topic filter, and returns the QoS that the server has granted. If the server loses the session,
-    /// the client subscribes again automatically.
+    /// the client subscribes again automatically. If the server then rejects the subscription, the client reports
+    /// [`ClientEvent::SubscriptionRefused`](crate::ClientEvent::SubscriptionRefused).
     ///
     /// # Errors
     /// Returns an error if the topic filter is invalid, if the server rejects it or does not answer in time, or if the

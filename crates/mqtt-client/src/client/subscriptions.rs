@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use mqtt_codec::{PacketIdentifier, ReasonCode, Suback, SubscribeProperties, Subscription};
+use mqtt_codec::{
+    EncodeError, PacketIdentifier, ReasonCode, Suback, SubscribeProperties, Subscription,
+};
 use mqtt_session::{Connection, PublishError as SendError};
 
 use super::error::SubscribeError;
@@ -71,7 +73,12 @@ impl Subscriptions {
     }
 
     /// Records that the server has accepted a connection. If the server has no session, the client subscribes again.
-    pub(super) fn handle_connected(&mut self, connection: &mut Connection, session_present: bool) {
+    pub(super) fn handle_connected(
+        &mut self,
+        connection: &mut Connection,
+        session_present: bool,
+        events: &EventQueue,
+    ) {
         // The flag is cleared in both cases, because all subscriptions are sent below if it is set.
         let is_incomplete = std::mem::take(&mut self.is_incomplete);
         // If an earlier SUBSCRIBE for this purpose was not answered, the session may have only a part of the
@@ -79,7 +86,8 @@ impl Subscriptions {
         if session_present && !is_incomplete {
             return;
         }
-        let mut rest = &self.granted[..];
+        let granted = std::mem::take(&mut self.granted);
+        let mut rest = &granted[..];
         while let Some((first, properties)) = rest.first() {
             // Subscriptions with the same properties share one packet. `MAXIMUM_FILTERS` limits the size of the packet.
             let same = rest.iter().take(MAXIMUM_FILTERS);
@@ -88,13 +96,47 @@ impl Subscriptions {
             rest = others;
             let subscriptions: Vec<_> = group.iter().map(|(one, _)| one.clone()).collect();
             debug_assert_eq!(subscriptions.first(), Some(first));
-            let sent =
-                connection.subscribe(Instant::now(), subscriptions.clone(), properties.clone());
-            if let Ok(packet_identifier) = sent {
-                let again = Sent::Again(subscriptions);
-                self.sent.insert(packet_identifier, again);
+            if self
+                .restore(connection, subscriptions.clone(), properties)
+                .is_ok()
+            {
+                continue;
+            }
+            // The server may accept only small packets.
+            for subscription in subscriptions {
+                let topic_filter = subscription.topic_filter.clone();
+                let sent = self.restore(connection, vec![subscription], properties);
+                if let Err(reason_code) = sent {
+                    // The next connection may be to a server that accepts the packet.
+                    self.is_incomplete = true;
+                    events.add(ClientEvent::SubscriptionRefused {
+                        topic_filter,
+                        reason_code,
+                    });
+                }
             }
         }
+        self.granted = granted;
+    }
+
+    /// Sends a SUBSCRIBE that restores subscriptions. If it cannot be sent to this server, returns the reason code that
+    /// describes the cause.
+    fn restore(
+        &mut self,
+        connection: &mut Connection,
+        subscriptions: Vec<Subscription>,
+        properties: &SubscribeProperties,
+    ) -> Result<(), ReasonCode> {
+        let sent = connection.subscribe(Instant::now(), subscriptions.clone(), properties.clone());
+        let packet_identifier = sent.map_err(|error| match error {
+            SendError::Encode(EncodeError::PacketTooLarge(_)) => ReasonCode::PacketTooLarge,
+            // All packet identifiers are in use.
+            SendError::QuotaUsedUp => ReasonCode::QuotaExceeded,
+            _ => ReasonCode::ImplementationSpecificError,
+        })?;
+        let again = Sent::Again(subscriptions);
+        self.sent.insert(packet_identifier, again);
+        Ok(())
     }
 
     /// Handles SUBACK. Returns `true` if a caller gets a result.
@@ -209,30 +251,80 @@ mod tests {
     use mqtt_codec::{Connect, ProtocolVersion, QoS, SubscriptionOptions, TopicFilter};
     use mqtt_session::Config;
 
-    /// Connects, and returns the number of bytes that the client sends after CONNACK.
-    fn sent_after_connack(subscriptions: &mut Subscriptions, session_present: bool) -> usize {
+    /// Connects to a server that answers with this CONNACK. Returns the number of bytes that the client then sends, and
+    /// the events.
+    fn restore_at(
+        subscriptions: &mut Subscriptions,
+        version: ProtocolVersion,
+        connack: &[u8],
+    ) -> (usize, Vec<ClientEvent>) {
         let now = Instant::now();
-        let mut connect = Connect::new(ProtocolVersion::V3_1_1, "c");
+        let mut connect = Connect::new(version, "c");
         connect.clean_start = false;
         let session = Some(mqtt_session::Session::default());
         let mut connection = Connection::client(&connect, session, Config::default(), now).unwrap();
-        let connack = [0x20, 2, u8::from(session_present), 0];
-        let mut input = &connack[..];
-        while connection.handle_input(now, &mut input).is_some() {}
+        let mut input = connack;
+        let mut session_present = None;
+        while let Some(event) = connection.handle_input(now, &mut input) {
+            if let mqtt_session::Event::Connected { connack, .. } = event {
+                session_present = Some(connack.session_present);
+            }
+        }
         let before = connection.output().len();
-        subscriptions.handle_connected(&mut connection, session_present);
-        connection.output().len() - before
+        let events = EventQueue::default();
+        subscriptions.handle_connected(&mut connection, session_present.unwrap(), &events);
+        let events = std::iter::from_fn(|| events.receive(Some(now)));
+        (connection.output().len() - before, events.collect())
+    }
+
+    /// Connects, and returns the number of bytes that the client sends after CONNACK.
+    fn sent_after_connack(subscriptions: &mut Subscriptions, session_present: bool) -> usize {
+        let connack = [0x20, 2, u8::from(session_present), 0];
+        let (sent, events) = restore_at(subscriptions, ProtocolVersion::V3_1_1, &connack);
+        assert!(events.is_empty(), "{events:?}");
+        sent
+    }
+
+    fn subscription(topic_filter: &str) -> (Subscription, SubscribeProperties) {
+        let subscription = Subscription {
+            topic_filter: TopicFilter::new(topic_filter).unwrap(),
+            options: SubscriptionOptions::new(QoS::AtMostOnce),
+        };
+        (subscription, SubscribeProperties::default())
+    }
+
+    #[test]
+    fn reports_a_subscription_that_is_too_large_for_the_next_server() {
+        let long = "t".repeat(100);
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.granted = vec![subscription("a"), subscription(&long), subscription("b")];
+        let mut requests = VecDeque::new();
+        // The server has no session, and its Maximum Packet Size is 50.
+        let small = [0x20, 8, 0, 0, 5, 0x27, 0, 0, 0, 50];
+        let (sent, events) = restore_at(&mut subscriptions, ProtocolVersion::V5_0, &small);
+        assert_eq!(sent, 2 * (2 + 2 + 1 + 3 + 1));
+        let [
+            ClientEvent::SubscriptionRefused {
+                topic_filter,
+                reason_code: ReasonCode::PacketTooLarge,
+            },
+        ] = &events[..]
+        else {
+            panic!("{events:?}");
+        };
+        assert_eq!(**topic_filter, *long);
+        // The next server accepts packets of any size, and has the session, in which a subscription is missing.
+        subscriptions.handle_lost(&mut requests);
+        let any = [0x20, 3, 1, 0, 0];
+        let (sent, events) = restore_at(&mut subscriptions, ProtocolVersion::V5_0, &any);
+        assert!(sent > long.len());
+        assert!(events.is_empty(), "{events:?}");
     }
 
     #[test]
     fn subscribes_again_only_if_the_session_lacks_subscriptions() {
-        let subscription = Subscription {
-            topic_filter: TopicFilter::new("t").unwrap(),
-            options: SubscriptionOptions::new(QoS::AtMostOnce),
-        };
         let mut subscriptions = Subscriptions::default();
-        let granted = (subscription, SubscribeProperties::default());
-        subscriptions.granted.push(granted);
+        subscriptions.granted.push(subscription("t"));
         let events = EventQueue::default();
         let mut requests = VecDeque::new();
         // The server has no session, and the connection is lost before SUBACK.

@@ -73,7 +73,8 @@ impl Handler {
             Event::Connected { connack, .. } => {
                 self.inbound.handle_connected(connack.session_present);
                 let subscriptions = &mut self.subscriptions;
-                subscriptions.handle_connected(connection, connack.session_present);
+                let events = &self.shared.events;
+                subscriptions.handle_connected(connection, connack.session_present, events);
                 self.connack = Some(connack);
             }
             Event::Subscribed(suback) => {
