@@ -29,6 +29,8 @@ pub enum Status {
     KeepAlive,
     /// 27: the timeout of `-W` has passed.
     TimedOut,
+    /// 40: no message has come for the time of `--expect`.
+    Silent,
     /// 128 plus the number of the signal that ended the program.
     Signal(u8),
     /// The broker rejected the connection, every subscription, or a message. Values of 1 to 5 are return codes of
@@ -50,6 +52,7 @@ impl Status {
             Self::AccessFile => 13,
             Self::KeepAlive => 19,
             Self::TimedOut => 27,
+            Self::Silent => 40, // free: the mosquitto tools use numbers up to 31, sysexits.h from 64 on
             // Shells report the death by a signal as 128 plus the number of the signal.
             Self::Signal(number) => 128u8.saturating_add(number),
             Self::Refused(code) => code,
@@ -77,6 +80,7 @@ impl Status {
             Self::Configuration => Class::Configuration,
             Self::Disconnected | Self::ConnectionLost | Self::KeepAlive => Class::Unavailable,
             Self::TimedOut => Class::Temporary,
+            Self::Silent => Class::Silence,
             Self::Signal(_) => Class::Interrupted,
             Self::Refused(_) => Class::Refused,
         }
@@ -91,6 +95,9 @@ impl Status {
     /// Returns the exit status for a class that is more specific than that of the status. The class only matters with
     /// `--exit-status sysexits`.
     pub(crate) fn code_of(self, class: Class) -> u8 {
+        if is_plugin() {
+            return class.plugin_status();
+        }
         match class.sysexits() {
             Some(number) if USES_SYSEXITS.load(Ordering::Relaxed) => number,
             _ => self.code(),
@@ -127,6 +134,10 @@ pub(crate) enum Class {
     Refused,
     /// An error in an options file or in a file for TLS.
     Configuration,
+    /// A topic filter without a message for the time of `--expect`.
+    Silence,
+    /// A message that came later than `--warn-after` says.
+    Late,
     /// A signal.
     Interrupted,
 }
@@ -148,7 +159,42 @@ impl Class {
             Self::Protocol => "protocol",
             Self::Refused => "refused",
             Self::Configuration => "configuration",
+            Self::Silence => "silence",
+            Self::Late => "late",
             Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// Returns the exit status by the Monitoring Plugins Development Guidelines. By these, a plugin that could not make
+    /// its check reports UNKNOWN. A broker that cannot be reached, or that rejects the client, is CRITICAL.
+    fn plugin_status(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Late => 1,
+            Self::Silence
+            | Self::HostNotFound
+            | Self::Unavailable
+            | Self::Temporary
+            | Self::Protocol
+            | Self::Refused => 2,
+            Self::Usage
+            | Self::Data
+            | Self::NoInput
+            | Self::System
+            | Self::CannotCreate
+            | Self::Output
+            | Self::Configuration
+            | Self::Interrupted => 3,
+        }
+    }
+
+    /// Returns the name of the exit status by the same guidelines.
+    pub(crate) fn plugin_word(self) -> &'static str {
+        match self.plugin_status() {
+            0 => "OK",
+            1 => "WARNING",
+            2 => "CRITICAL",
+            _ => "UNKNOWN",
         }
     }
 
@@ -156,7 +202,7 @@ impl Class {
     /// uses the number of its status.
     fn sysexits(self) -> Option<u8> {
         Some(match self {
-            Self::Success | Self::Interrupted => return None,
+            Self::Success | Self::Silence | Self::Late | Self::Interrupted => return None,
             Self::Usage => 64,
             Self::Data => 65,
             Self::NoInput => 66,
@@ -180,6 +226,19 @@ static USES_SYSEXITS: AtomicBool = AtomicBool::new(false);
 /// Selects the numbers of sysexits.h if `sysexits` is `true`, and those of the mosquitto tools otherwise.
 pub(crate) fn use_sysexits(sysexits: bool) {
     USES_SYSEXITS.store(sysexits, Ordering::Relaxed);
+}
+
+/// Set by `--check`. The value is global for the same reason.
+static IS_PLUGIN: AtomicBool = AtomicBool::new(false);
+
+/// Selects the exit statuses and the output of monitoring plugins, whatever `--exit-status` says.
+pub(crate) fn use_plugin_statuses() {
+    IS_PLUGIN.store(true, Ordering::Relaxed);
+}
+
+/// Returns `true` if the program is a monitoring plugin.
+pub(crate) fn is_plugin() -> bool {
+    IS_PLUGIN.load(Ordering::Relaxed)
 }
 
 impl From<Status> for ExitCode {

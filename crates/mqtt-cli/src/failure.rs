@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use mqtt_client::session::PrintableLines;
 
-use crate::exit_status::{Class, Status};
+use crate::exit_status::{Class, Status, is_plugin};
 use crate::output::logger;
 use crate::output::messages::complain;
+use crate::output::standard_streams::print;
+use crate::plugin_output;
 use crate::wording::without_error_numbers;
 
 /// The failure of a program, which decides its exit status.
@@ -29,6 +31,8 @@ pub struct Failure {
     class: Option<Class>,
     /// The reason that the broker gave.
     reason: Option<Reason>,
+    /// The performance data that `--check` prints.
+    performance: String,
     /// Set if the failure is not printed, because of `--quiet` or because its text was printed before.
     quiet: bool,
 }
@@ -52,6 +56,7 @@ impl Failure {
             is_marked: true,
             class: None,
             reason: None,
+            performance: String::new(),
             quiet: false,
         }
     }
@@ -123,6 +128,14 @@ impl Failure {
         }
     }
 
+    /// Adds the performance data that `--check` prints.
+    pub(crate) fn with_performance(self, performance: String) -> Self {
+        Self {
+            performance,
+            ..self
+        }
+    }
+
     /// Returns the class of the failure.
     pub(crate) fn class(&self) -> Class {
         self.class.unwrap_or_else(|| self.status.class())
@@ -151,7 +164,14 @@ impl Failure {
     /// Prints the failure on one line, and the hint on a second line. Returns the exit status. `name` is the name by
     /// which the program was called.
     pub fn report(self, name: &str) -> ExitCode {
-        if !self.quiet {
+        if is_plugin() {
+            // A monitoring system reads one line of standard output, and needs it in any case. An error is ignored: the
+            // exit status tells the same.
+            let texts = [Some(self.message()), self.last_line(name)];
+            let text = texts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+            let line = plugin_output::line(self.class(), &text, &self.performance);
+            let _ = print(&format!("{line}\n"));
+        } else if !self.quiet {
             let message = self.message();
             // Both branches write through the thread of standard error, so that the lines keep their order.
             if self.is_marked {

@@ -16,6 +16,7 @@ mod failure;
 mod flags;
 mod jsonl;
 mod output;
+mod plugin_output;
 mod program_name;
 mod wording;
 

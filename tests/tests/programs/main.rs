@@ -56,6 +56,7 @@ mod selected_messages;
 mod servers;
 mod services;
 mod signals;
+mod silence;
 mod sloppy_json;
 mod slow_links;
 mod slow_uplinks;

@@ -13,6 +13,7 @@ pub mod rsub;
 mod setup;
 mod shared_help;
 mod signals;
+mod silence;
 mod subscriber;
 mod verdict;
 

@@ -5,9 +5,10 @@ use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use mqtt_client::Reconnect;
-use mqtt_codec::{ProtocolVersion, QoS, Subscription, TopicFilter};
+use mqtt_codec::{ProtocolVersion, QoS, RetainHandling, Subscription, TopicFilter};
 
 use crate::commands::handlers::{HandlerSettings, handler_options};
+use crate::commands::silence::{SilenceSettings, cannot_combine, silence_options};
 use crate::commands::subscriber::{self, SubscribePlan};
 use crate::commands::{setup, shared_help};
 use crate::exit_status::Status;
@@ -31,6 +32,7 @@ pub(crate) struct RsubSettings {
     output: OutputSettings,
     selection: SelectionSettings,
     handlers: HandlerSettings,
+    silence: SilenceSettings,
     topics: Vec<TopicFilter>,
     unsubscribe: Vec<TopicFilter>,
     filter_out: Vec<TopicFilter>,
@@ -53,6 +55,7 @@ impl Default for RsubSettings {
             output: OutputSettings::default(),
             selection: SelectionSettings::default(),
             handlers: HandlerSettings::default(),
+            silence: SilenceSettings::default(),
             topics: Vec::new(),
             unsubscribe: Vec::new(),
             filter_out: Vec::new(),
@@ -89,6 +92,12 @@ impl AsMut<SelectionSettings> for RsubSettings {
     }
 }
 
+impl AsMut<SilenceSettings> for RsubSettings {
+    fn as_mut(&mut self) -> &mut SilenceSettings {
+        &mut self.silence
+    }
+}
+
 impl AsMut<HandlerSettings> for RsubSettings {
     fn as_mut(&mut self) -> &mut HandlerSettings {
         &mut self.handlers
@@ -117,6 +126,7 @@ pub(crate) fn program() -> Program<RsubSettings> {
         options: setup::with_shared_options(vec![
             ("Subscription", subscribing_options()),
             ("Ending", ending()),
+            ("Silence", silence_options()),
             ("Output", output()),
             ("Handlers", handler_options()),
             ("Retained messages", retained()),
@@ -161,6 +171,7 @@ const HELP: Help = Help {
                 )],
                 shared_help::STATUSES,
                 shared_help::TIMED_OUT,
+                shared_help::SILENT,
                 shared_help::REASON_CODES,
                 &[(
                     "130, 143",
@@ -169,6 +180,7 @@ const HELP: Help = Help {
             ]),
         },
         shared_help::SYSEXITS,
+        shared_help::CHECK,
         shared_help::TIMES,
         shared_help::PROFILES,
         shared_help::OPTIONS_FILE,
@@ -348,7 +360,8 @@ impl TryFrom<RsubSettings> for SubscribePlan {
     type Error = Failure;
 
     /// Makes the plan. Returns the first error that can be found without a network.
-    fn try_from(settings: RsubSettings) -> Result<Self, Failure> {
+    fn try_from(mut settings: RsubSettings) -> Result<Self, Failure> {
+        settings.check_silence()?;
         let connection = &settings.connection;
         // After a reconnect the broker would send all retained messages of a snapshot again.
         let reconnect = if settings.snapshot {
@@ -391,7 +404,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             connection.take_at_most(&mut plan.client.options, count);
         }
         plan.printing = Printing {
-            filter_out: settings.filter_out,
+            filter_out: settings.filter_out.clone(),
             retained_only: settings.retained_only,
             remove_retained: settings.remove_retained,
             is_snapshot: settings.snapshot,
@@ -401,11 +414,14 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             watch: (settings.watch && settings.output.style().terminal)
                 .then(|| connection.first_host().to_owned()),
             message_rate: settings.message_rate,
-            is_silent: settings.handlers.is_used(),
+            is_silent: settings.handlers.is_used() || settings.silence.is_check,
             ..plan.printing
         };
         let mut topics = settings.topics;
         topics.extend(settings.handlers.topic_filters().cloned());
+        let is_check = settings.silence.is_check;
+        let expectation = settings.silence;
+        let expectation = expectation.expectation(topics.clone(), settings.filter_out)?;
         let subscription_options = settings.output.subscription_options(settings.qos);
         // All filters have the same options and are sent in one SUBSCRIBE.
         let subscription = |topic_filter| Subscription {
@@ -420,8 +436,52 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             only_subscribe: settings.only_subscribe,
             is_snapshot: settings.snapshot,
             idle: settings.idle,
+            expectation,
+            is_check,
             handlers: settings.handlers.is_used().then_some(settings.handlers),
             ..plan
         })
+    }
+}
+
+impl RsubSettings {
+    /// Checks the options about silence together with the others.
+    ///
+    /// # Errors
+    /// If `--expect` or `--check` is combined with an option that contradicts it.
+    fn check_silence(&mut self) -> Result<(), Failure> {
+        let other_ends = [
+            ("-C", self.count.is_some()),
+            ("--idle", self.idle.is_some()),
+            ("--snapshot", self.snapshot),
+            ("--retained-only", self.retained_only),
+            ("--remove-retained", self.remove_retained),
+            ("--exec", self.handlers.is_used()),
+            ("--watch", self.watch),
+            ("--message-rate", self.message_rate),
+        ];
+        let other_end = other_ends.into_iter().find(|(_, is_given)| *is_given);
+        if let (Some((option, _)), true) = (other_end, self.silence.is_check) {
+            return Err(cannot_combine("--check", option));
+        }
+        if self.only_subscribe && self.silence.is_used() {
+            return Err(cannot_combine("--expect", "-E"));
+        }
+        // With Retain As Published, RETAIN does not show that a message is old. If the broker sends no old messages, all
+        // of them count. MQTT before 5.0 has neither option.
+        let is_unclear = self.silence.is_used()
+            && !self.silence.counts_retained
+            && self.output.retain_as_published
+            && self.connection.version() == ProtocolVersion::V5_0;
+        if is_unclear {
+            if self.output.retain_handling != Some(RetainHandling::DoNotSend) {
+                let failure = cannot_combine("--expect", "--retain-as-published");
+                return Err(failure.with_hint(
+                    "Old retained messages look like new ones then. Add --retain-handling never, or --expect-retained to count them.",
+                ));
+            }
+            self.silence.counts_retained = true;
+        }
+        Ok(())
     }
 }

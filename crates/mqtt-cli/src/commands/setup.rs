@@ -13,7 +13,7 @@ use crate::commands::deadline;
 use crate::commands::signals::Interrupts;
 use crate::commands::verdict::{Report, SharedVerdict};
 use crate::diagnostics::Diagnostics;
-use crate::exit_status::{Status, use_sysexits};
+use crate::exit_status::{Status, use_plugin_statuses, use_sysexits};
 use crate::failure::Failure;
 use crate::flags::definition::{CommandOption, OptionGroup, help_options};
 use crate::flags::options::auth::auth_options;
@@ -106,7 +106,12 @@ pub(super) fn run<S: ClientSettings + Default>(
     if asks_for_sysexits(arguments) {
         use_sysexits(true);
     }
-    let mut settings = match program.parse(arguments)? {
+    let parsed = program.parse(arguments).inspect_err(|_| {
+        if program.name == "rsub" && arguments.iter().any(|word| word == "--check") {
+            use_plugin_statuses();
+        }
+    });
+    let mut settings = match parsed? {
         Parsed::Run(settings) => settings,
         Parsed::HelpShown => return Ok(Status::Success),
     };

@@ -25,6 +25,33 @@ pub(super) const STATUSES: &[(&str, &str)] = &[
 /// The exit status of `-W`.
 pub(super) const TIMED_OUT: &[(&str, &str)] = &[("27", "The time of -W is over")];
 
+/// The exit status of `--expect`.
+pub(super) const SILENT: &[(&str, &str)] = &[(
+    "40",
+    "A topic filter has had no message for the time of --expect",
+)];
+
+/// The section about `--check`.
+pub(super) const CHECK: Section = Section {
+    heading: "Exit status with --check",
+    body: Body::Rows(&[&[
+        ("0", "OK: a message has come for each filter"),
+        (
+            "1",
+            "WARNING: the first message of a filter took longer than --warn-after",
+        ),
+        (
+            "2",
+            "CRITICAL: a filter has had no message in the time of --expect, the broker cannot be reached or rejects \
+             the client, or the time of -W is over",
+        ),
+        (
+            "3",
+            "UNKNOWN: a wrong option, an unreadable file, a failure of the operating system, or a signal",
+        ),
+    ]]),
+};
+
 /// The exit statuses of 128 and above, which the client programs share.
 pub(super) const REASON_CODES: &[(&str, &str)] = &[(
     "128 and above",

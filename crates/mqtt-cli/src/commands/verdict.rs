@@ -32,6 +32,8 @@ pub(super) const MAXIMUM_LINES: usize = 100;
 pub(crate) struct Verdict {
     pub(super) server: Option<String>,
     pub(super) messages: Option<Messages>,
+    /// The topic filters that were silent at the end, with `--expect`.
+    pub(super) silent_filters: Option<Vec<String>>,
     /// Line numbers of the input, in ascending order and at most [`MAXIMUM_LINES`]. A line is listed if no message
     /// could be made from it, if its message was too large to be sent, or if the broker rejected or did not acknowledge
     /// the message.
@@ -233,6 +235,7 @@ impl Report {
             "server": verdict.server,
             "duration": (self.started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
             "messages": messages,
+            "silent_filters": verdict.silent_filters,
             "failed_lines": verdict.failed_lines,
         })
     }

@@ -190,6 +190,13 @@ impl Diagnostics {
         self.quiet
     }
 
+    /// Prints a note, unless `--quiet` is given.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            note(text);
+        }
+    }
+
     /// Prints a warning, unless `--quiet` is given.
     pub(crate) fn warn(&self, text: &str) {
         if !self.quiet {

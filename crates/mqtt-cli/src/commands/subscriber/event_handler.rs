@@ -13,6 +13,7 @@ use mqtt_codec::{Message, PublishRef, QoS, TopicFilter, TopicName};
 
 use crate::commands::counts::Received;
 use crate::commands::handlers::Jobs;
+use crate::commands::silence::Watchdog;
 use crate::commands::subscriber::pending_requests::{Answer, PendingRequests};
 use crate::commands::verdict::Messages;
 use crate::diagnostics::Diagnostics;
@@ -40,6 +41,8 @@ pub(super) struct EventHandler {
     pub(super) barrier: Option<Barrier>,
     /// The time of the last message, or of the first SUBACK, for `--idle`.
     pub(super) idle_since: Option<Instant>,
+    /// The clocks of `--expect`.
+    pub(super) watchdog: Option<Watchdog>,
     /// The topics for which `--remove-retained` still has to publish a removal.
     pub(super) removals: VecDeque<TopicName>,
     /// The result of the run. Set when the work is done, or when an error or a rejection ends the program early.
@@ -59,6 +62,9 @@ impl EventHandler {
             Event::Connected { connack, .. } => {
                 self.was_connected = true;
                 self.diagnostics().print_connected();
+                if let Some(watchdog) = &mut self.watchdog {
+                    watchdog.set_connected();
+                }
                 let request = self.plan.request.as_mut();
                 let inbox = request.and_then(|request| request.open_inbox(connack));
                 self.plan.subscriptions.extend(inbox);
@@ -72,7 +78,12 @@ impl EventHandler {
                     let codes = codes.join(", ");
                     log::debug!("Subscribed (mid: {}): {codes}", suback.packet_identifier);
                 }
-                self.idle_since.get_or_insert_with(Instant::now);
+                let now = Instant::now();
+                self.idle_since.get_or_insert(now);
+                if let Some(watchdog) = &mut self.watchdog {
+                    let subscriptions = &self.plan.subscriptions;
+                    watchdog.subscribed(now, subscriptions, &suback.reason_codes);
+                }
                 let answer = self.requests.subscribed(suback, &self.plan.subscriptions);
                 self.handle_answer(answer);
             }
@@ -124,6 +135,9 @@ impl EventHandler {
     /// Prepares the next connection, on which the program subscribes again.
     pub(super) fn connection_lost(&mut self) {
         self.requests = PendingRequests::default();
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.set_lost(Instant::now());
+        }
         if let Some(request) = &mut self.plan.request {
             request.handle_connection_lost();
         }
@@ -175,6 +189,9 @@ impl EventHandler {
         if request.is_some_and(|request| !request.accept(publish)) {
             self.ack_queue.acknowledge_when_written(publish.delivery);
             return;
+        }
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.hear(publish, Instant::now(), &self.plan.client.diagnostics);
         }
         if self.plan.idle.is_some() {
             self.idle_since = Some(Instant::now());
@@ -391,6 +408,28 @@ impl EventHandler {
         }
     }
 
+    /// Handles the topic filters for which no message has come for the time of `--expect`.
+    pub(super) fn check_silence(&mut self, is_connected: bool) {
+        let is_full = self.is_full();
+        let Some(watchdog) = self.watchdog.as_mut().filter(|_| self.ending.is_none()) else {
+            return;
+        };
+        let now = Instant::now();
+        // The loop does not read now, and messages may wait in the socket.
+        if is_connected && is_full {
+            watchdog.postpone(now);
+        }
+        match watchdog.advance(now, &self.plan.client.diagnostics) {
+            Ok(None) => {}
+            Ok(Some(line)) => {
+                self.ack_queue.text.extend_from_slice(line.as_bytes());
+                self.ack_queue.text.push(b'\n');
+                self.ending = Some(Ok(Status::Success));
+            }
+            Err(failure) => self.ending = Some(Err(failure)),
+        }
+    }
+
     /// Returns the time at which `--idle` ends the program.
     fn idle_deadline(&self) -> Option<Instant> {
         let since = self.idle_since.filter(|_| self.ending.is_none());
@@ -481,6 +520,10 @@ impl EventHandler {
             self.printer.deadline(),
             jobs,
             self.idle_deadline(),
+            self.watchdog
+                .as_ref()
+                .filter(|_| self.ending.is_none())
+                .and_then(Watchdog::deadline),
             // While there is no room, the end of a write or of a handler wakes the loop.
             self.printer.period_end().filter(|_| !self.is_full()),
             // The end of the run has its own deadlines, and a deadline that has passed would let the loop turn without

@@ -25,6 +25,7 @@ use crate::commands::deadline;
 use crate::commands::handlers::Jobs;
 use crate::commands::setup;
 use crate::commands::signals::Interrupts;
+use crate::commands::silence::Watchdog;
 use crate::commands::subscriber::pending_requests::PendingRequests;
 use crate::commands::verdict::{Messages, SharedVerdict};
 use crate::exit_status::{Class, Status};
@@ -100,6 +101,8 @@ impl Drop for Subscriber {
         let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
         verdict.server = Some(server);
         verdict.messages = Some(handler.messages());
+        let silent = handler.watchdog.as_ref().map(Watchdog::silent_filters);
+        verdict.silent_filters = silent;
     }
 }
 
@@ -126,6 +129,10 @@ impl Subscriber {
             requests: PendingRequests::default(),
             barrier: plan.is_snapshot.then(Barrier::default),
             idle_since: None,
+            watchdog: plan
+                .expectation
+                .take()
+                .map(|expectation| Watchdog::new(expectation, event_loop.waker())),
             removals: VecDeque::new(),
             ending: None,
             was_connected: false,
@@ -161,6 +168,7 @@ impl Subscriber {
             };
             self.handler.tick(self.event_loop.is_connected());
             self.handler.check_idle();
+            self.handler.check_silence(self.event_loop.is_connected());
             self.handler.check_gathering();
             if self.event_loop.is_connected() {
                 self.handler.publish(&mut self.event_loop);
@@ -261,6 +269,10 @@ impl Subscriber {
             let text = format!("Interrupted: {}.", parts.join("; "));
             self.handler.diagnostics().warn(&text);
         }
+        if self.handler.plan.is_check {
+            let text = "A signal ended rsub before the check was complete.";
+            return Err(Failure::failed(text).with_class(Class::Interrupted));
+        }
         // A subscriber has no end of its own, so a signal is a success if the broker had accepted a connection. As in
         // mosquitto_rr, this is so for a request, too, unless it has options that mosquitto_rr does not have.
         Ok(if self.handler.was_connected && !is_strict {
@@ -287,8 +299,8 @@ impl Subscriber {
     /// end.
     fn cannot_write(&mut self, error: &io::Error) -> Result<Status, Failure> {
         self.disconnect(ReasonCode::Success, GRACE);
-        // `rsub | head -1` ends this way.
-        if error.kind() == io::ErrorKind::BrokenPipe {
+        // `rsub | head -1` ends this way. With `--check`, status 0 would mean that the check has succeeded.
+        if error.kind() == io::ErrorKind::BrokenPipe && !self.handler.plan.is_check {
             return Ok(Status::Success);
         }
         let text = system_text(error);

@@ -10,6 +10,7 @@ use mqtt_codec::{
 
 use crate::commands::handlers::HandlerSettings;
 use crate::commands::setup::ClientPlan;
+use crate::commands::silence::Expectation;
 use crate::failure::Failure;
 use crate::flags::settings::connection::ConnectionSettings;
 use crate::flags::settings::output::OutputSettings;
@@ -35,6 +36,10 @@ pub(in crate::commands) struct SubscribePlan {
     /// The time of `--idle` without a message after which the program ends.
     pub(in crate::commands) idle: Option<Duration>,
     pub(in crate::commands) request: Option<Request>,
+    /// The messages that `--expect` waits for.
+    pub(in crate::commands) expectation: Option<Expectation>,
+    /// Set by `--check`: end with a line for a monitoring system.
+    pub(in crate::commands) is_check: bool,
     /// The handlers that get the messages, instead of standard output.
     pub(in crate::commands) handlers: Option<HandlerSettings>,
     pub(in crate::commands) debug: bool,
@@ -69,6 +74,8 @@ impl SubscribePlan {
             is_snapshot: false,
             idle: None,
             request: None,
+            expectation: None,
+            is_check: false,
             handlers: None,
             debug: connection.debug && !connection.quiet,
         })
