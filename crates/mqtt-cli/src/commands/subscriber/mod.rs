@@ -1,9 +1,10 @@
 //! The loop of rsub and rrr: connects, subscribes, publishes the request of rrr, prints messages, and disconnects.
 //!
 //! `plan.rs` has the plan, `request.rs` the request of rrr, `event_handler.rs` handles each event,
-//! `pending_requests.rs` counts the answers to SUBSCRIBE and UNSUBSCRIBE, and `snapshot.rs` finds the end of the
-//! retained messages. This file has the loop and each way to end it.
+//! `deadlines.rs` what time brings, `pending_requests.rs` counts the answers to SUBSCRIBE and UNSUBSCRIBE, and
+//! `snapshot.rs` finds the end of the retained messages. This file has the loop and each way to end it.
 
+mod deadlines;
 mod event_handler;
 mod inbox;
 mod pending_requests;
