@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -61,6 +61,9 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     let (platform, profile, tests) = parse(options)?;
     install(&platform);
     build::build(&platform, profile)?;
+    if platform.is_windows() {
+        add_missing_library(&platform.build_folder(profile))?;
+    }
     run_command(&mut cargo(
         "build --quiet --locked --package mqtt-cli --bins",
     ))?;
@@ -134,7 +137,7 @@ fn install(platform: &Target) {
         return;
     };
     let mut packages = if platform.is_windows() {
-        vec!["wine64"]
+        vec!["wine", "wine64"]
     } else {
         vec!["qemu-user-static"]
     };
@@ -152,6 +155,29 @@ fn install(platform: &Target) {
         println!("Installing {} …", packages.join(", "));
         setup::install(&packages);
     }
+}
+
+/// The source of a library of Windows 10 that wine 8 lacks. The standard library of Rust takes random numbers from it.
+const RANDOM_NUMBERS: &str = "\
+#include <windows.h>
+BOOLEAN WINAPI SystemFunction036(PVOID, ULONG);
+__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE bytes, SIZE_T length)
+{
+    return SystemFunction036(bytes, (ULONG)length);
+}
+";
+
+/// Builds the library that wine lacks, next to the programs, where Windows searches first.
+fn add_missing_library(folder: &Path) -> Result<()> {
+    let source = folder.join("bcryptprimitives.c");
+    std::fs::write(&source, RANDOM_NUMBERS)?;
+    let mut compiler = Command::new("x86_64-w64-mingw32-gcc");
+    compiler.arg("-shared").arg(&source);
+    compiler
+        .arg("-o")
+        .arg(folder.join("bcryptprimitives.dll"))
+        .arg("-ladvapi32");
+    run_command(&mut compiler)
 }
 
 /// Fills a folder with one script for each program. The script starts the program, under emulation if it is in

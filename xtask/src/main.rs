@@ -2,6 +2,7 @@
 //! install what they need.
 
 mod bench;
+mod check_platforms;
 mod cluster;
 mod conformance;
 mod crash;
@@ -35,6 +36,8 @@ Usage: cargo xtask TASK
 
   bench  measure programs and libraries beside others and write docs/performance.md;
          --instructions counts instructions only, --check compares them with docs/generated/instructions.tsv
+  check-platforms
+         check that the programs compile for macOS, FreeBSD, Android and Windows: [TARGET ...]
   cluster
          publish to three nodes of RabbitMQ and kill one of them
   conformance
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
     let tasks: Vec<_> = std::env::args().skip(1).collect();
     let result = match tasks.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["bench", ref options @ ..] => bench::run_with(options),
+        ["check-platforms", ref names @ ..] => check_platforms::run(names),
         ["cluster"] => cluster::run(),
         ["conformance", ref options @ ..] => conformance::run(options),
         ["crash", ref options @ ..] => crash::run_for(options),

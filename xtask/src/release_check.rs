@@ -4,9 +4,10 @@
 use anyhow::Result;
 
 use crate::dist::targets::TARGETS;
-use crate::{cluster, debian_check, dist, emulate};
+use crate::{check_platforms, cluster, debian_check, dist, emulate};
 
 pub(crate) fn run() -> Result<()> {
+    check_platforms::run(&[])?;
     dist::run(&["--all"])?;
     // wine 8 lacks a library that the programs for Windows need, so these programs are built but not run.
     for target in TARGETS.iter().filter(|target| !target.is_windows()) {

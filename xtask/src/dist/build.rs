@@ -99,8 +99,18 @@ fn zig(platform: &Target) -> Result<Command> {
     Ok(command)
 }
 
-/// Makes a build use Debian's compiler and build the standard library.
-fn use_debian(command: &mut Command, platform: &Target) -> Result<()> {
+/// Returns a command that runs a task of Debian's cargo, set to build the standard library too.
+pub(crate) fn debian_cargo(task: &str) -> Result<Command> {
+    let toolchain = debian_toolchain()?;
+    let mut command = debian_rust::cargo(&toolchain)?;
+    // Unstable options before the task would have no effect if others follow it.
+    command.arg(task);
+    build_standard_library(&mut command);
+    Ok(command)
+}
+
+/// Returns the folder of Debian's compiler. The packages are unpacked if they are not there.
+fn debian_toolchain() -> Result<PathBuf> {
     let toolchain = target().join("dist-tools/rust");
     debian_rust::unpack(&PACKAGES.map(String::from), &toolchain)?;
     let sources = toolchain.join("usr/lib/rustlib/src/rust/library");
@@ -110,6 +120,19 @@ fn use_debian(command: &mut Command, platform: &Target) -> Result<()> {
             toolchain.display()
         );
     }
+    Ok(toolchain)
+}
+
+fn build_standard_library(command: &mut Command) {
+    command
+        // `-Z build-std` is an unstable feature. With this variable a stable compiler accepts it.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .args(["-Z", "build-std=std,panic_abort"]);
+}
+
+/// Makes a build use Debian's compiler and build the standard library.
+fn use_debian(command: &mut Command, platform: &Target) -> Result<()> {
+    let toolchain = debian_toolchain()?;
     // `Command` cannot replace its program, so a new command starts Debian's cargo instead of rustup's.
     if platform.linker != Linker::Zig {
         let mut debian = debian_rust::cargo(&toolchain)?;
@@ -117,11 +140,8 @@ fn use_debian(command: &mut Command, platform: &Target) -> Result<()> {
         *command = debian;
     }
     debian_rust::set_environment(command, &toolchain, &[tools().join("bin")])?;
-    command
-        .env("CARGO", toolchain.join("usr/bin/cargo"))
-        // `-Z build-std` is an unstable feature. With this variable a stable compiler accepts it.
-        .env("RUSTC_BOOTSTRAP", "1")
-        .args(["-Z", "build-std=std,panic_abort"]);
+    command.env("CARGO", toolchain.join("usr/bin/cargo"));
+    build_standard_library(command);
     if platform.is_musl() {
         // zig provides musl and its start files. By default the compiler would link copies of its own, which Debian's
         // packages do not contain.

@@ -120,7 +120,18 @@ impl Running {
 /// Returns the reading end of a pipe with all bytes of a small payload.
 #[cfg(unix)]
 fn filled_pipe(payload: &[u8]) -> io::Result<Stdio> {
+    #[cfg(not(target_vendor = "apple"))]
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    // macOS cannot set the flag when it creates a pipe. All handlers are started by the same thread, so none of them
+    // starts in between and inherits the pipe.
+    #[cfg(target_vendor = "apple")]
+    let (reader, writer) = {
+        use rustix::io::{FdFlags, fcntl_setfd};
+        let (reader, writer) = rustix::pipe::pipe()?;
+        fcntl_setfd(&reader, FdFlags::CLOEXEC)?;
+        fcntl_setfd(&writer, FdFlags::CLOEXEC)?;
+        (reader, writer)
+    };
     File::from(writer).write_all(payload)?;
     Ok(reader.into())
 }
