@@ -4,6 +4,7 @@
 
 mod broker;
 mod certificates;
+mod collected;
 mod openssl;
 mod peer;
 mod program;

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::tests::{parse, parse_bytes};
+use super::tests::parse;
+use super::value_tests::parse_bytes;
 use super::*;
 
 #[test]

@@ -19,6 +19,8 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod unsupported;
+#[cfg(test)]
+mod value_tests;
 
 pub use closest_name::closest_name;
 pub use error::ConfigError;

@@ -10,6 +10,7 @@ mod formats;
 mod options;
 mod packets;
 mod row;
+mod usage_errors;
 
 use compare::check;
 
@@ -40,7 +41,10 @@ fn properties_match_mosquitto() {
 
 #[test]
 fn usage_errors_match_mosquitto() {
-    check("usage_errors_match_mosquitto", &options::usage_errors());
+    check(
+        "usage_errors_match_mosquitto",
+        &usage_errors::usage_errors(),
+    );
 }
 
 #[test]
@@ -61,7 +65,7 @@ fn compares_at_least_150_command_lines_and_explains_each_difference() {
         options::requests(),
         options::connecting(),
         options::properties(),
-        options::usage_errors(),
+        usage_errors::usage_errors(),
         options::files(),
         formats::formats(),
     ]
