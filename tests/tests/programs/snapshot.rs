@@ -1,6 +1,8 @@
 //! `rsub --snapshot` prints exactly the retained messages, and `--idle` ends after silence.
 
 use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use tests::{Broker, Kind, Program, has_mosquitto};
@@ -37,6 +39,8 @@ fn take_snapshots(kind: Kind) {
             let arguments = format!("-V {version} -q {qos} -t r/# -v --snapshot -W 50");
             let finished = run("rsub", &broker, &arguments, String::new()).success();
             let took = start.elapsed();
+            // The end is proven, so there is no warning.
+            assert_eq!(finished.errors, "", "{kind:?} {version} QoS {qos}");
             let text = finished.text();
             let mut printed: Vec<_> = text.lines().collect();
             printed.sort_unstable();
@@ -59,6 +63,53 @@ fn a_snapshot_of_rbroker_has_each_retained_message_and_ends() {
 fn a_snapshot_of_mosquitto_has_each_retained_message_and_ends() {
     if has_mosquitto("snapshots") {
         take_snapshots(Kind::Mosquitto);
+    }
+}
+
+/// Serves one snapshot of topic `a` as a broker that answers before it sends the retained message. Returns what rsub
+/// printed.
+fn snapshot_of_a_late_message(arguments: &str) -> tests::Finished {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let command = Program::new("rsub").args(&format!("-h 127.0.0.1 -p {port} -t a -d --snapshot"));
+    let running = command.args(arguments).start();
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut exchange = |length: usize, answer: &[u8]| {
+        stream.read_exact(&mut vec![0; length]).unwrap();
+        stream.write_all(answer).unwrap();
+    };
+    exchange(14, &[0x20, 2, 0, 0]); // CONNECT
+    exchange(8, &[0x90, 3, 0, 1, 0]); // SUBSCRIBE
+    exchange(26, &[0x90, 3, 0, 2, 0x80]); // SUBSCRIBE to the version, which this broker rejects
+    exchange(20, &[0xB0, 2, 0, 3]); // UNSUBSCRIBE
+    running.wait_for_error("received UNSUBACK");
+    exchange(0, b"\x31\x07\x00\x01alate"); // PUBLISH with RETAIN
+    exchange(20, &[0xB0, 2, 0, 4]); // UNSUBSCRIBE
+    running.wait().success()
+}
+
+#[test]
+fn a_snapshot_of_an_unknown_broker_ends_after_silence() {
+    let warning = "Warning: The broker is neither rbroker nor mosquitto 2";
+    for (arguments, warnings) in [("--idle 700ms", 0), ("", 1)] {
+        let start = Instant::now();
+        let finished = snapshot_of_a_late_message(arguments);
+        assert_eq!(finished.text(), "late\n", "{finished:?}");
+        let found = finished.errors.matches(warning).count();
+        assert_eq!(found, warnings, "{finished:?}");
+        assert!(start.elapsed() >= Duration::from_millis(700));
+    }
+}
+
+#[test]
+fn the_version_of_the_broker_is_printed_once_if_the_user_asks_for_it() {
+    let broker = Broker::start("");
+    let version = format!("rbroker version {}", env!("CARGO_PKG_VERSION"));
+    for (filter, expected) in [("$SYS/broker/version", version.as_str()), ("#", "")] {
+        let arguments = format!("-t {filter} --snapshot");
+        let finished = run("rsub", &broker, &arguments, String::new()).success();
+        assert_eq!(finished.text().trim_end(), expected, "{filter}");
+        assert_eq!(finished.errors, "");
     }
 }
 

@@ -85,8 +85,11 @@ impl EventHandler {
         }
     }
 
-    /// Returns the time at which `--idle` ends the program.
+    /// Returns the time at which `--idle` ends the program. A snapshot has its own end.
     fn idle_deadline(&self) -> Option<Instant> {
+        if self.barrier.is_some() {
+            return None;
+        }
         let since = self.idle_since.filter(|_| self.ending.is_none());
         Some(since? + self.plan.idle?)
     }
@@ -100,6 +103,7 @@ impl EventHandler {
             self.printer.deadline(),
             jobs,
             self.idle_deadline(),
+            self.snapshot_deadline(),
             self.watchdog
                 .as_ref()
                 .filter(|_| self.ending.is_none())

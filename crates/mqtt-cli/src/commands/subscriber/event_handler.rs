@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use mqtt_client::EventLoop;
 use mqtt_client::session::{Connection, Event, OutboundMessage, PublishError};
-use mqtt_codec::{Message, PublishRef, QoS, TopicFilter, TopicName};
+use mqtt_codec::{Message, PublishRef, QoS, TopicName};
 
 use crate::commands::counts::Received;
 use crate::commands::handlers::Jobs;
@@ -24,9 +24,9 @@ use crate::output::logger;
 use crate::output::printer::{Disposition, Printer};
 use crate::wording::counted;
 
+use super::barrier::Barrier;
 use super::plan::SubscribePlan;
 use super::request::Request;
-use super::snapshot::{Barrier, Step};
 
 /// The state that events change. It is separate from the event loop, because the event loop is borrowed while it passes
 /// an event.
@@ -37,7 +37,7 @@ pub(super) struct EventHandler {
     /// The handlers of the messages, with `--exec`.
     pub(super) jobs: Option<Jobs>,
     pub(super) requests: PendingRequests,
-    /// The questions of `--snapshot` (see `snapshot.rs`).
+    /// The questions of `--snapshot` (see `barrier.rs`).
     pub(super) barrier: Option<Barrier>,
     /// The time of the last message, or of the first SUBACK, for `--idle`.
     pub(super) idle_since: Option<Instant>,
@@ -70,6 +70,7 @@ impl EventHandler {
                 self.plan.subscriptions.extend(inbox);
                 self.subscribe(connection);
             }
+            Event::Subscribed(_) if self.is_answer_about_version() => {}
             Event::Subscribed(suback) => {
                 // mosquitto_rr does not print this line.
                 if self.plan.debug && self.plan.request.is_none() {
@@ -87,7 +88,7 @@ impl EventHandler {
                 let answer = self.requests.subscribed(suback, &self.plan.subscriptions);
                 self.handle_answer(answer);
             }
-            Event::Unsubscribed(_) if self.barrier.as_mut().is_some_and(Barrier::answer) => {}
+            Event::Unsubscribed(_) if self.is_answer_of_barrier() => {}
             Event::Unsubscribed(unsuback) => {
                 let answer = self.requests.unsubscribed(unsuback);
                 self.handle_answer(answer);
@@ -196,8 +197,9 @@ impl EventHandler {
         if self.plan.idle.is_some() {
             self.idle_since = Some(Instant::now());
         }
-        if let (Some(barrier), true) = (&mut self.barrier, publish.retain) {
-            barrier.add_message();
+        if self.is_only_for_barrier(publish) {
+            self.ack_queue.acknowledge_when_written(publish.delivery);
+            return;
         }
         match self.printer.print(publish, &mut self.ack_queue.text) {
             // This message ends --retained-only and is not for this run. It is not acknowledged, so that a broker with
@@ -324,38 +326,6 @@ impl EventHandler {
         self.ack_queue.is_full() || self.jobs.as_ref().is_some_and(Jobs::is_full)
     }
 
-    /// Asks the broker whether it has sent all retained messages, or ends the snapshot.
-    pub(super) fn advance_snapshot(&mut self, event_loop: &mut EventLoop) {
-        let Some(barrier) = &mut self.barrier else {
-            return;
-        };
-        // A broker may send further messages only after the acknowledgements of those that are in flight.
-        let can_ask = self.ending.is_none()
-            && self.requests.are_answered()
-            && self.ack_queue.is_empty()
-            && self.jobs.as_ref().is_none_or(Jobs::is_finished);
-        let Some(connection) = event_loop.connection().filter(|_| can_ask) else {
-            return;
-        };
-        if connection.unfinished_received() > 0 {
-            return;
-        }
-        match barrier.next() {
-            Step::Wait => {}
-            Step::Finish => self.ending = Some(Ok(Status::Success)),
-            Step::Ask => {
-                let filters = TopicFilter::new(Barrier::TOPIC_FILTER)
-                    .into_iter()
-                    .collect();
-                let properties = self.plan.unsubscribe_properties.clone();
-                match connection.unsubscribe(Instant::now(), filters, properties) {
-                    Ok(_) => barrier.ask(),
-                    Err(error) => self.fail(error),
-                }
-            }
-        }
-    }
-
     /// Returns the numbers of messages for the report.
     pub(super) fn messages(&self) -> Messages {
         let (received, expected) = (self.printer.count, self.plan.count);
@@ -370,7 +340,7 @@ impl EventHandler {
     }
 
     /// Ends the program because a packet could not be sent.
-    fn fail(&mut self, error: PublishError) {
+    pub(super) fn fail(&mut self, error: PublishError) {
         self.ending = Some(Err(self.diagnostics().failure(error.into())));
     }
 

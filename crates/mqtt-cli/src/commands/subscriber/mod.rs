@@ -2,8 +2,9 @@
 //!
 //! `plan.rs` has the plan, `request.rs` the request of rrr, `event_handler.rs` handles each event,
 //! `deadlines.rs` what time brings, `pending_requests.rs` counts the answers to SUBSCRIBE and UNSUBSCRIBE, and
-//! `snapshot.rs` finds the end of the retained messages. This file has the loop and each way to end it.
+//! `snapshot.rs` and `barrier.rs` find the end of the retained messages. This file has the loop and each way to end it.
 
+mod barrier;
 mod deadlines;
 mod event_handler;
 mod inbox;
@@ -40,11 +41,11 @@ use crate::output::printer::Printer;
 use crate::output::stdout_thread::StdoutThread;
 use crate::wording::{counted, system_text};
 
+use barrier::Barrier;
 use event_handler::EventHandler;
 pub(super) use inbox::{Inbox, random_text};
 pub(super) use plan::SubscribePlan;
 pub(super) use request::{Request, RespondTo};
-use snapshot::Barrier;
 
 /// The time in which the last acknowledgements must arrive and the last bytes must be sent.
 const GRACE: Duration = Duration::from_secs(5);

@@ -1,79 +1,109 @@
-//! Finds the end of the retained messages, for `--snapshot`. No packet of MQTT marks this end. So rsub sends a question
-//! that the broker answers after it has sent the messages.
-//!
-//! The question is an UNSUBSCRIBE for a filter that rsub has never subscribed to. The broker answers the packets of a
-//! connection in their order, so UNSUBACK comes after the messages that the broker had ready. A broker that sends
-//! retained messages in portions, or waits for acknowledgements, answers before it has sent all of them. So rsub asks
-//! again until no retained message arrives between a question and its answer. rsub asks only when it has acknowledged
-//! every message.
+//! The steps of `--snapshot`: sends the questions of the barrier (see `barrier.rs`), and ends the program when all
+//! retained messages have come.
 
-/// The questions of a snapshot.
-#[derive(Debug, Default)]
-pub(super) struct Barrier {
-    /// The number of questions that were sent.
-    sent: u64,
-    is_pending: bool,
-    /// Set if a retained message has arrived since the last question was sent.
-    has_news: bool,
-}
+use std::time::{Duration, Instant};
 
-/// The next step of a snapshot.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Wait,
-    Ask,
-    Finish,
-}
+use mqtt_client::EventLoop;
+use mqtt_codec::{PublishRef, SubscribeProperties, TopicFilter};
 
-impl Barrier {
-    /// The filter of the questions. No message has a topic that matches, and the broker has no such subscription.
-    pub(super) const TOPIC_FILTER: &str = "$rsub/snapshot";
+use crate::commands::handlers::Jobs;
+use crate::exit_status::Status;
 
-    /// Records that a retained message has arrived.
-    pub(super) fn add_message(&mut self) {
-        self.has_news = true;
+use super::barrier::{Barrier, Step};
+use super::event_handler::EventHandler;
+
+/// The time of silence after which a snapshot ends if the broker is unknown and `--idle` sets no other time.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// The warning after a snapshot whose end is a guess.
+const UNPROVEN: &str = "The broker is neither rbroker nor mosquitto 2, so the snapshot ended when no retained message \
+                        had come for 1 s. It may be incomplete (--idle sets this time).";
+
+impl EventHandler {
+    /// Returns `true` if a SUBACK answers the subscription to the version of the broker, for `--snapshot`.
+    pub(super) fn is_answer_about_version(&mut self) -> bool {
+        let barrier = self.barrier.as_mut();
+        barrier.is_some_and(Barrier::answer_subscription)
     }
 
-    /// Records an UNSUBACK. Returns `true` if it answers a question.
-    pub(super) fn answer(&mut self) -> bool {
-        std::mem::take(&mut self.is_pending)
+    /// Returns `true` if an UNSUBACK answers a question of `--snapshot`.
+    pub(super) fn is_answer_of_barrier(&mut self) -> bool {
+        let barrier = self.barrier.as_mut();
+        barrier.is_some_and(|barrier| barrier.answer(Instant::now()))
     }
 
-    /// Returns the next step after everything that arrived was acknowledged.
-    pub(super) fn next(&self) -> Step {
-        if self.is_pending {
-            Step::Wait
-        } else if self.sent == 0 || self.has_news {
-            Step::Ask
-        } else {
-            Step::Finish
+    /// Asks the broker whether it has sent all retained messages, or ends the snapshot.
+    pub(super) fn advance_snapshot(&mut self, event_loop: &mut EventLoop) {
+        let Some(barrier) = &mut self.barrier else {
+            return;
+        };
+        // A broker may send further messages only after the acknowledgements of those that are in flight.
+        let can_ask = self.ending.is_none()
+            && self.requests.are_answered()
+            && self.ack_queue.is_empty()
+            && self.jobs.as_ref().is_none_or(Jobs::is_finished);
+        let Some(connection) = event_loop.connection().filter(|_| can_ask) else {
+            return;
+        };
+        if connection.unfinished_received() > 0 {
+            return;
+        }
+        match barrier.next() {
+            Step::Wait => {}
+            Step::Finish => self.ending = Some(Ok(Status::Success)),
+            Step::FinishAfterSilence(last) => {
+                let silence = self.plan.idle.unwrap_or(SILENCE);
+                if last + silence > Instant::now() {
+                    return;
+                }
+                self.ending = Some(Ok(Status::Success));
+                if self.plan.idle.is_none() {
+                    self.diagnostics().warn(UNPROVEN);
+                }
+            }
+            Step::Ask => {
+                if let Some(subscription) = barrier.version_subscription(&self.plan.subscriptions) {
+                    let properties = SubscribeProperties::default();
+                    let sent = connection.subscribe(Instant::now(), vec![subscription], properties);
+                    if let Err(error) = sent {
+                        return self.fail(error);
+                    }
+                }
+                let filters = TopicFilter::new(Barrier::TOPIC_FILTER)
+                    .into_iter()
+                    .collect();
+                let properties = self.plan.unsubscribe_properties.clone();
+                match connection.unsubscribe(Instant::now(), filters, properties) {
+                    Ok(_) => barrier.ask(),
+                    Err(error) => self.fail(error),
+                }
+            }
         }
     }
 
-    /// Records that a question was sent.
-    pub(super) fn ask(&mut self) {
-        self.sent += 1;
-        self.is_pending = true;
-        self.has_news = false;
+    /// Returns the time at which a snapshot of an unknown broker ends. If it has passed and the snapshot has not ended,
+    /// the loop waits for an acknowledgement, and not for a time.
+    pub(super) fn snapshot_deadline(&self) -> Option<Instant> {
+        let time = match self.barrier.as_ref()?.next() {
+            Step::FinishAfterSilence(last) => last + self.plan.idle.unwrap_or(SILENCE),
+            Step::Wait | Step::Ask | Step::Finish => return None,
+        };
+        Some(time).filter(|time| *time > Instant::now())
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn snapshot_ends_after_an_answer_without_new_messages() {
-        let mut barrier = Barrier::default();
-        assert_eq!(barrier.next(), Step::Ask);
-        barrier.ask();
-        assert_eq!(barrier.next(), Step::Wait);
-        barrier.add_message();
-        assert!(barrier.answer());
-        assert_eq!(barrier.next(), Step::Ask);
-        barrier.ask();
-        assert!(barrier.answer());
-        assert!(!barrier.answer());
-        assert_eq!(barrier.next(), Step::Finish);
+    /// Records a retained message. Returns `true` if it is the version of the broker and the user has not subscribed to
+    /// it.
+    pub(super) fn is_only_for_barrier(&mut self, publish: &PublishRef<'_>) -> bool {
+        let (Some(barrier), true) = (&mut self.barrier, publish.retain) else {
+            return false;
+        };
+        if publish.topic_name == Barrier::VERSION {
+            barrier.set_version(publish.payload);
+            if !Barrier::is_version_wanted(&self.plan.subscriptions) {
+                return true;
+            }
+        }
+        barrier.add_message(Instant::now());
+        false
     }
 }
