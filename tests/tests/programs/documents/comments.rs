@@ -39,7 +39,8 @@ fn is_vague(comment: &str) -> bool {
     words.next().is_some_and(|word| VAGUE.contains(&word))
 }
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
+/// Returns the source files in a folder and its folders.
+pub(crate) fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("folders can be read");
     let mut found = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {

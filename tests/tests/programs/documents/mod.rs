@@ -2,9 +2,10 @@
 //! is compared. Each relative link must lead to an existing file and heading.
 //!
 //! `docs/README.md` states the convention for authors: the marks of a block, the ports that are replaced and the parts
-//! that are masked. `page.rs` reads the blocks, `session.rs` and `terminal.rs` run them in shells, `masks.rs` masks the
-//! parts that vary, `links.rs` checks the links, and `comments.rs` the first words of doc comments. The lists of
-//! directives and options are checked beside their tables, in the unit tests of `mqtt-broker` and `mqtt-cli`.
+//! that are masked. `page.rs` reads the blocks, `session.rs` and `terminal.rs` run them in shells, and `masks.rs` masks
+//! the parts that vary. `links.rs` checks the links, `comments.rs` the first words of doc comments, and `shown_by.rs`
+//! the names of tests. The lists of directives and options are checked beside their tables, in the unit tests of
+//! `mqtt-broker` and `mqtt-cli`.
 
 // The blocks are commands for bash.
 #![cfg(unix)]
@@ -14,6 +15,7 @@ mod links;
 mod masks;
 mod page;
 mod session;
+mod shown_by;
 mod terminal;
 
 use std::fs;
@@ -145,6 +147,28 @@ fn files_that_the_pages_for_developers_name_exist() {
     println!("{count} paths were checked");
     assert!(missing.is_empty(), "no such file:\n{}", missing.join("\n"));
     assert!(count > 50, "{count}");
+}
+
+#[test]
+fn tests_that_the_documents_name_exist() {
+    let sources = shown_by::all_sources(&root());
+    let mut count = 0;
+    let mut missing = Vec::new();
+    for page in [
+        "docs/faults.md",
+        "docs/simulation.md",
+        "docs/conformance.md",
+        "docs/generated/conformance.md",
+    ] {
+        for (line, codes) in shown_by::cells(&read(Path::new(page))) {
+            let (names, wrong) = shown_by::check(&codes, &sources);
+            count += names;
+            missing.extend(wrong.iter().map(|code| format!("{page}:{line}: {code}")));
+        }
+    }
+    println!("{count} names of tests were checked");
+    assert!(missing.is_empty(), "no such test:\n{}", missing.join("\n"));
+    assert!(count > 100, "{count}");
 }
 
 #[test]
