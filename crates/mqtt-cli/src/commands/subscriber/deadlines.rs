@@ -18,8 +18,9 @@ impl EventHandler {
             let printed = match &self.ending {
                 None => self.printer.print_due(Instant::now(), text),
                 Some(Ok(_)) => self.printer.print_waiting(text),
-                // After a failure no handler is started. `print_rest` prints what waits if there are none.
-                Some(Err(_)) => return,
+                // `print_rest` prints what waits after the loop. Handlers must run before.
+                Some(Err(_)) if self.jobs.is_none() => return,
+                Some(Err(_)) => self.printer.print_waiting(text),
             };
             let Some(waiting) = printed else {
                 return;
@@ -34,7 +35,7 @@ impl EventHandler {
 
     /// Prints the messages that wait, because the program ends.
     pub(super) fn print_rest(&mut self) {
-        // Handlers get these messages from `print_waiting` and `waits_for_jobs`.
+        // Handlers get these messages from `print_waiting` and `stop_jobs`.
         while self.jobs.is_none() && self.waits() && !self.is_full() {
             self.printer.print_waiting(&mut self.ack_queue.text);
         }

@@ -371,21 +371,31 @@ impl EventHandler {
             // The first failure is the reason of the end.
             if !matches!(self.ending, Some(Err(_))) {
                 self.ending = Some(Err(failure));
+                // The messages that wait for the end of a period get their handlers now. Nothing else wakes the loop.
+                self.print_waiting();
+                self.advance_jobs(event_loop);
             }
         }
     }
 
-    /// Starts no further handler, because a signal has arrived. Returns `true` while a handler still runs, or the broker
-    /// must still acknowledge responses: the caller then waits.
-    pub(super) fn waits_for_jobs(&mut self) -> bool {
+    /// Starts no further handler, because a signal has arrived.
+    pub(super) fn stop_jobs(&mut self) {
         let Some(jobs) = &mut self.jobs else {
-            return false;
+            return;
         };
         // The broker has the acknowledgements of messages that wait for the end of a period, so they are handled now.
         while let Some(waiting) = self.printer.print_waiting(&mut self.ack_queue.text) {
             jobs.push_acknowledged(&waiting.publish(), waiting.arrival);
         }
         jobs.stop();
+    }
+
+    /// Returns `true` while a handler still runs after a signal, or the broker must still acknowledge responses: the
+    /// caller then waits.
+    pub(super) fn waits_for_jobs(&mut self) -> bool {
+        let Some(jobs) = &mut self.jobs else {
+            return false;
+        };
         let waits = jobs.is_running() || jobs.wait_for_responses();
         if waits {
             // Messages that arrive from now on are not acknowledged, so that they stay with the broker.

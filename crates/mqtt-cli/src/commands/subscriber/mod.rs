@@ -176,6 +176,10 @@ impl Subscriber {
                 self.handler.publish(&mut self.event_loop);
             }
             self.handler.print_waiting();
+            // No other handler must follow one that ends together with a signal.
+            if self.interrupts.asked().is_some() {
+                self.handler.stop_jobs();
+            }
             self.handler.advance_jobs(&mut self.event_loop);
             // `advance` runs after `publish`, so that the `-d` lines of sent packets are written in the order of the
             // packets.
