@@ -14,11 +14,11 @@ pub const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Selects the messages that a [`Peer`] acknowledges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acknowledge {
-    /// All messages.
+    /// Acknowledges all messages.
     All,
-    /// All messages except the first one.
+    /// Acknowledges all messages except the first one.
     AllButFirst,
-    /// No message.
+    /// Acknowledges no message.
     Nothing,
 }
 

@@ -36,7 +36,7 @@ struct Ends {
 struct Record {
     connections: Mutex<Vec<Ends>>,
     changed: Condvar,
-    /// Both sockets of each connection since the last cut.
+    /// The two sockets of each connection since the last cut.
     sockets: Mutex<Vec<TcpStream>>,
 }
 

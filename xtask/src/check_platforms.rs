@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use crate::dist::build;
 use crate::run as run_command;
 
-/// One platform of each family of systems that has code of its own.
+/// A platform of each family of systems that has code of its own.
 const PLATFORMS: [&str; 4] = [
     "aarch64-apple-darwin",
     "x86_64-unknown-freebsd",

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::root;
 
-/// One row of the list.
+/// A row of the list: a behaviour of the mosquitto tools, and the tests that compare it.
 struct Row<'a> {
     section: &'a str,
     title: &'a str,

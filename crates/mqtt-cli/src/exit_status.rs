@@ -1,5 +1,5 @@
-//! Every exit status of the programs, with its meaning. The numbers are those of the mosquitto tools, because scripts
-//! may check them. `--help-all` of each program lists the statuses that the program uses.
+//! The exit statuses of the programs, with their meanings. The numbers are those of the mosquitto tools, because
+//! scripts may check them. `--help-all` of each program lists the statuses that the program uses.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -16,7 +16,7 @@ pub enum ClientError {
     Connect(io::Error),
     /// A field of CONNECT cannot be encoded.
     Encode(EncodeError),
-    /// Another error of the operating system.
+    /// An error of the operating system that no other variant names.
     Io(io::Error),
     /// The host name of the server has no address.
     Lookup(io::Error),

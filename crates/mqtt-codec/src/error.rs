@@ -141,7 +141,7 @@ pub enum EncodeError {
     PacketTooLarge(usize),
     /// A property is not allowed in a message, is a duplicate, or has an invalid value.
     Property,
-    /// This version of the protocol does not have the packet, or has no return code for the result.
+    /// The version of the protocol does not have the packet, or has no return code for the result.
     UnsupportedPacket,
 }
 

@@ -90,7 +90,7 @@ impl fmt::Display for Deviation {
 /// Result of [`Connection::handle_packet_input`](crate::Connection::handle_packet_input).
 #[derive(Debug, Clone, PartialEq)]
 pub enum InputStep<'a> {
-    /// No packet was handled: the input has no whole packet, or the connection must wait or has ended.
+    /// The connection has handled no packet: the input has no whole packet, or the connection must wait or has ended.
     Idle,
     /// A packet was handled. The application has nothing to do.
     Handled,

@@ -75,7 +75,7 @@ pub struct Guarantees {
     pub granted: u8,
 }
 
-/// All published and delivered messages.
+/// The record of all published and delivered messages.
 #[derive(Debug, Default)]
 pub struct Oracle {
     accepted: BTreeMap<Key, Traits>,

@@ -20,7 +20,7 @@ pub(crate) fn qos(topic: Topic) -> u8 {
     topic.slot % 3
 }
 
-/// All states of a run.
+/// The set of all states of a run.
 #[derive(Debug, Default)]
 pub(crate) struct States {
     published: BTreeMap<Topic, Published>,

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// One measurement.
+/// The result of a measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     /// The time in seconds.

@@ -15,7 +15,7 @@ const FACTOR: u64 = 10;
 /// Memory that the broker may always use, for buffers of connections.
 const BUFFERS: u64 = 4_000_000;
 
-/// One row of the table.
+/// A row of the table: an attack with its results.
 pub(crate) struct Row {
     name: &'static str,
     title: &'static str,

@@ -14,7 +14,7 @@ pub(crate) enum Scale {
     Quick,
     /// The table in `docs/generated/siege.md`.
     Full,
-    /// Like `Full`, with slow links at their real rate.
+    /// Runs as `Full` does, with slow links at their real rate.
     Long,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Site<'a> {
     pub(crate) second_port: u16,
 }
 
-/// One attack.
+/// An attack, which runs against a broker.
 pub(crate) struct Scenario {
     /// The name for `--only`, which is the number in the list of attacks.
     pub(crate) name: &'static str,

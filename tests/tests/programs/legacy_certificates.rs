@@ -32,7 +32,7 @@ pub(super) const KINDS: [(&str, &str); 5] = [
 pub(super) enum Fault {
     None,
     Expired,
-    /// Another authority with the same name has signed the certificate.
+    /// A certificate signed by another authority with the same name.
     Foreign,
     WrongHost,
     Revoked,

@@ -7,7 +7,7 @@ use std::thread;
 
 use tests::{Broker, Certificates, FakeServer, Program, SocksProxy, TlsFront, Validity};
 
-/// Another address of this machine, at which the brokers of the tests do not listen.
+/// An address of this machine at which the brokers of the tests do not listen.
 const OTHER: &str = "127.0.0.2";
 
 fn other(port: u16) -> SocketAddr {

@@ -1,4 +1,4 @@
-//! Every transport to rbroker and mosquitto, with each program and each QoS.
+//! The transports to rbroker and mosquitto, each with every program and every QoS.
 #![cfg(unix)]
 
 use std::os::unix::fs::PermissionsExt;

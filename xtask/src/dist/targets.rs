@@ -27,8 +27,8 @@ pub(crate) enum Linker {
     Mingw,
 }
 
-/// All platforms. A static build with glibc is not among them: its name resolution loads the NSS libraries at run time,
-/// and crashes if their version differs.
+/// The platforms of a release. A static build with glibc is not among them: its name resolution loads the NSS libraries
+/// at run time, and crashes if their version differs.
 pub(crate) const TARGETS: [Target; 7] = [
     Target {
         name: "x86_64-unknown-linux-gnu",

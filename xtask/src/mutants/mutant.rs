@@ -1,4 +1,4 @@
-//! One mutant: the parser of its file, and the application of its edits to the source text.
+//! The file of a mutant: its parser, and the application of its edits to the source text.
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ pub(super) struct Mutant {
     pub(super) name: String,
     /// Its number in docs/simulation.md, such as `M7`.
     pub(super) number: String,
-    /// One sentence: what the mutant breaks.
+    /// The sentence that says what the mutant breaks.
     pub(super) breaks: String,
     /// Set if only runs with a store and crashes can find the mutant.
     pub(super) needs_store: bool,
     pub(super) edits: Vec<Edit>,
 }
 
-/// One replacement in one file.
+/// A replacement of text in a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Edit {
     /// The path in the workspace.

@@ -235,7 +235,7 @@ fn mounted(
 /// The reason to reject a message. A rejected message is delivered to nobody. If its QoS is 1 or 2, it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RejectReason {
-    /// Only the broker publishes to the topic.
+    /// The topic is reserved: only the broker publishes to it.
     Reserved,
     /// The payload exceeds `message_size_limit`.
     TooLarge,

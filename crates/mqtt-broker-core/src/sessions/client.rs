@@ -64,7 +64,7 @@ pub(crate) struct Client {
 /// The part of a client that is stored. Each variant includes the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stored {
-    /// Nothing: the session ends with its connection, and the client has no will.
+    /// The store has nothing of the client: its session ends with its connection, and it has no will.
     Nothing,
     /// The will of a client whose session ends with its connection.
     Will,

@@ -27,7 +27,7 @@ pub(crate) struct Subscriber {
     pub(crate) state: SubscriptionState,
 }
 
-/// All subscriptions at one topic filter.
+/// The subscriptions of all clients to one topic filter.
 #[derive(Debug, Default)]
 pub(crate) struct Subscribers {
     plain: SmallMap<ClientKey, SubscriptionState>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(super) struct Line<'a> {
     /// The first word.
     pub(super) name: &'a str,
-    /// Everything after the name. A path or a text may have spaces.
+    /// The text after the name. A path or a text may have spaces.
     pub(super) rest: &'a str,
 }
 

@@ -122,7 +122,7 @@ pub struct LogConfig {
 /// A destination of log lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogDestination {
-    /// This file.
+    /// A file, to which lines are appended.
     File(PathBuf),
     /// No destination: nothing is logged.
     None,

@@ -27,7 +27,7 @@ struct Directive {
     place: Place,
 }
 
-/// All directives of a configuration with their places, in the order in which they were read.
+/// The places of all directives of a configuration, in the order in which they were read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places(Vec<Directive>);
 

@@ -13,7 +13,7 @@ use std::{fmt, io};
 pub enum ServerError {
     /// A listener cannot be opened.
     Listen(ListenError),
-    /// Another request to the operating system has failed.
+    /// A request to the operating system has failed, for a reason that no other variant names.
     Io(io::Error),
     /// A password file or an ACL file cannot be used.
     Access(AccessError),

@@ -34,7 +34,7 @@ pub enum LogKind {
     Warning,
     /// A client has connected or disconnected.
     Notice,
-    /// Any other line that is logged by default.
+    /// A line that is logged by default and has no other kind.
     Information,
 }
 

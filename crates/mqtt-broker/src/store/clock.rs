@@ -39,7 +39,7 @@ const RENEWAL: Duration = Duration::from_secs(60 * 60);
 /// Maximum deviation of the wall clock from monotonic time. A larger deviation means that the wall clock was set.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
-/// The same moment on the clocks of the system.
+/// A reading of all clocks of the system at one moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     /// Monotonic time, which the broker core uses.
@@ -129,7 +129,7 @@ impl Timeline {
     }
 }
 
-/// The same moment in store time and on the clocks of the system, in nanoseconds.
+/// Relates store time to the clocks of the system: the values of all of them at one moment, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Anchor {
     /// The store time.

@@ -49,7 +49,7 @@ type Rows = &'static [(&'static str, &'static str)];
 pub(crate) enum Extent {
     /// The options that most people need.
     Common,
-    /// Everything.
+    /// The description of every option.
     All,
 }
 

@@ -18,7 +18,7 @@ use crate::program_name::is_called_as_mosquitto;
 /// Maximum number of bytes in [`PENDING`]. Further lines are dropped.
 const MAXIMUM_PENDING: usize = 1024 * 1024;
 
-/// All lines on standard error. They share one queue, which keeps their order.
+/// The queue of lines for standard error. All lines share it, which keeps their order.
 static ERRORS: OnceLock<LogThread> = OnceLock::new();
 
 /// Lines of `-d` that the program has to print on standard output between its messages.

@@ -1,5 +1,5 @@
-//! Everything that the programs write: messages on standard output, and lines for the user on standard error. Threads
-//! write both streams, so that a slow reader does not block the network.
+//! The output of the programs: messages on standard output, and lines for the user on standard error. Threads write
+//! both streams, so that a slow reader does not block the network.
 
 pub(crate) mod ack_queue;
 pub(crate) mod format;

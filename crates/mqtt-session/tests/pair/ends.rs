@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mqtt_codec::*;
 use mqtt_session::*;
 
-/// One end of the connection with its application, which acknowledges every message immediately by default.
+/// A client or a server with its application, which acknowledges every message immediately by default.
 pub(crate) struct End {
     pub(crate) connection: Connection,
     pub(crate) input: Vec<u8>,

@@ -15,8 +15,9 @@ use crate::tls::{PeerIdentity, TlsError, peer_warning};
 /// Function that reads the identity of a peer from a certificate in DER.
 type Identify = fn(&[u8]) -> Option<PeerIdentity>;
 
-/// One end of a TLS connection. `C` is the connection type of rustls for clients or for servers. The type is generic
-/// because `rustls::Connection`, which covers both, would link the TLS server code into the clients.
+/// Encrypts and decrypts the bytes of a TLS connection. `C` is the connection type of rustls for clients or for
+/// servers. The type is generic because `rustls::Connection`, which covers both, would link the TLS server code into
+/// the clients.
 #[derive(Debug)]
 pub(crate) struct TlsLayer<C> {
     connection: C,

@@ -21,7 +21,7 @@ pub enum TlsError {
     Rustls(rustls::Error),
     /// The stream ended without `close_notify`, so data may be missing.
     Truncated,
-    /// This end sent bytes without TLS, and the peer answered with a TLS alert.
+    /// The program sent bytes without TLS, and the peer answered with a TLS alert.
     Expected,
     /// A revocation list in this file revokes the client's certificate.
     Revoked(Arc<Path>),
@@ -40,7 +40,7 @@ impl TlsError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TlsSetupError {
-    /// This end's certificate in this file cannot be parsed.
+    /// The file with the program's own certificate cannot be parsed.
     Certificate(PathBuf, webpki::Error),
     /// No cipher suite in this list is supported.
     Ciphers(String),
@@ -49,9 +49,9 @@ pub enum TlsSetupError {
     /// The key in this file cannot be used. The second field is the name of its algorithm, or `None` if the key is
     /// malformed.
     Key(PathBuf, Option<String>),
-    /// This file contains no item of this kind.
+    /// The file contains no item of this kind.
     Malformed(PathBuf, &'static str),
-    /// This file or folder cannot be read.
+    /// The file or folder cannot be read.
     Read(PathBuf, io::Error),
     /// The key belongs to another certificate.
     OtherKey {
@@ -60,7 +60,7 @@ pub enum TlsSetupError {
         /// File of the certificate.
         certificate: PathBuf,
     },
-    /// This file has an authority that is trusted for some uses only. Such a restriction is not supported.
+    /// The file has an authority that is trusted for some uses only. Such a restriction is not supported.
     RestrictedAuthority(PathBuf),
     /// The operating system has no list of certificate authorities, and the user has configured none.
     NoAuthorities,
@@ -68,7 +68,7 @@ pub enum TlsSetupError {
     NoClientAuthorities,
     /// A revocation list in this file cannot be used.
     RevocationList(PathBuf, webpki::Error),
-    /// Any other error of rustls.
+    /// An error of rustls that no other variant names.
     Rustls(rustls::Error),
     /// A certificate cannot contain this host name.
     ServerName(String),

@@ -88,7 +88,7 @@ impl Connect {
         self.property(&four(0x11, u32::MAX))
     }
 
-    /// Only sets Clean Session or Clean Start to 0.
+    /// Sets Clean Session or Clean Start to 0, and nothing else.
     pub(crate) fn not_clean(mut self) -> Self {
         self.flags &= !2;
         self

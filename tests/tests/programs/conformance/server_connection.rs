@@ -91,7 +91,7 @@ fn server_sends_nothing_after_disconnect() {
     );
 }
 
-/// This server sends no reason strings and user properties, so its answers fit into any Maximum Packet Size.
+/// The server sends no reason strings and user properties, so its answers fit into any Maximum Packet Size.
 #[test]
 fn answers_fit_into_a_tiny_maximum_packet_size() {
     let mut world = World::with(Limits::default());

@@ -20,7 +20,7 @@ const PORTS: &[u16] = &[1883, 1884, 8080, 8883];
 /// Our programs, which use port 1883 if no argument sets another port.
 const PROGRAMS: &[&str] = &["rpub", "rsub", "rrr", "rbroker"];
 
-/// One page that is being run.
+/// The state of a page whose blocks are being run.
 pub(crate) struct Session {
     /// The first field, because the programs must end before their folder is removed.
     terminals: BTreeMap<String, Terminal>,

@@ -18,7 +18,7 @@ pub(crate) enum Ended {
     No,
 }
 
-/// One terminal of a page.
+/// A terminal of a page: a shell and its output.
 pub(crate) struct Terminal {
     shell: Running,
     input: ChildStdin,

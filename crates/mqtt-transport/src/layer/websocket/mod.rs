@@ -21,7 +21,7 @@ const MAXIMUM_CONTROL: u64 = 125;
 /// Maximum size of the HTTP request or response in bytes.
 const MAXIMUM_HEAD: usize = 8 * 1024;
 
-/// One end of a WebSocket connection.
+/// Packs bytes into WebSocket frames and unpacks them, at a client or at a server, after the handshake over HTTP.
 #[derive(Debug)]
 pub(crate) struct WebSocketLayer {
     end: End,

@@ -32,7 +32,7 @@ const REFUSED: &[&str] = &[
     "auth", "puback", "pubrec", "pubrel", "pubcomp", "suback", "unsuback",
 ];
 
-/// Every property of the standard, with its identifier.
+/// The names and identifiers of all properties of the standard.
 const NAMES: &[(&str, u8)] = &[
     ("payload-format-indicator", 0x01),
     ("message-expiry-interval", 0x02),
