@@ -119,14 +119,12 @@ mod tests {
 
     #[test]
     fn only_the_end_of_the_connection_wakes_a_closing_client() {
-        let name = format!("mqtt-client-closing-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_file(&path);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("server.sock");
         let listener = UnixListener::bind(&path).unwrap();
         let mut poller = Poller::new().unwrap();
         let mut socket = Stream::connect_unix(&path, poller.registry(), STREAM).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
-        std::fs::remove_file(&path).unwrap();
         let mut stream = ServerStream::new(Instant::now());
         socket.shut_down_writing().unwrap();
         assert_eq!(peer.read(&mut [0]).unwrap(), 0);
