@@ -187,6 +187,31 @@ fn a_request_of_a_killed_service_is_answered_by_the_next_one() {
     }
 }
 
+/// Client and service reconnect to a broker that was killed while the handler ran. The inbox stays the same.
+#[test]
+fn a_request_is_answered_although_the_broker_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().display();
+    let settings = format!("persistence true\npersistence_location {store}/\n");
+    let broker = Broker::start(&settings);
+    let gate = gate(&folder);
+    // The broker delivers the request again, because it has no acknowledgement. The second run does not wait.
+    let script =
+        format!("mkdir {store}/run || exit 0; echo started >&2; read -r line < {gate}; echo $line");
+    let service = serve(&broker, "-i service -c -t ask -q 1", &script);
+    let asking = broker.program("rrr");
+    let asking = asking
+        .args("-i client -c -t ask -n -N -q 1 -W 50 --reconnect-max 50 -d")
+        .start();
+    service.wait_for_error("started");
+    asking.wait_for_error("received PUBACK");
+    let _broker = broker.restart();
+    asking.wait_for_errors("received SUBACK", 2);
+    std::fs::write(&gate, "go\n").unwrap();
+    let text = asking.wait().success().text();
+    assert_eq!(text, "go\n");
+}
+
 #[test]
 fn a_request_without_response_topic_is_reported_and_acknowledged() {
     let broker = Broker::start("");
