@@ -107,6 +107,26 @@ impl Response {
             progress: Progress::Ready,
         }
     }
+
+    /// Publishes the response if it was not published yet. Returns `true` if the broker needs to send no further
+    /// acknowledgement. `are_acknowledged` is set if the broker has acknowledged all publications.
+    fn advance(
+        &mut self,
+        event_loop: &mut EventLoop,
+        are_acknowledged: bool,
+    ) -> Result<bool, PublishError> {
+        match self.progress {
+            // The session that had the response was lost, or it has resent the response under another identifier.
+            Progress::Sent(None) => Ok(are_acknowledged),
+            Progress::Sent(Some(_)) => Ok(false),
+            Progress::Ready => {
+                let outbound = OutboundMessage::new(Arc::clone(&self.message), self.qos);
+                let identifier = event_loop.publish(outbound)?;
+                self.progress = Progress::Sent(identifier);
+                Ok(identifier.is_none()) // QoS 0 has no acknowledgement
+            }
+        }
+    }
 }
 
 impl Jobs {
@@ -117,7 +137,7 @@ impl Jobs {
         }
         for job in &mut self.queue {
             if job.is_active() && job.response_topic.is_none() {
-                warn_of_rejection(job, "it names no response topic", diagnostics);
+                warn_of_failure(job, "it names no response topic", diagnostics);
                 self.served.without_response_topic += 1;
                 job.state = State::Done;
             }
@@ -130,46 +150,31 @@ impl Jobs {
         event_loop: &mut EventLoop,
         diagnostics: &Diagnostics,
     ) {
-        if self.settings.responses.is_none() {
+        let Some(settings) = &self.settings.responses else {
             return;
-        }
+        };
         let are_acknowledged = event_loop.unfinished() == 0;
         for job in &mut self.queue {
-            let State::Responding(response) = &mut job.state else {
-                continue;
-            };
-            match response.progress {
-                // The session that had the response was lost, or it has resent the response under another identifier.
-                Progress::Sent(None) if are_acknowledged => {
-                    self.served.count(response.is_failure);
-                    job.state = State::Done;
-                    continue;
-                }
-                Progress::Sent(_) => continue,
-                Progress::Ready => {}
-            }
-            let outbound = OutboundMessage::new(Arc::clone(&response.message), response.qos);
-            match event_loop.publish(outbound) {
-                Ok(None) => {
-                    self.served.count(response.is_failure);
-                    job.state = State::Done;
-                }
-                Ok(identifier) => response.progress = Progress::Sent(identifier),
-                Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => return,
-                Err(error) => {
-                    let is_failure = response.is_failure;
-                    let reason = format!("the broker does not accept the response: {error}");
-                    warn_of_rejection(job, &reason, diagnostics);
-                    // The next call sends the failure instead.
-                    job.state = match (&self.settings.responses, is_failure) {
-                        (Some(settings), false) => {
-                            settings.respond(job, Err(&reason), &mut self.served)
-                        }
-                        _ => {
+            // If the broker does not accept a response, the second turn of this loop sends the failure.
+            while let State::Responding(response) = &mut job.state {
+                let is_failure = response.is_failure;
+                match response.advance(event_loop, are_acknowledged) {
+                    Ok(false) => break,
+                    Ok(true) => {
+                        self.served.count(is_failure);
+                        job.state = State::Done;
+                    }
+                    Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => return,
+                    Err(error) => {
+                        let reason = format!("the broker does not accept the response: {error}");
+                        warn_of_failure(job, &reason, diagnostics);
+                        job.state = if is_failure {
                             self.served.failed += 1;
                             State::Done
-                        }
-                    };
+                        } else {
+                            settings.respond(job, Err(&reason), &mut self.served)
+                        };
+                    }
                 }
             }
         }
@@ -192,7 +197,7 @@ impl Jobs {
                     .count(response.is_failure || reason_code.is_error());
                 if reason_code.is_error() {
                     let reason = format!("the broker has rejected the response: {reason_code}");
-                    warn_of_rejection(job, &reason, diagnostics);
+                    warn_of_failure(job, &reason, diagnostics);
                 }
                 job.state = State::Done;
                 return true;
@@ -228,7 +233,7 @@ impl Jobs {
             let count = rejected.len();
             rejected.retain(|rejected| !Arc::ptr_eq(&rejected.message, &message));
             if rejected.len() < count {
-                warn_of_rejection(job, "the broker does not accept the response", diagnostics);
+                warn_of_failure(job, "the broker does not accept the response", diagnostics);
                 self.served.failed += 1;
                 job.state = State::Done;
             }
@@ -261,9 +266,9 @@ impl Jobs {
     }
 }
 
-fn warn_of_rejection(job: &Job, reason: &str, diagnostics: &Diagnostics) {
+fn warn_of_failure(job: &Job, reason: &str, diagnostics: &Diagnostics) {
     let topic = Printable(&job.message.topic_name);
     diagnostics.warn(&format!(
-        "A request of topic '{topic}' has no response: {reason}."
+        "Cannot answer a request of topic '{topic}': {reason}."
     ));
 }

@@ -1,8 +1,9 @@
 //! The loop of rsub and rrr: connects, subscribes, publishes the request of rrr, prints messages, and disconnects.
 //!
-//! `plan.rs` has the plan, `request.rs` the request of rrr, `event_handler.rs` handles each event,
-//! `deadlines.rs` what time brings, `pending_requests.rs` counts the answers to SUBSCRIBE and UNSUBSCRIBE, and
-//! `snapshot.rs` and `barrier.rs` find the end of the retained messages. This file has the loop and each way to end it.
+//! `plan.rs` has the plan, `request.rs` the request of rrr, and `inbox.rs` its response topic. `event_handler.rs` handles
+//! each event, `deadlines.rs` what time brings, `pending_requests.rs` counts the answers to SUBSCRIBE and UNSUBSCRIBE,
+//! and `snapshot.rs` and `barrier.rs` find the end of the retained messages. This file has the loop and each way to end
+//! it.
 
 mod barrier;
 mod deadlines;
