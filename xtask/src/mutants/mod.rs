@@ -5,6 +5,7 @@
 //! This task applies the mutants, one at a time, to a copy of the tree, builds the simulator, and requires that the
 //! simulator finds each mutant. The product contains no part of this.
 
+mod compile;
 mod mutant;
 mod tree;
 
@@ -31,13 +32,14 @@ const STARTS: u64 = 3;
 const THOROUGH_STARTS: u64 = 11;
 
 /// Runs the mutants that the options select: by name, `--all`, or `--subset N/M` for part N of M, where N counts from
-/// 0. Without a selection, the commit selects a part. `--thorough` starts from more seeds. `--check` only applies the
-/// edits and builds nothing.
+/// 0. Without a selection, the commit selects a part. `--thorough` starts from more seeds. `--check` applies the edits,
+/// checks their types, and runs nothing.
 pub(crate) fn run(options: &[&str]) -> Result<()> {
     let mutants = read(root())?;
     if options == ["--check"] {
         check(root(), &mutants)?;
-        println!("{} mutants apply", mutants.len());
+        compile::check_types(&Tree::new(root())?, &mutants)?;
+        println!("{} mutants apply and compile", mutants.len());
         return Ok(());
     }
     let (thorough, options): (Vec<&str>, Vec<&str>) =

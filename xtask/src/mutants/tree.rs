@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -110,15 +110,21 @@ impl Tree {
             .env("CARGO_TARGET_DIR", &self.target)
             .output()
             .context("cannot run cargo")?;
-        if !output.status.success() {
-            let text = String::from_utf8_lossy(&output.stderr);
-            let errors: Vec<_> = text
-                .split("\n\n")
-                .filter(|part| part.trim_start().starts_with("error"))
-                .collect();
-            bail!("it does not compile:\n{}", errors.join("\n\n"));
-        }
-        Ok(())
+        require_success(&output)
+    }
+
+    /// Checks the types of the simulator without building it.
+    ///
+    /// # Errors
+    /// If the applied mutants do not compile.
+    pub(super) fn check_types(&self) -> Result<()> {
+        // The build folder of the workspace has the dependencies from other checks.
+        let output = cargo("check --locked --quiet --package mqtt-sim")
+            .current_dir(&self.tree)
+            .env("CARGO_TARGET_DIR", target())
+            .output()
+            .context("cannot run cargo")?;
+        require_success(&output)
     }
 
     /// Runs the simulator `starts` times, each time from another seed, until a seed fails or the simulator has passed
@@ -226,6 +232,19 @@ impl Tree {
         }
         Ok(findings)
     }
+}
+
+/// Returns the errors of the compiler if it failed.
+fn require_success(output: &Output) -> Result<()> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let errors: Vec<_> = text
+        .split("\n\n")
+        .filter(|part| part.trim_start().starts_with("error"))
+        .collect();
+    bail!("it does not compile:\n{}", errors.join("\n\n"));
 }
 
 fn parse_finding(line: &str) -> Option<Finding> {
