@@ -28,7 +28,6 @@ use mqtt_session::{CloseReason, Connection, Event, OutboundMessage, PublishError
 use self::farewell::Farewell;
 use self::poller::Poller;
 use self::server_stream::ServerStream;
-use self::waiting::Intake;
 use crate::core::{ClientCore, Rejected};
 use crate::dialer::{Advance, Attempt, Dialer};
 use crate::error::ClientError;
@@ -50,6 +49,16 @@ pub struct EventLoop {
     stopped: bool,
     intake: Intake,
     farewell: Farewell,
+}
+
+/// Permission to read from the server and to reconnect. The program sets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Intake {
+    Running,
+    /// The program accepts no messages.
+    Paused,
+    /// The pause has ended, and no turn has run since then.
+    Resumed,
 }
 
 /// Reason why a turn ended.

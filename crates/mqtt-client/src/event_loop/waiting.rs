@@ -2,19 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{EventLoop, MAXIMUM_UNWRITTEN};
+use super::{EventLoop, Intake, MAXIMUM_UNWRITTEN};
 use crate::dialer::Dialer;
 use crate::error::ClientError;
-
-/// Permission to read from the server and to reconnect. The program sets it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Intake {
-    Running,
-    /// The program accepts no messages.
-    Paused,
-    /// The pause has ended, and no turn has run since then.
-    Resumed,
-}
 
 impl EventLoop {
     /// Pauses the client, because the program cannot accept messages. The loop reads no bytes and does not reconnect,

@@ -1,6 +1,5 @@
 //! The encoding of a packet after its first byte, for each form of PUBLISH, and the Remaining Length.
 
-use super::GenericPacket;
 use super::ack::Ack;
 use super::publish::{Publish, PublishRef};
 use crate::error::EncodeError;
@@ -68,35 +67,6 @@ impl Body for Ack {
         out: &mut impl FieldWriter,
     ) -> Result<(), EncodeError> {
         self.encode(version, out);
-        Ok(())
-    }
-}
-
-impl<P: PublishForm> Body for GenericPacket<P> {
-    fn encode(
-        &self,
-        version: ProtocolVersion,
-        out: &mut impl FieldWriter,
-    ) -> Result<(), EncodeError> {
-        match self {
-            Self::Connect(connect) => connect.encode(out),
-            Self::Connack(connack) => connack.encode(version, out)?,
-            Self::Publish(publish) => publish.encode(version, out)?,
-            Self::Puback(ack) | Self::Pubrec(ack) | Self::Pubrel(ack) | Self::Pubcomp(ack) => {
-                ack.encode(version, out);
-            }
-            Self::Subscribe(subscribe) => subscribe.encode(version, out),
-            Self::Suback(suback) => suback.encode_suback(version, out),
-            Self::Unsubscribe(unsubscribe) => unsubscribe.encode(version, out),
-            Self::Unsuback(unsuback) => unsuback.encode_unsuback(version, out),
-            Self::Pingreq | Self::Pingresp => {}
-            Self::Disconnect(disconnect) => disconnect.encode(version, out),
-            // Only MQTT 5.0 has AUTH. The caller must not encode a DISCONNECT of a server for MQTT 3.1 or 3.1.1.
-            Self::Auth(_) if version != ProtocolVersion::V5_0 => {
-                return Err(EncodeError::UnsupportedPacket);
-            }
-            Self::Auth(auth) => auth.encode(out),
-        }
         Ok(())
     }
 }

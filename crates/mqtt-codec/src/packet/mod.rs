@@ -5,7 +5,7 @@
 use self::ack::Ack;
 use self::auth::Auth;
 pub use self::body::PublishForm;
-use self::body::{encode, measure, packet_length};
+use self::body::{Body, encode, measure, packet_length};
 use self::connack::Connack;
 use self::connect::Connect;
 use self::disconnect::Disconnect;
@@ -14,7 +14,7 @@ use self::suback::Suback;
 use self::subscribe::Subscribe;
 use self::unsubscribe::Unsubscribe;
 use crate::error::{DecodeError, EncodeError};
-use crate::field::FieldReader;
+use crate::field::{FieldReader, FieldWriter};
 use crate::property::user_property::UserProperty;
 use crate::protocol::{MAXIMUM_PACKET_SIZE, PacketType, ProtocolVersion, Role};
 
@@ -262,5 +262,34 @@ impl<P: PublishForm> GenericPacket<P> {
             _ => return None,
         }
         Some(packet)
+    }
+}
+
+impl<P: PublishForm> Body for GenericPacket<P> {
+    fn encode(
+        &self,
+        version: ProtocolVersion,
+        out: &mut impl FieldWriter,
+    ) -> Result<(), EncodeError> {
+        match self {
+            Self::Connect(connect) => connect.encode(out),
+            Self::Connack(connack) => connack.encode(version, out)?,
+            Self::Publish(publish) => publish.encode(version, out)?,
+            Self::Puback(ack) | Self::Pubrec(ack) | Self::Pubrel(ack) | Self::Pubcomp(ack) => {
+                ack.encode(version, out);
+            }
+            Self::Subscribe(subscribe) => subscribe.encode(version, out),
+            Self::Suback(suback) => suback.encode_suback(version, out),
+            Self::Unsubscribe(unsubscribe) => unsubscribe.encode(version, out),
+            Self::Unsuback(unsuback) => unsuback.encode_unsuback(version, out),
+            Self::Pingreq | Self::Pingresp => {}
+            Self::Disconnect(disconnect) => disconnect.encode(version, out),
+            // Only MQTT 5.0 has AUTH. The caller must not encode a DISCONNECT of a server for MQTT 3.1 or 3.1.1.
+            Self::Auth(_) if version != ProtocolVersion::V5_0 => {
+                return Err(EncodeError::UnsupportedPacket);
+            }
+            Self::Auth(auth) => auth.encode(out),
+        }
+        Ok(())
     }
 }
