@@ -296,8 +296,10 @@ mod tests {
     #[test]
     fn reports_a_subscription_that_is_too_large_for_the_next_server() {
         let long = "t".repeat(100);
-        let mut subscriptions = Subscriptions::default();
-        subscriptions.granted = vec![subscription("a"), subscription(&long), subscription("b")];
+        let mut subscriptions = Subscriptions {
+            granted: vec![subscription("a"), subscription(&long), subscription("b")],
+            ..Subscriptions::default()
+        };
         let mut requests = VecDeque::new();
         // The server has no session, and its Maximum Packet Size is 50.
         let small = [0x20, 8, 0, 0, 5, 0x27, 0, 0, 0, 50];
