@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use tests::{Broker, Kind, Program, Running, has_mosquitto};
+use tests::{Broker, Kind, Program, Running, find, has_mosquitto, skip};
 
 /// The number of messages to copy. The environment variable [`COPIED_VARIABLE`] sets another number.
 const COPIED: usize = 3000;
@@ -287,4 +287,48 @@ fn the_advice_for_bridges_names_a_pipeline_that_these_programs_accept() {
     assert_eq!(finished.status, 3);
     let advice = "'rsub --jsonl | rpub --jsonl'";
     assert!(finished.errors.contains(advice), "{finished:?}");
+}
+
+/// Validates each line of standard input with the schema that the argument names. Prints the number of valid lines.
+const VALIDATE: &str = r"
+import json, sys, jsonschema
+schema = json.load(open(sys.argv[1]))
+jsonschema.Draft202012Validator.check_schema(schema)
+validator = jsonschema.Draft202012Validator(schema)
+lines = [json.loads(line) for line in sys.stdin]
+for line in lines:
+    validator.validate(line)
+for wrong in [dict(lines[0], qos=3), dict(lines[0], payload=1), dict(lines[0], properties={})]:
+    assert not validator.is_valid(wrong), wrong
+print(len(lines))
+";
+
+#[test]
+fn printed_lines_are_valid_by_the_schema_of_the_documents() {
+    let python = Program::new("python3").arg("-c");
+    if find("python3").is_none() || python.arg("import jsonschema").run().status != 0 {
+        return skip("the JSON Schema", "Python with jsonschema is not installed");
+    }
+    let broker = Broker::start("");
+    let properties = "-D publish content-type a/b -D publish response-topic r -D publish payload-format-indicator 1 \
+                      -D publish message-expiry-interval 60 -D publish user-property k v -D publish correlation-data c";
+    let publish = |arguments: &str, payload: &[u8]| {
+        let publisher = broker.program("rpub").args(arguments).args("-r -s");
+        publisher.input(payload).run().success();
+    };
+    publish("-t plain", b"text \"\\ \n");
+    publish("-t bytes -q 1", b"\xff\x00");
+    publish(&format!("-V 5 -t properties -q 2 {properties}"), b"text");
+    publish(
+        "-V 5 -t binary -q 2 -D publish user-property k \u{e9}",
+        b"{}",
+    );
+    let mut lines = Vec::new();
+    for arguments in ["-V 311 -q 0", "-V 5 -q 2"] {
+        let subscriber = broker.program("rsub").args("-t # --snapshot --jsonl");
+        lines.extend(subscriber.args(arguments).run().success().output);
+    }
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/message.schema.json");
+    let validator = Program::new("python3").arg("-c").arg(VALIDATE).arg(schema);
+    assert_eq!(validator.input(lines).run().success().text(), "8\n");
 }
