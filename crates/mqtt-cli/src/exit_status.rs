@@ -31,6 +31,8 @@ pub enum Status {
     TimedOut,
     /// 40: no message has come for the time of `--expect`.
     Silent,
+    /// 1: the retained messages differ from the backup of `--diff`.
+    Different,
     /// 128 plus the number of the signal that ended the program.
     Signal(u8),
     /// The broker rejected the connection, every subscription, or a message. Values of 1 to 5 are return codes of
@@ -43,7 +45,7 @@ impl Status {
     pub fn code(self) -> u8 {
         match self {
             Self::Success => 0,
-            Self::Failed => 1,
+            Self::Failed | Self::Different => 1,
             // As in mosquitto, the same number has one meaning for the clients and another one for the broker.
             Self::ProtocolError | Self::Store => 2,
             Self::Configuration => 3,
@@ -81,6 +83,7 @@ impl Status {
             Self::Disconnected | Self::ConnectionLost | Self::KeepAlive => Class::Unavailable,
             Self::TimedOut => Class::Temporary,
             Self::Silent => Class::Silence,
+            Self::Different => Class::Different,
             Self::Signal(_) => Class::Interrupted,
             Self::Refused(_) => Class::Refused,
         }
@@ -100,6 +103,10 @@ impl Status {
         }
         match class.sysexits() {
             Some(number) if USES_SYSEXITS.load(Ordering::Relaxed) => number,
+            // 1 means a difference, as the status of diff(1) does.
+            _ if self.code() == 1 && self != Self::Different && IS_DIFF.load(Ordering::Relaxed) => {
+                2
+            }
             _ => self.code(),
         }
     }
@@ -138,6 +145,8 @@ pub(crate) enum Class {
     Silence,
     /// A message that came later than `--warn-after` says.
     Late,
+    /// Retained messages that differ from the backup of `--diff`.
+    Different,
     /// A signal.
     Interrupted,
 }
@@ -161,6 +170,7 @@ impl Class {
             Self::Configuration => "configuration",
             Self::Silence => "silence",
             Self::Late => "late",
+            Self::Different => "different",
             Self::Interrupted => "interrupted",
         }
     }
@@ -170,7 +180,7 @@ impl Class {
     fn plugin_status(self) -> u8 {
         match self {
             Self::Success => 0,
-            Self::Late => 1,
+            Self::Late | Self::Different => 1,
             Self::Silence
             | Self::HostNotFound
             | Self::Unavailable
@@ -202,7 +212,9 @@ impl Class {
     /// uses the number of its status.
     fn sysexits(self) -> Option<u8> {
         Some(match self {
-            Self::Success | Self::Silence | Self::Late | Self::Interrupted => return None,
+            Self::Success | Self::Silence | Self::Late | Self::Different | Self::Interrupted => {
+                return None;
+            }
             Self::Usage => 64,
             Self::Data => 65,
             Self::NoInput => 66,
@@ -239,6 +251,14 @@ pub(crate) fn use_plugin_statuses() {
 /// Returns `true` if the program is a monitoring plugin.
 pub(crate) fn is_plugin() -> bool {
     IS_PLUGIN.load(Ordering::Relaxed)
+}
+
+/// Set by `--diff`. The value is global for the same reason.
+static IS_DIFF: AtomicBool = AtomicBool::new(false);
+
+/// Selects the exit statuses of diff(1): 1 for a difference, and 2 instead of 1 for a failure.
+pub(crate) fn use_diff_statuses() {
+    IS_DIFF.store(true, Ordering::Relaxed);
 }
 
 impl From<Status> for ExitCode {

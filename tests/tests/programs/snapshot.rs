@@ -154,6 +154,94 @@ fn a_snapshot_is_a_backup_that_rpub_restores_and_that_can_be_removed() {
 }
 
 #[test]
+fn diff_prints_what_was_added_changed_and_removed_since_a_backup() {
+    let broker = Broker::start("");
+    let publish = |arguments: &str| {
+        run(
+            "rpub",
+            &broker,
+            &format!("-V 5 -r -q 1 {arguments}"),
+            String::new(),
+        )
+        .success();
+    };
+    for topic in ["s/same", "s/payload", "s/property", "s/removed", "other"] {
+        publish(&format!("-t {topic} -m 1 -D publish content-type a"));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup");
+    let saved = run(
+        "rsub",
+        &broker,
+        "-V 5 -q 1 -t # --snapshot --jsonl",
+        String::new(),
+    );
+    std::fs::write(&backup, saved.success().output).unwrap();
+    let path = backup.display();
+    let diff = |arguments: &str| {
+        let arguments = format!("-q 1 --snapshot --diff {path} {arguments}");
+        run("rsub", &broker, &arguments, String::new())
+    };
+    for version in ["311", "5"] {
+        let finished = diff(&format!("-V {version} -t #"));
+        assert_eq!(
+            (finished.status, finished.text().as_str()),
+            (0, ""),
+            "{finished:?}"
+        );
+    }
+    publish("-t s/payload -m 2 -D publish content-type a");
+    publish("-t s/property -m 1 -D publish content-type b");
+    publish("-t s/added -m 1");
+    run("rpub", &broker, "-t s/removed -r -n -q 1", String::new()).success();
+    run("rpub", &broker, "-t other -r -n -q 1", String::new()).success();
+    let lines = |finished: &tests::Finished| {
+        assert_eq!(
+            (finished.status, finished.errors.as_str()),
+            (1, ""),
+            "{finished:?}"
+        );
+        let mut lines: Vec<_> = finished.text().lines().map(String::from).collect();
+        lines.sort_unstable();
+        lines.join(" ")
+    };
+    let expected = "added s/added changed s/payload changed s/property removed s/removed";
+    assert_eq!(lines(&diff("-V 5 -t s/#")), expected);
+    let expected = "added s/added changed s/payload removed s/removed";
+    assert_eq!(
+        lines(&diff("-V 311 -t s/#")),
+        expected,
+        "without properties"
+    );
+    assert_eq!(lines(&diff("-V 5 -t # -T s/#")), "removed other");
+    // Everything else is trouble, with status 2 as diff(1) has it.
+    for (arguments, error) in [
+        (
+            "-t # --diff /no/such/file",
+            "Error: Unable to read the backup '/no/such/file': No such file",
+        ),
+        (
+            "-t # --jsonl",
+            "Error: --diff cannot be combined with --jsonl.",
+        ),
+        ("-t # --nonsense", "Error: Unknown option '--nonsense'."),
+        ("-t # -p 1", "Error: Connection refused."),
+    ] {
+        let finished = diff(arguments);
+        assert_eq!(finished.status, 2, "{finished:?}");
+        assert!(finished.errors.starts_with(error), "{finished:?}");
+    }
+    assert_eq!(diff("-t # -p 1 --exit-status sysexits").status, 69);
+    std::fs::write(&backup, "{\"topic\":\"a\"}\nx\n").unwrap();
+    let finished = diff("-t #");
+    assert_eq!(finished.status, 2);
+    assert!(
+        finished.errors.contains("line 2: expected value"),
+        "{finished:?}"
+    );
+}
+
+#[test]
 fn idle_ends_rsub_after_silence_and_not_before() {
     let broker = Broker::start("");
     let start = Instant::now();

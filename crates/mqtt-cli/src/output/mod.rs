@@ -2,6 +2,7 @@
 //! both streams, so that a slow reader does not block the network.
 
 pub(crate) mod ack_queue;
+pub(crate) mod diff;
 pub(crate) mod format;
 pub(crate) mod log_thread;
 pub(crate) mod logger;

@@ -9,6 +9,7 @@ use mqtt_client::session::Printable;
 use mqtt_codec::{PublishRef, TopicFilter, TopicName};
 
 use crate::jsonl;
+use crate::output::diff::Diff;
 use crate::output::format::{Format, Style, Unprintable, visible};
 use crate::output::messages::{complain, warn};
 use crate::output::selection::{Rules, Selected, Selection, Waiting};
@@ -30,6 +31,8 @@ pub(crate) struct Printing {
     pub(crate) retained_only: bool,
     /// Set by `--snapshot`. Messages that are not retained are then dropped.
     pub(crate) is_snapshot: bool,
+    /// The backup of `--diff`. The differences are then printed instead of the messages.
+    pub(crate) diff: Option<Diff>,
     pub(crate) remove_retained: bool,
     pub(crate) filter_out: Vec<TopicFilter>,
     /// The rules of `--on-change` and `--every`.
@@ -133,6 +136,13 @@ impl Printer {
         Disposition::Taken
     }
 
+    /// Ends the comparison of `--diff`. Returns `true` if there was a difference.
+    pub(crate) fn finish_diff(&mut self, out: &mut Vec<u8>) -> bool {
+        let style = self.printing.style;
+        let diff = self.printing.diff.as_mut();
+        diff.is_some_and(|diff| diff.finish(style, out))
+    }
+
     /// Prints the next message for which the period of `--every` has ended, and returns it.
     pub(crate) fn print_due(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Waiting> {
         let waiting = self.selection.as_mut()?.take_due(now)?;
@@ -162,7 +172,11 @@ impl Printer {
     /// Counts a message that no filter rejects, and appends its text to `out`. `arrival` is `None` if the message has
     /// just arrived.
     fn take(&mut self, publish: &PublishRef<'_>, arrival: Option<Timestamp>, out: &mut Vec<u8>) {
-        let printing = &self.printing;
+        let printing = &mut self.printing;
+        if let Some(diff) = &mut printing.diff {
+            self.count += 1;
+            return diff.add(publish, printing.style, out);
+        }
         // An empty message with RETAIN is itself a removal. With --retain-as-published the broker sends it back to
         // rsub, and it must not cause another removal.
         if publish.retain && printing.remove_retained && !publish.payload.is_empty() {

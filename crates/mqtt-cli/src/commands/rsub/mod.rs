@@ -4,6 +4,7 @@
 mod plan;
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mqtt_codec::{ProtocolVersion, QoS, TopicFilter};
@@ -12,7 +13,7 @@ use crate::commands::handlers::{HandlerSettings, handler_options};
 use crate::commands::silence::{SilenceSettings, silence_options};
 use crate::commands::subscriber;
 use crate::commands::{setup, shared_help};
-use crate::exit_status::Status;
+use crate::exit_status::{Status, use_diff_statuses};
 use crate::failure::Failure;
 use crate::flags::definition::{CommandOption, flag, value};
 use crate::flags::help::{Body, Help, Section};
@@ -42,6 +43,8 @@ pub(crate) struct RsubSettings {
     retained_only: bool,
     remove_retained: bool,
     snapshot: bool,
+    /// The file of `--diff`.
+    diff: Option<PathBuf>,
     idle: Option<Duration>,
     chance: Option<f64>,
     message_rate: bool,
@@ -65,6 +68,7 @@ impl Default for RsubSettings {
             retained_only: false,
             remove_retained: false,
             snapshot: false,
+            diff: None,
             idle: None,
             chance: None,
             message_rate: false,
@@ -115,6 +119,12 @@ impl AsMut<OutputSettings> for RsubSettings {
 /// # Errors
 /// The failure that goes to standard error, with its exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
+    // The status for a wrong command line must follow --diff, too, and the parser may stop before this option.
+    let is_diff =
+        |word: &OsString| word == "--diff" || word.as_encoded_bytes().starts_with(b"--diff=");
+    if arguments.iter().any(is_diff) {
+        use_diff_statuses();
+    }
     subscriber::run(&program(), arguments)
 }
 
@@ -168,6 +178,10 @@ const HELP: Help = Help {
                 &[(
                     "0",
                     "rsub ended as -C, -E, --idle, --snapshot or --retained-only say, by SIGINT or SIGTERM after it was connected, or because the reader of its output went away",
+                )],
+                &[(
+                    "1",
+                    "With --diff: the messages differ from the backup. What gives status 1 otherwise gives 2",
                 )],
                 shared_help::STATUSES,
                 shared_help::TIMED_OUT,
@@ -343,6 +357,17 @@ fn own_retained_options() -> Vec<CommandOption<RsubSettings>> {
             "Print the retained messages, and end when the broker has sent all of them",
             |s: &mut RsubSettings| {
                 s.snapshot = true;
+            },
+        ),
+        value(
+            "",
+            "--diff",
+            "file",
+            "With --snapshot: print which messages were added, changed or removed since this backup of --jsonl",
+            |s: &mut RsubSettings, v| {
+                use_diff_statuses();
+                s.diff = Some(v.into());
+                Ok(())
             },
         ),
         flag(

@@ -1,12 +1,18 @@
 //! The plan of rsub: its settings after every check that needs no network.
 
+use std::fs::File;
+use std::io::BufReader;
+
 use mqtt_client::Reconnect;
-use mqtt_codec::{ProtocolVersion, RetainHandling, Subscription};
+use mqtt_codec::{ProtocolVersion, RetainHandling, Subscription, TopicFilter};
 
 use crate::commands::silence::cannot_combine;
 use crate::commands::subscriber::SubscribePlan;
+use crate::exit_status::Class;
 use crate::failure::Failure;
+use crate::output::diff::Diff;
 use crate::output::printer::Printing;
+use crate::wording::system_text;
 
 use super::RsubSettings;
 
@@ -40,6 +46,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
                 "--snapshot cannot be combined with -R or --retain-as-published.",
             ));
         }
+        let diff = settings.diff()?;
         if settings.output.no_retained && settings.retained_only {
             return Err(Failure::usage(
                 "Combining '-R' and '--retained-only' makes no sense.",
@@ -62,6 +69,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
             retained_only: settings.retained_only,
             remove_retained: settings.remove_retained,
             is_snapshot: settings.snapshot,
+            diff,
             selection,
             chance: settings.chance,
             // --watch needs a terminal. Its escape sequences would spoil a file or a pipe.
@@ -99,6 +107,46 @@ impl TryFrom<RsubSettings> for SubscribePlan {
 }
 
 impl RsubSettings {
+    /// Reads the backup of `--diff`. Topics that no filter matches are not compared.
+    ///
+    /// # Errors
+    /// If the backup cannot be read, or another option contradicts `--diff`.
+    fn diff(&self) -> Result<Option<Diff>, Failure> {
+        let Some(path) = &self.diff else {
+            return Ok(None);
+        };
+        if !self.snapshot {
+            return Err(Failure::usage("--diff needs --snapshot."));
+        }
+        let others = [
+            ("--remove-retained", self.remove_retained),
+            ("-C", self.count.is_some()),
+            ("--exec", self.handlers.is_used()),
+            ("--jsonl", self.output.jsonl),
+            ("-F", self.output.format.is_some()),
+            ("--watch", self.watch),
+            ("--message-rate", self.message_rate),
+            ("--random-filter", self.chance.is_some()),
+        ];
+        if let Some((other, _)) = others.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(cannot_combine("--diff", other));
+        }
+        let is_wanted = |topic_name: &str| {
+            let has = |filters: &[TopicFilter]| filters.iter().any(|f| f.matches(topic_name));
+            has(&self.topics) && !has(&self.filter_out)
+        };
+        let has_properties = self.connection.version() == ProtocolVersion::V5_0;
+        let diff = File::open(path)
+            .and_then(|file| Diff::read(BufReader::new(file), has_properties, is_wanted));
+        diff.map(Some).map_err(|error| {
+            let (path, text) = (path.display(), system_text(&error));
+            Failure::usage(format!(
+                "Unable to read the backup '{path}': {text} (--diff)."
+            ))
+            .with_class(Class::NoInput)
+        })
+    }
+
     /// Checks the options about silence together with the others.
     ///
     /// # Errors

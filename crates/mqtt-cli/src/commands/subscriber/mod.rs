@@ -188,8 +188,12 @@ impl Subscriber {
                 return self.cannot_write(&error);
             }
             // The call comes after `advance`, which acknowledges the messages that were written.
-            if self.event_loop.is_connected() {
+            if self.handler.barrier.is_some() && self.event_loop.is_connected() {
                 self.handler.advance_snapshot(&mut self.event_loop);
+                // The lines of --diff are written.
+                if let Err(error) = self.handler.advance(&mut self.event_loop) {
+                    return self.cannot_write(&error);
+                }
             }
             if self.event_loop.has_watched_ended() {
                 return self.cannot_write(&io::ErrorKind::BrokenPipe.into());

@@ -50,13 +50,13 @@ impl EventHandler {
         }
         match barrier.next() {
             Step::Wait => {}
-            Step::Finish => self.ending = Some(Ok(Status::Success)),
+            Step::Finish => self.finish_snapshot(),
             Step::FinishAfterSilence(last) => {
                 let silence = self.plan.idle.unwrap_or(SILENCE);
                 if last + silence > Instant::now() {
                     return;
                 }
-                self.ending = Some(Ok(Status::Success));
+                self.finish_snapshot();
                 if self.plan.idle.is_none() {
                     self.diagnostics().warn(UNPROVEN);
                 }
@@ -79,6 +79,16 @@ impl EventHandler {
                 }
             }
         }
+    }
+
+    /// Ends the program after all retained messages have come.
+    fn finish_snapshot(&mut self) {
+        let is_different = self.printer.finish_diff(&mut self.ack_queue.text);
+        self.ending = Some(Ok(if is_different {
+            Status::Different
+        } else {
+            Status::Success
+        }));
     }
 
     /// Returns the time at which a snapshot of an unknown broker ends. If it has passed and the snapshot has not ended,
