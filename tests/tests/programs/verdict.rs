@@ -107,6 +107,23 @@ fn a_partial_run_names_the_numbers_and_the_first_failed_lines() {
 }
 
 #[test]
+fn lines_that_were_resent_after_a_lost_session_can_be_in_the_report() {
+    // The first connection breaks after four lines. The second one has a new session, in which the broker acknowledges
+    // the first two lines.
+    let first: tests::Script<'_> = &[(CONNECT, ACCEPT), (4 * PUBLISH, b"")];
+    let answers: &[u8] = b"\x40\x02\x00\x01\x40\x02\x00\x02";
+    let second: tests::Script<'_> = &[(CONNECT, ACCEPT), (4 * PUBLISH, answers)];
+    let server = FakeServer::start(&[first, second], true);
+    let arguments = "-V mqttv311 -t t -l -q 1 -W 2";
+    let (finished, report) = run("rpub", &server.options(), arguments, "a\nb\nc\nd\n");
+    assert_eq!(finished.status, 75, "{finished:?}");
+    let sent = server.received();
+    assert!(sent[1].ends_with(b"\x32\x06\x00\x01t\x00\x04d"), "{sent:?}");
+    let fields = [r#""acknowledged":2"#, r#""failed_lines":[3,4]"#];
+    assert_fields(&report, &fields);
+}
+
+#[test]
 fn a_report_has_the_reason_of_the_broker() {
     // The CONNACK has the reason code Not authorized (0x87) and a reason string.
     let connack: &[u8] = b"\x20\x0b\x00\x87\x08\x1f\x00\x05go on";

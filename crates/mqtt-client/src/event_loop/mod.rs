@@ -268,7 +268,7 @@ impl EventLoop {
     }
 
     /// Returns the messages of a lost session that wait to be published as new messages.
-    pub(crate) fn backlog(&self) -> impl Iterator<Item = &OutboundMessage> {
+    pub fn backlog(&self) -> impl Iterator<Item = &OutboundMessage> {
         self.core.backlog()
     }
 

@@ -130,7 +130,9 @@ impl Publisher {
                             progress.acknowledged += 1;
                         }
                     }
-                    Event::Connected { unfinished, .. } if !unfinished.is_empty() => lines.forget(),
+                    Event::Connected { connack, .. } if !connack.session_present => {
+                        lines.handle_lost_session();
+                    }
                     _ => {}
                 }
                 if let Some(refused) = report::event(&event, diagnostics) {
@@ -160,6 +162,7 @@ impl Publisher {
                 Wakeup::Deadline | Wakeup::Progress => {}
             }
             self.report_rejected();
+            self.line_numbers.find_resent(&mut self.event_loop);
             // The signal is handled after the events, so that acknowledgements that arrived with it count.
             if let Some(status) = self.interrupts.asked() {
                 self.stop_taking(status);
@@ -238,7 +241,7 @@ impl Publisher {
                 Ok(identifier) => {
                     self.progress.published += 1;
                     self.progress.without_acknowledgement += u64::from(identifier.is_none());
-                    self.line_numbers.sent(identifier);
+                    self.line_numbers.sent(identifier, &outgoing.message);
                 }
                 // The window is full, or the connection is lost. The message is held, so that messages keep their
                 // order.
@@ -266,6 +269,7 @@ impl Publisher {
     /// has lost the session and now announces smaller limits.
     fn report_rejected(&mut self) {
         for rejected in self.event_loop.take_rejected() {
+            self.line_numbers.given_up(&rejected.message);
             self.reject(&rejected.message, rejected.error);
         }
     }
