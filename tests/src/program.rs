@@ -285,6 +285,13 @@ impl Running {
 
     /// Sends the signal of this name to the program.
     pub fn signal(&self, name: &str) {
+        // wine ends a program at SIGTERM. SIGINT becomes Ctrl-C, which ends the programs in the same way.
+        let is_wine = std::env::var_os("RPUBSUB_WINE").is_some();
+        let name = if is_wine && name == "TERM" {
+            "INT"
+        } else {
+            name
+        };
         let id = self.id().to_string();
         let status = Command::new("kill").args(["-s", name, &id]).status();
         assert!(status.is_ok_and(|status| status.success()));
