@@ -80,6 +80,8 @@ fn a_retained_message_and_an_excluded_one_are_no_sign_of_life() {
         .run();
     assert_eq!(finished.status, 40, "{finished:?}");
     assert_eq!(finished.text(), "x\n");
+    let finished = check(&broker, "-t a --expect 300ms");
+    assert_checked(&finished, 2, "MQTT CRITICAL - No message for 'a' in 0.3 s");
     // A retained message counts on request. A message that is published with RETAIN arrives without it.
     let arguments = "-t a --expect 5 --check";
     let finished = check(&broker, &format!("{arguments} --expect-retained"));
