@@ -1,15 +1,22 @@
-//! A message and the state of its handler.
+//! A message, the state of its handler, and the response to it.
 
 use std::ffi::OsString;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use mqtt_codec::{Delivery, Message, MessageProperties, Property, PublishRef, TopicName};
+use mqtt_client::EventLoop;
+use mqtt_client::session::{OutboundMessage, PublishError};
+use mqtt_codec::{
+    Delivery, Message, MessageProperties, PacketIdentifier, Property, PublishRef, QoS, TopicName,
+};
 
 use super::process::{Exit, Running};
-use super::responses::Response;
 use crate::jsonl::base64_text;
+
+/// The name of the user property with the reason why the handler has failed. Such a response has no payload.
+pub(in crate::commands) const FAILURE_PROPERTY: &str = "handler-failure";
 
 /// A message that was received.
 #[derive(Debug)]
@@ -221,5 +228,67 @@ impl Job {
             variables.push(("MQTT_USER_PROPERTIES", json));
         }
         variables
+    }
+}
+
+/// The response to a request.
+#[derive(Debug)]
+pub(super) struct Response {
+    pub(super) message: Arc<Message>,
+    pub(super) qos: QoS,
+    /// Set if the response reports a failure.
+    pub(super) is_failure: bool,
+    pub(super) progress: Progress,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    Ready,
+    /// The response was sent with this packet identifier. After the loss of a connection the session may send it with
+    /// another one, which is not known here.
+    Sent(Option<PacketIdentifier>),
+}
+
+impl Response {
+    /// Returns the response to the request of a job, with its QoS and its correlation data.
+    pub(super) fn new(job: &Job, topic_name: TopicName, result: Result<Vec<u8>, &str>) -> Self {
+        let request = &job.message;
+        let mut message = Message::new(topic_name, result.clone().unwrap_or_default());
+        let properties = message.properties.insert(Box::default());
+        let correlation_data =
+            |property: &Property<'_>| matches!(property, Property::CorrelationData(_));
+        // Neither property can be rejected: the first one was valid in the request, and the second one is short.
+        if let Some(property) = request.properties.iter().find(correlation_data) {
+            let _ = properties.push(property);
+        }
+        if let Err(reason) = result {
+            let _ = properties.push(Property::User(FAILURE_PROPERTY, reason));
+        }
+        Self {
+            message: Arc::new(message),
+            qos: QoS::from_value(request.qos).unwrap_or(QoS::AtMostOnce),
+            is_failure: result.is_err(),
+            progress: Progress::Ready,
+        }
+    }
+
+    /// Publishes the response if it was not published yet. Returns `true` if the broker needs to send no further
+    /// acknowledgement. `are_acknowledged` is set if the broker has acknowledged all publications.
+    pub(super) fn advance(
+        &mut self,
+        event_loop: &mut EventLoop,
+        are_acknowledged: bool,
+    ) -> Result<bool, PublishError> {
+        match self.progress {
+            // The session that had the response was lost, or it has resent the response under another identifier.
+            Progress::Sent(None) => Ok(are_acknowledged),
+            Progress::Sent(Some(_)) => Ok(false),
+            Progress::Ready => {
+                let outbound = OutboundMessage::new(Arc::clone(&self.message), self.qos);
+                let identifier = event_loop.publish(outbound)?;
+                self.progress = Progress::Sent(identifier);
+                Ok(identifier.is_none()) // QoS 0 has no acknowledgement
+            }
+        }
     }
 }

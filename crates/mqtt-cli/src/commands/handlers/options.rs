@@ -13,7 +13,7 @@ use crate::flags::definition::{CommandOption, rest, value};
 use crate::flags::values::{number, time, topic_filter, topic_name};
 use crate::wording::{shown, system_text};
 
-use super::responses::ResponseSettings;
+use super::response_settings::ResponseSettings;
 
 /// The settings of handlers.
 #[derive(Debug, Clone)]

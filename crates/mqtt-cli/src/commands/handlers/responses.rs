@@ -9,125 +9,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mqtt_client::session::{OutboundMessage, Printable, PublishError};
+use mqtt_client::session::{Printable, PublishError};
 use mqtt_client::{EventLoop, Rejected};
-use mqtt_codec::{
-    Message, PacketIdentifier, Property, ProtocolVersion, QoS, ReasonCode, TopicName,
-};
+use mqtt_codec::{PacketIdentifier, ReasonCode};
 
-use super::job::{Job, Received, State};
-use super::{Jobs, MAXIMUM_BYTES};
+use super::job::{Job, Progress, Response, State};
+use super::jobs::{Jobs, MAXIMUM_BYTES};
 use crate::commands::counts::Served;
 use crate::diagnostics::Diagnostics;
 
-/// The name of the user property with the reason why the handler has failed. Such a response has no payload.
-pub(in crate::commands) const FAILURE_PROPERTY: &str = "handler-failure";
-
 /// The time after a signal in which the broker must acknowledge the last responses.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// The settings of responses.
-#[derive(Debug, Clone)]
-pub(in crate::commands) struct ResponseSettings {
-    pub(in crate::commands) version: ProtocolVersion,
-    /// The topic of responses to requests that name none.
-    pub(in crate::commands) default_topic: Option<TopicName>,
-}
-
-impl ResponseSettings {
-    /// Returns the topic of the response to a request. A text with a wildcard is no topic name.
-    pub(super) fn topic(&self, request: &Received) -> Option<TopicName> {
-        let response_topic = |property| match property {
-            Property::ResponseTopic(name) => Some(name),
-            _ => None,
-        };
-        let named = request.properties.iter().find_map(response_topic);
-        match named {
-            Some(name) => TopicName::new(name).ok(),
-            None => self.default_topic.clone(),
-        }
-    }
-
-    /// Returns the state of a job whose handler has ended: with its output, or with the reason of its failure.
-    pub(super) fn respond(
-        &self,
-        job: &Job,
-        result: Result<Vec<u8>, &str>,
-        served: &mut Served,
-    ) -> State {
-        // MQTT before 5.0 has no properties. An empty response could be a success there, so a failure has no response.
-        let has_response = result.is_ok() || self.version == ProtocolVersion::V5_0;
-        match job.response_topic.clone().filter(|_| has_response) {
-            Some(topic_name) => State::Responding(Response::new(job, topic_name, result)),
-            None => {
-                served.failed += 1;
-                State::Done
-            }
-        }
-    }
-}
-
-/// The response to a request.
-#[derive(Debug)]
-pub(super) struct Response {
-    message: Arc<Message>,
-    qos: QoS,
-    /// Set if the response reports a failure.
-    is_failure: bool,
-    progress: Progress,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    Ready,
-    /// The response was sent with this packet identifier. After the loss of a connection the session may send it with
-    /// another one, which is not known here.
-    Sent(Option<PacketIdentifier>),
-}
-
-impl Response {
-    /// Returns the response to the request of a job, with its QoS and its correlation data.
-    fn new(job: &Job, topic_name: TopicName, result: Result<Vec<u8>, &str>) -> Self {
-        let request = &job.message;
-        let mut message = Message::new(topic_name, result.clone().unwrap_or_default());
-        let properties = message.properties.insert(Box::default());
-        let correlation_data =
-            |property: &Property<'_>| matches!(property, Property::CorrelationData(_));
-        // Neither property can be rejected: the first one was valid in the request, and the second one is short.
-        if let Some(property) = request.properties.iter().find(correlation_data) {
-            let _ = properties.push(property);
-        }
-        if let Err(reason) = result {
-            let _ = properties.push(Property::User(FAILURE_PROPERTY, reason));
-        }
-        Self {
-            message: Arc::new(message),
-            qos: QoS::from_value(request.qos).unwrap_or(QoS::AtMostOnce),
-            is_failure: result.is_err(),
-            progress: Progress::Ready,
-        }
-    }
-
-    /// Publishes the response if it was not published yet. Returns `true` if the broker needs to send no further
-    /// acknowledgement. `are_acknowledged` is set if the broker has acknowledged all publications.
-    fn advance(
-        &mut self,
-        event_loop: &mut EventLoop,
-        are_acknowledged: bool,
-    ) -> Result<bool, PublishError> {
-        match self.progress {
-            // The session that had the response was lost, or it has resent the response under another identifier.
-            Progress::Sent(None) => Ok(are_acknowledged),
-            Progress::Sent(Some(_)) => Ok(false),
-            Progress::Ready => {
-                let outbound = OutboundMessage::new(Arc::clone(&self.message), self.qos);
-                let identifier = event_loop.publish(outbound)?;
-                self.progress = Progress::Sent(identifier);
-                Ok(identifier.is_none()) // QoS 0 has no acknowledgement
-            }
-        }
-    }
-}
 
 impl Jobs {
     /// Ends the jobs of requests to which nobody could receive a response.

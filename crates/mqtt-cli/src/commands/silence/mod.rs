@@ -26,6 +26,7 @@ use crate::wording::{counted, system_text};
 use clocks::{Clock, Clocks};
 use command::Commands;
 pub(super) use options::{Expectation, SilenceSettings, cannot_combine, silence_options};
+use performance_data::seconds;
 
 /// Maximum number of filters that a line names.
 const MAXIMUM_NAMES: usize = 20;
@@ -231,10 +232,4 @@ fn listed(names: impl Iterator<Item = String>) -> String {
         text += &format!(" and {}", counted(others as u64, "further filter"));
     }
     text
-}
-
-/// Returns a time in seconds, with up to three decimals.
-fn seconds(time: Duration) -> String {
-    let text = format!("{:.3}", time.as_secs_f64());
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

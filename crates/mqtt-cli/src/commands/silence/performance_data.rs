@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::clocks::Clock;
-use super::seconds;
 
 /// Returns the performance data: for each filter the time to its first message, the warning time and the critical time.
 pub(super) fn of_clocks<'a>(
@@ -36,6 +35,12 @@ fn label(filter: &str) -> String {
     };
     let label: String = filter.chars().map(replaced).collect();
     label.replace('\'', "''")
+}
+
+/// Returns a time in seconds, with up to three decimals.
+pub(super) fn seconds(time: Duration) -> String {
+    let text = format!("{:.3}", time.as_secs_f64());
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]

@@ -1,0 +1,390 @@
+//! The queue of messages and their handlers.
+
+use std::collections::{HashSet, VecDeque};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use mio::Waker;
+use mqtt_client::EventLoop;
+use mqtt_client::session::{OutboundMessage, Printable, PublishError};
+use mqtt_codec::{Delivery, PublishRef, QoS};
+
+use crate::commands::counts::Served;
+use crate::diagnostics::Diagnostics;
+use crate::exit_status::Class;
+use crate::failure::Failure;
+use crate::wording::system_text;
+
+use super::job::{Job, State};
+use super::options::HandlerSettings;
+use super::process::{self, Exit};
+
+/// The wait before the second run of a handler. It doubles with each further run.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+/// Maximum wait before another run.
+const MAXIMUM_WAIT: Duration = Duration::from_secs(30);
+
+/// Maximum number of messages in the queue, and of the bytes of their payloads. If the queue is full, rsub stops
+/// reading from the broker. These limits are needed for messages of QoS 0, because the Receive Maximum bounds only
+/// messages of QoS 1 and 2.
+const MAXIMUM_JOBS: usize = 1000;
+pub(super) const MAXIMUM_BYTES: usize = 16 * 1024 * 1024;
+
+/// The messages that are not acknowledged yet, in the order of their arrival.
+#[derive(Debug)]
+pub(in crate::commands) struct Jobs {
+    pub(super) settings: HandlerSettings,
+    pub(super) queue: VecDeque<Job>,
+    bytes: usize,
+    last_number: u64,
+    running: usize,
+    /// Set by `stop`. No further handler is started then.
+    is_stopped: bool,
+    /// The requests for each outcome, for `rrr --serve`.
+    pub(super) served: Served,
+    /// The end of the wait for the last responses, after `stop`.
+    pub(super) response_deadline: Option<Instant>,
+    exits: Receiver<Ended>,
+    sender: Sender<Ended>,
+    waker: Arc<Waker>,
+}
+
+/// The number of a job whose handler has ended, with the output of the handler.
+type Ended = (u64, Exit, Vec<u8>);
+
+impl Jobs {
+    pub(in crate::commands) fn new(settings: HandlerSettings, waker: Arc<Waker>) -> Self {
+        let (sender, exits) = channel();
+        Self {
+            settings,
+            queue: VecDeque::new(),
+            bytes: 0,
+            last_number: 0,
+            running: 0,
+            is_stopped: false,
+            served: Served::default(),
+            response_deadline: None,
+            exits,
+            sender,
+            waker,
+        }
+    }
+
+    /// Adds a message.
+    pub(in crate::commands) fn push(&mut self, publish: &PublishRef<'_>) {
+        self.last_number += 1;
+        self.bytes += publish.payload.len();
+        let mut job = Job::new(self.last_number, publish);
+        if let Some(responses) = &self.settings.responses {
+            self.served.received += 1;
+            job.response_topic = responses.topic(&job.message);
+        }
+        self.queue.push_back(job);
+    }
+
+    /// Adds a message without a handler, which is acknowledged after the messages before it.
+    pub(in crate::commands) fn push_done(&mut self, delivery: Delivery) {
+        self.queue.push_back(Job::done(delivery));
+    }
+
+    /// Adds a message that was acknowledged when it arrived at this time. `stop` does not keep its handler from running,
+    /// because the broker would not deliver the message again.
+    pub(in crate::commands) fn push_acknowledged(
+        &mut self,
+        publish: &PublishRef<'_>,
+        arrival: Timestamp,
+    ) {
+        self.push(publish);
+        if let Some(job) = self.queue.back_mut() {
+            job.message.time = arrival;
+            job.delivery = None;
+            job.is_acknowledged = true;
+        }
+    }
+
+    /// Makes `advance` start no further handler. Handlers that already run may finish.
+    pub(in crate::commands) fn stop(&mut self) {
+        self.is_stopped = true;
+    }
+
+    /// Kills the handlers that run.
+    pub(in crate::commands) fn kill(&mut self) {
+        for job in &mut self.queue {
+            if let State::Running(running) = &mut job.state {
+                running.kill();
+            }
+        }
+    }
+
+    /// Makes as much progress as is possible without waiting: collects the handlers that have ended, kills those that take
+    /// too long, starts others, publishes dead letters, and acknowledges messages.
+    ///
+    /// # Errors
+    /// If a message could not be handled and there is no topic for dead letters, or a handler cannot be started.
+    pub(in crate::commands) fn advance(
+        &mut self,
+        event_loop: &mut EventLoop,
+        diagnostics: &Diagnostics,
+    ) -> Result<(), Failure> {
+        let now = Instant::now();
+        let mut result = self.collect(now, diagnostics);
+        self.kill_overdue(now);
+        if result.is_err() {
+            self.stop();
+        }
+        let started = self.start(now, diagnostics);
+        result = result.and(started);
+        let mut given_up = event_loop.take_rejected();
+        self.drop_responses(&mut given_up, diagnostics);
+        if let Some(rejected) = given_up.first() {
+            self.refuse_dead_letters();
+            let topic = Printable(&rejected.message.topic_name);
+            let text = format!("The broker does not accept the dead letter for '{topic}'.");
+            result = result.and(Err(Failure::failed(text).with_class(Class::Refused)));
+        }
+        self.publish_dead_letters(event_loop);
+        self.publish_responses(event_loop, diagnostics);
+        self.acknowledge(event_loop);
+        result
+    }
+
+    /// Leaves the messages unacknowledged whose dead letters are published, because the broker has rejected one of
+    /// them. All of them are left: after the loss of a session the packet identifier no longer shows which one it is.
+    /// The caller ends the program, and the broker delivers these messages again.
+    pub(in crate::commands) fn refuse_dead_letters(&mut self) {
+        for job in &mut self.queue {
+            if matches!(job.state, State::Published) {
+                job.state = State::Refused;
+            }
+        }
+        self.stop();
+    }
+
+    /// Handles each handler that has ended.
+    fn collect(&mut self, now: Instant, diagnostics: &Diagnostics) -> Result<(), Failure> {
+        let mut result = Ok(());
+        while let Ok((number, exit, output)) = self.exits.try_recv() {
+            self.running -= 1;
+            let settings = &self.settings;
+            let Some(job) = self.queue.iter_mut().find(|job| job.number == number) else {
+                continue;
+            };
+            let responses = settings.responses.as_ref();
+            let Some(reason) = job.failure(exit) else {
+                job.state = match responses {
+                    None => State::Done,
+                    Some(responses) => responses.respond(job, Ok(output), &mut self.served),
+                };
+                continue;
+            };
+            let topic = Printable(&job.message.topic_name).to_string();
+            let text = format!("The handler of a message of topic '{topic}' failed: {reason}.");
+            if job.runs <= settings.retries {
+                let wait = FIRST_WAIT.saturating_mul(1 << (job.runs - 1).min(16));
+                let wait = wait.min(MAXIMUM_WAIT);
+                job.state = State::Waiting(now + wait);
+                let wait = wait.as_secs_f64();
+                diagnostics.warn(&format!("{text} Running it again in {wait:.2} s."));
+            } else if let Some(responses) = responses {
+                diagnostics.warn(&text);
+                job.state = responses.respond(job, Err(&reason), &mut self.served);
+            } else if settings.dead_letter.is_some() {
+                diagnostics.warn(&text);
+                job.state = State::Failed(reason);
+            } else {
+                // The message is not acknowledged, and neither are those after it.
+                let hint = "The message is not acknowledged. --retries runs the handler again, and --dead-letter \
+                            publishes such messages to another topic.";
+                job.state = State::Refused;
+                let failure = Failure::failed(text).with_hint(hint);
+                result = result.and(Err(failure.with_class(Class::Temporary)));
+            }
+        }
+        result
+    }
+
+    /// Starts the handlers that may run now. Stops if one of them cannot be started.
+    fn start(&mut self, now: Instant, diagnostics: &Diagnostics) -> Result<(), Failure> {
+        self.skip_unanswerable(diagnostics);
+        if self.has_many_responses() {
+            return Ok(());
+        }
+        // A topic is busy while the handler of an earlier message of this topic runs, or waits for its first or next
+        // run.
+        let mut busy = HashSet::new();
+        let mut result = Ok(());
+        for job in &mut self.queue {
+            if self.running >= self.settings.jobs {
+                break;
+            }
+            // A message that is not acknowledged stays with the broker, and does not hold others of its topic.
+            let is_waiting = matches!(job.state, State::Waiting(_));
+            let is_left = self.is_stopped && is_waiting && !job.is_acknowledged;
+            if is_left || !job.is_active() || !busy.insert(job.order_key().to_owned()) {
+                continue;
+            }
+            let State::Waiting(not_before) = job.state else {
+                continue;
+            };
+            if now < not_before {
+                continue;
+            }
+            let Some(command) = self.settings.command(&job.message.topic_name) else {
+                job.state = State::Done; // no row of the table is for this topic
+                continue;
+            };
+            let (sender, waker) = (self.sender.clone(), Arc::clone(&self.waker));
+            let number = job.number;
+            // Errors are ignored: the loop of rsub may have ended, and then nothing receives the result.
+            let report = move |exit, output| {
+                let _ = sender.send((number, exit, output));
+                let _ = waker.wake();
+            };
+            let mut process = job.command(command);
+            if self.settings.responses.is_some() {
+                process.stdout(Stdio::piped()); // the output becomes the response
+            }
+            let payload = &job.message.payload;
+            let started = process::start(process, payload, self.settings.timeout, report);
+            match started {
+                Ok(running) => {
+                    self.running += 1;
+                    job.runs += 1;
+                    job.state = State::Running(running);
+                }
+                Err(error) => {
+                    job.state = State::Refused;
+                    let command = command.first().map(|word| word.to_string_lossy());
+                    let command = command.unwrap_or_default();
+                    let text = system_text(&error);
+                    let text = format!("Cannot start the handler '{command}': {text}.");
+                    self.is_stopped = true;
+                    result = result.and(Err(Failure::failed(text).with_class(Class::NoInput)));
+                }
+            }
+        }
+        result
+    }
+
+    fn kill_overdue(&mut self, now: Instant) {
+        for job in &mut self.queue {
+            if let State::Running(running) = &mut job.state {
+                if running.deadline.is_some_and(|deadline| now >= deadline) {
+                    running.has_timed_out = true;
+                    running.deadline = None;
+                    running.kill();
+                }
+            }
+        }
+    }
+
+    /// Publishes messages whose handlers failed to the topic for dead letters. A message is done when the broker has
+    /// acknowledged its dead letter. The dead letters of all messages are acknowledged when the event loop has no
+    /// unfinished publication.
+    fn publish_dead_letters(&mut self, event_loop: &mut EventLoop) {
+        let Some(topic_name) = &self.settings.dead_letter else {
+            return;
+        };
+        let are_acknowledged = event_loop.unfinished() == 0;
+        for job in &mut self.queue {
+            match &job.state {
+                State::Published if are_acknowledged => job.state = State::Done,
+                State::Failed(reason) if event_loop.is_connected() => {
+                    let message = Arc::new(job.dead_letter(topic_name, reason));
+                    let qos = QoS::AtLeastOnce; // the acknowledgement is needed, and a duplicate does no harm
+                    match event_loop.publish(OutboundMessage::new(message, qos)) {
+                        Ok(_) => job.state = State::Published,
+                        Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => return,
+                        // The properties may make the message too large for the broker, so the next call publishes it
+                        // without them.
+                        Err(_) if !job.is_bare => job.is_bare = true,
+                        // The dead letter cannot be published, so the message stays unacknowledged until `-W` or a
+                        // signal ends rsub.
+                        Err(_) => return,
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Acknowledges the messages that are done, up to the first one that is not.
+    fn acknowledge(&mut self, event_loop: &mut EventLoop) {
+        // Without a connection no acknowledgement leaves. The session must know the messages that are done before the
+        // client reconnects. The other deliveries end with their connection: the broker resends these messages, or
+        // gives their packet identifiers to other messages.
+        if !event_loop.is_connected() && !self.holds_connection() {
+            for job in &mut self.queue {
+                let delivery = job.delivery.take();
+                if let (Some(delivery), State::Done) = (delivery, &job.state) {
+                    event_loop.acknowledge(delivery);
+                }
+            }
+        }
+        while self
+            .queue
+            .front()
+            .is_some_and(|job| matches!(job.state, State::Done))
+        {
+            let Some(job) = self.queue.pop_front() else {
+                return;
+            };
+            self.bytes -= job.message.payload.len();
+            if let Some(delivery) = job.delivery {
+                event_loop.acknowledge(delivery);
+            }
+        }
+    }
+
+    /// Returns the time at which `advance` must be called.
+    pub(in crate::commands) fn deadline(&self) -> Option<Instant> {
+        let time = |job: &Job| match &job.state {
+            State::Running(running) => running.deadline,
+            // A job whose time has come waits only for a free handler or for its topic. It has no deadline, because it
+            // starts when another handler ends.
+            State::Waiting(time) if *time > Instant::now() => {
+                (!self.is_stopped || job.is_acknowledged).then_some(*time)
+            }
+            _ => None,
+        };
+        let times = self.queue.iter().filter_map(time);
+        times.chain(self.response_deadline).min()
+    }
+
+    /// Returns `true` while a handler runs or has to run. Meanwhile the client must not reconnect, so that the session
+    /// knows the messages that are done (see `acknowledge`).
+    pub(in crate::commands) fn holds_connection(&self) -> bool {
+        self.running > 0 || !self.is_stopped && self.queue.iter().any(Job::is_active)
+    }
+
+    /// Returns `true` if no work is left. That is the case if the queue is empty or, after `stop`, if no handler runs
+    /// and every dead letter is published and acknowledged.
+    pub(in crate::commands) fn is_finished(&self) -> bool {
+        let is_pending = |job: &Job| {
+            matches!(
+                job.state,
+                State::Published | State::Failed(_) | State::Responding(_)
+            )
+        };
+        if self.is_stopped {
+            !self.is_running() && !self.queue.iter().any(is_pending)
+        } else {
+            self.queue.is_empty()
+        }
+    }
+
+    /// Returns `true` while a handler runs, or has to run although no further handler is started.
+    pub(in crate::commands) fn is_running(&self) -> bool {
+        let must_run = |job: &Job| job.is_acknowledged && matches!(job.state, State::Waiting(_));
+        self.running > 0 || self.queue.iter().any(must_run)
+    }
+
+    /// Returns `true` if no further message should be read.
+    pub(in crate::commands) fn is_full(&self) -> bool {
+        self.queue.len() >= MAXIMUM_JOBS || self.bytes >= MAXIMUM_BYTES
+    }
+}
