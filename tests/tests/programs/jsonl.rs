@@ -289,7 +289,8 @@ fn the_advice_for_bridges_names_a_pipeline_that_these_programs_accept() {
     assert!(finished.errors.contains(advice), "{finished:?}");
 }
 
-/// Validates each line of standard input with the schema that the argument names. Prints the number of valid lines.
+/// Validates each line of standard input with the schema that the argument names, and checks that the schema describes
+/// each key: readers may ignore unknown keys, but rsub must not print any. Prints the number of valid lines.
 const VALIDATE: &str = r"
 import json, sys, jsonschema
 schema = json.load(open(sys.argv[1]))
@@ -298,6 +299,9 @@ validator = jsonschema.Draft202012Validator(schema)
 lines = [json.loads(line) for line in sys.stdin]
 for line in lines:
     validator.validate(line)
+    assert line.keys() <= schema['properties'].keys(), line
+    for item in line.get('properties', []):
+        assert item.keys() <= schema['properties']['properties']['items']['properties'].keys(), item
 for wrong in [dict(lines[0], qos=3), dict(lines[0], payload=1), dict(lines[0], properties={})]:
     assert not validator.is_valid(wrong), wrong
 print(len(lines))
