@@ -1,12 +1,12 @@
 //! `rrr --serve` answers requests with the output of a command, and acknowledges a request after its response.
 #![cfg(unix)]
 
-use tests::{Broker, FakeServer, Kind, Program, Running, find};
+use tests::{Broker, Kind, Program, Running, find};
 
 use super::responses::kinds;
 
 /// Starts a service with a shell script, and waits until it has subscribed.
-fn serve(broker: &Broker, arguments: &str, script: &str) -> Running {
+pub(super) fn serve(broker: &Broker, arguments: &str, script: &str) -> Running {
     let command = broker.program("rrr").args(arguments);
     let command = command.args("-d --serve sh -c").arg(script).arg("service");
     let service = command.start();
@@ -235,20 +235,6 @@ fn a_request_is_answered_although_the_broker_was_killed() {
 }
 
 #[test]
-fn a_request_without_response_topic_is_reported_and_acknowledged() {
-    let broker = Broker::start("");
-    let service = serve(&broker, "-i service -t ask -q 1", "echo ran >&2");
-    broker.run("rpub", "-t ask -m x -q 1");
-    service.wait_for_error("Cannot answer a request of topic 'ask': it names no response topic.");
-    broker.wait_for_log("Received PUBACK from service");
-    service.signal("TERM");
-    let finished = service.wait().success();
-    assert!(!finished.errors.contains("ran"), "{finished:?}");
-    let line = "0 of 1 request answered, 1 without response topic.";
-    assert!(finished.errors.contains(line), "{finished:?}");
-}
-
-#[test]
 fn before_5_0_a_service_answers_to_a_fixed_topic_and_not_after_a_failure() {
     for kind in kinds() {
         let broker = Broker::start_kind(kind, "");
@@ -300,54 +286,6 @@ fn options_that_do_not_fit_a_service_are_rejected() {
             "{arguments}: {finished:?}"
         );
     }
-}
-
-/// A broker that accepts a wildcard in a response topic cannot make a service publish to it.
-#[test]
-fn a_response_topic_with_a_wildcard_gets_no_response() {
-    let accept = b"\x20\x03\0\0\0";
-    let request = b"\x90\x04\0\x01\0\0\x30\x0B\0\x01a\x06\x08\0\x03b/#x";
-    let server = FakeServer::start(&[&[(18, accept), (9, request)]], false);
-    let service = server.program("rrr").args("-t a --reconnect-max 0");
-    let finished = service.args("--serve cat").run();
-    assert_ne!(finished.status, 0, "{finished:?}");
-    let received = server.received();
-    assert!(
-        !received[0].windows(3).any(|bytes| bytes == b"b/#"),
-        "{received:?}"
-    );
-}
-
-#[test]
-fn a_rejected_response_does_not_end_the_service() {
-    let folder = tempfile::tempdir().unwrap();
-    let permissions = folder.path().join("permissions");
-    std::fs::write(
-        &permissions,
-        "topic readwrite ask\ntopic readwrite response/#\n",
-    )
-    .unwrap();
-    let broker = Broker::start(&format!("acl_file {}", permissions.display()));
-    let service = serve(&broker, "-t ask -q 1", "cat");
-    broker.run(
-        "rpub",
-        "-V 5 -t ask -m x -q 1 -D publish response-topic secret",
-    );
-    service.wait_for_error(
-        "Cannot answer a request of topic 'ask': the broker has rejected the response",
-    );
-    let asking = broker.program("rrr").args("-t ask -m y -q 1 -W 50");
-    assert_eq!(asking.run().success().text(), "y\n");
-}
-
-#[test]
-fn a_response_that_is_too_large_for_the_broker_becomes_a_failure() {
-    let broker = Broker::start("max_packet_size 1000");
-    let _service = serve(&broker, "-t ask -q 1", "head -c 2000 /dev/zero");
-    let finished = broker.program("rrr").args("-t ask -n -q 1 -W 50").run();
-    assert_eq!(finished.status, 1, "{finished:?}");
-    let reason = "The service reports a failure: the broker does not accept the response";
-    assert!(finished.errors.contains(reason), "{finished:?}");
 }
 
 #[test]
