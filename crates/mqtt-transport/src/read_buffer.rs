@@ -34,25 +34,10 @@ impl ReadBuffer {
     /// # Errors
     /// Returns the errors of [`Stream::read`].
     pub fn fill(&mut self, stream: &mut Stream) -> io::Result<ReadStatus> {
-        self.fill_by(|room| stream.read(room))
-    }
-
-    /// Reads like [`Self::fill`], with fewer system calls; see [`Stream::read_once`] for its conditions.
-    ///
-    /// # Errors
-    /// Returns the errors of [`Stream::read`].
-    pub fn fill_once(&mut self, stream: &mut Stream) -> io::Result<ReadStatus> {
-        self.fill_by(|room| stream.read_once(room))
-    }
-
-    fn fill_by(
-        &mut self,
-        read: impl FnOnce(&mut [u8]) -> io::Result<(usize, ReadStatus)>,
-    ) -> io::Result<ReadStatus> {
         self.make_room();
         let room = self.bytes.get_mut(self.end..).unwrap_or_default();
         let size = room.len();
-        let (count, status) = read(room)?;
+        let (count, status) = stream.read(room)?;
         self.end += count;
         self.was_filled |= count == size;
         Ok(status)

@@ -32,10 +32,6 @@ const DIALOGUE: u8 = 8;
 /// how fast its own unwritten bytes leave. Bytes that wait in the layers would be invisible to it.
 const MAXIMUM_DOWN: usize = CHUNK;
 
-/// Set on systems where a read that does not fill its buffer has emptied the socket, and where later bytes and the end of
-/// the stream are reported even though no read has returned `WouldBlock` (epoll(7), question 9).
-const SHORT_READ_DRAINS: bool = cfg!(any(target_os = "linux", target_os = "android"));
-
 /// Non-blocking byte stream to the peer. A stream can be registered with mio as a [`Source`].
 #[derive(Debug)]
 pub struct Stream {
@@ -158,28 +154,6 @@ impl Stream {
         Ok((count, ReadStatus::More))
     }
 
-    /// Reads like [`Stream::read`]. On Linux a plain socket also counts as drained after a read that did not fill
-    /// `buffer`, which saves the read that returns `WouldBlock`.
-    ///
-    /// The caller must have seen [`ReadStatus::Drained`] from [`Stream::read`], and since then no report of the end of
-    /// the stream. Otherwise the end may already have been reported, and nothing reports it again.
-    ///
-    /// # Errors
-    /// Returns the errors of [`Stream::read`].
-    pub fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<(usize, ReadStatus)> {
-        if self.layers.is_some() || !SHORT_READ_DRAINS {
-            return self.read(buffer);
-        }
-        match self.socket.read(buffer) {
-            Ok(0) => Ok((0, ReadStatus::Closed)),
-            Ok(count) if count < buffer.len() => Ok((count, ReadStatus::Drained)),
-            Ok(count) => Ok((count, ReadStatus::More)),
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok((0, ReadStatus::More)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok((0, ReadStatus::Drained)),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Writes the encoded bytes that wait, and as many of `bytes` as the socket accepts now. Returns the number of
     /// bytes that were accepted, which may be 0.
     ///
@@ -296,6 +270,9 @@ impl Stream {
 
     /// Reads until `buffer` is full or the socket is empty. A short read is not enough to assume an empty socket: some
     /// systems report readiness again only after `WouldBlock`.
+    ///
+    /// On Linux the last read could be saved. It also finds the packets that have arrived during the reads before, and a
+    /// client that publishes with QoS 1 or 2 to mosquitto then sleeps a third less often, which saves more.
     fn read_socket(&mut self, buffer: &mut [u8]) -> io::Result<(usize, ReadStatus)> {
         let mut count = 0;
         while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {

@@ -33,9 +33,6 @@ pub(super) struct ServerStream {
     is_closed: bool,
     /// Set when the operating system has reported the end of the stream. Unread bytes may precede the end.
     has_hung_up: bool,
-    /// Set after the socket was found empty. From then on the end of the stream is reported when it comes. An earlier
-    /// end may have been reported before the stream was open.
-    reports_end: bool,
     /// Error of a layer, for example TLS, that has ended reading.
     transport_error: Option<io::Error>,
     /// Total number of output bytes that all streams have accepted.
@@ -52,7 +49,6 @@ impl ServerStream {
             unwritable: false,
             is_closed: false,
             has_hung_up: false,
-            reports_end: false,
             transport_error: None,
             written: 0,
         }
@@ -75,7 +71,6 @@ impl ServerStream {
         self.buffer.clear();
         self.readable = true;
         (self.unwritable, self.is_closed, self.has_hung_up) = (false, false, false);
-        self.reports_end = false;
     }
 
     /// Records the readiness of the socket. Readiness is edge-triggered, so it is recorded even while the stream is not
@@ -91,17 +86,9 @@ impl ServerStream {
         let Dialer::Connected(stream) = &mut self.dialer else {
             return;
         };
-        let filled = if self.reports_end && !self.has_hung_up && !self.unwritable {
-            self.buffer.fill_once(stream)
-        } else {
-            self.buffer.fill(stream)
-        };
-        match filled {
+        match self.buffer.fill(stream) {
             Ok(ReadStatus::More) => {}
-            Ok(ReadStatus::Drained) if !self.unwritable => {
-                self.readable = false;
-                self.reports_end = true;
-            }
+            Ok(ReadStatus::Drained) if !self.unwritable => self.readable = false,
             // After a failed write the connection is dead, so an empty socket counts as closed.
             Ok(ReadStatus::Drained | ReadStatus::Closed) => {
                 self.readable = false;

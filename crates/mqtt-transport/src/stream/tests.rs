@@ -51,43 +51,6 @@ fn short_read_does_not_end_reading() {
 }
 
 #[test]
-fn short_read_is_the_last_if_the_system_reports_later_bytes() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (socket, _) = listener.accept().unwrap();
-    socket.set_nonblocking(true).unwrap();
-    let seen = socket.try_clone().unwrap();
-    let mut socket = mio::net::TcpStream::from_std(socket);
-    let mut poll = mio::Poll::new().unwrap();
-    let mut events = mio::Events::with_capacity(4);
-    let registry = poll.registry();
-    registry
-        .register(&mut socket, Token(0), Interest::READABLE)
-        .unwrap();
-    let mut stream = Stream::new(Socket::Tcp(socket));
-    let mut buffer = [0; 100];
-    assert_eq!(stream.read(&mut buffer).unwrap(), (0, ReadStatus::Drained));
-    peer.write_all(b"abc").unwrap();
-    while !matches!(seen.peek(&mut [0; 4]), Ok(3)) {
-        std::thread::yield_now();
-    }
-    let patience = Some(std::time::Duration::from_secs(20));
-    poll.poll(&mut events, patience).unwrap();
-    let read = stream.read_once(&mut buffer).unwrap();
-    assert_eq!(read, (3, ReadStatus::Drained));
-    // No read has returned `WouldBlock` since the last event, but what comes now is reported.
-    peer.write_all(b"de").unwrap();
-    drop(peer);
-    while !events.iter().any(mio::event::Event::is_read_closed) {
-        poll.poll(&mut events, patience).unwrap();
-    }
-    // A second read would find the end, and the status would be `More`.
-    let read = stream.read_once(&mut buffer).unwrap();
-    assert_eq!(read, (2, ReadStatus::Drained));
-    assert_eq!(stream.read(&mut buffer).unwrap(), (0, ReadStatus::Closed));
-}
-
-#[test]
 fn one_call_reads_a_bounded_number_of_bytes_without_payload() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let room = socket2::SockRef::from(&listener).set_recv_buffer_size(1 << 20);
