@@ -130,7 +130,7 @@ impl Session {
         before: &BTreeMap<String, String>,
         command: &str,
     ) -> Result<(), String> {
-        let names = ["rbroker", "rsub", "python"];
+        let names = ["rbroker", "rsub", "rrr", "python"];
         if !names.iter().any(|name| command.contains(name)) {
             return Ok(());
         }
