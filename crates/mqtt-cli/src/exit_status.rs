@@ -143,7 +143,7 @@ pub(crate) enum Class {
     Configuration,
     /// A topic filter without a message for the time of `--expect`.
     Silence,
-    /// A message that came later than `--warn-after` says.
+    /// A message that took longer than `--warn-after`.
     Late,
     /// Retained messages that differ from the backup of `--diff`.
     Different,
@@ -175,8 +175,9 @@ impl Class {
         }
     }
 
-    /// Returns the exit status by the Monitoring Plugins Development Guidelines. By these, a plugin that could not make
-    /// its check reports UNKNOWN. A broker that cannot be reached, or that rejects the client, is CRITICAL.
+    /// Returns the exit status by the Monitoring Plugins Development Guidelines. By these guidelines, a plugin that
+    /// could not make its check reports UNKNOWN. A broker that cannot be reached, or that rejects the client, is
+    /// CRITICAL.
     fn plugin_status(self) -> u8 {
         match self {
             Self::Success => 0,

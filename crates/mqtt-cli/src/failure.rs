@@ -165,8 +165,8 @@ impl Failure {
     /// which the program was called.
     pub fn report(self, name: &str) -> ExitCode {
         if is_plugin() {
-            // A monitoring system reads one line of standard output, and needs it in any case. An error is ignored: the
-            // exit status tells the same.
+            // A monitoring system reads one line of standard output, and needs it in any case. An error of the write is
+            // ignored, because the exit status reports the same result.
             let texts = [Some(self.message()), self.last_line(name)];
             let text = texts.into_iter().flatten().collect::<Vec<_>>().join(" ");
             let line = plugin_output::line(self.class(), &text, &self.performance);

@@ -1,5 +1,5 @@
-//! The number of messages of a run of rsub and rrr, for each outcome. They are a part of the report of `--report`, and of
-//! the line that says what did not go through.
+//! The numbers of messages, responses and requests of a run of rsub or rrr, for each outcome. The report of `--report`
+//! has these numbers. The line about a run that did not get or answer all of them has them, too.
 
 use std::fmt;
 
@@ -41,7 +41,7 @@ pub(super) struct Served {
 }
 
 impl Received {
-    /// Returns the line for a run that got some of several messages.
+    /// Returns the line for a run that waits for several messages (`-C`) and got fewer.
     pub(super) fn summary(&self) -> Option<String> {
         // For a single message the failure says enough.
         let expected = self.expected.filter(|expected| *expected > 1)?;
@@ -99,7 +99,8 @@ impl fmt::Display for Responses {
 }
 
 impl Served {
-    /// Counts a request after its response.
+    /// Counts a request whose response is finished. `is_failure` is `true` if the response reports a failure or was
+    /// rejected.
     pub(super) fn count(&mut self, is_failure: bool) {
         if is_failure {
             self.failed += 1;

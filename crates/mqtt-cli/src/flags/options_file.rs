@@ -12,7 +12,8 @@ use crate::flags::hints;
 use crate::output::messages::warn;
 use crate::wording::system_text;
 
-/// Maximum size of an options file, and of the file of profiles. The whole file is read into memory, and a larger file is a mistake.
+/// Maximum size of an options file, and of the file of profiles. The whole file is read into memory, and a larger file
+/// is a mistake.
 const MAXIMUM_SIZE: u64 = 1024 * 1024;
 
 /// A line of an options file that has an option.

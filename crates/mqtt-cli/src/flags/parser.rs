@@ -1,8 +1,9 @@
 //! Parses the words of a command line into the settings of a program.
 //!
 //! clap finds the options and their values in the words. Like in the mosquitto tools, the options are then applied in
-//! the order in which they were typed, after those of the options file and of the other sources (`profiles/`). The order matters: `-x` and `-D` select MQTT
-//! 5.0 unless a later `-V` selects another version, and a later `-h` replaces the host of `-L`.
+//! the order in which they were typed, after those of the options file and of the other sources (`profiles/`). The
+//! order matters: `-x` and `-D` select MQTT 5.0 unless a later `-V` selects another version, and a later `-h` replaces
+//! the host of `-L`.
 
 use std::ffi::{OsStr, OsString};
 

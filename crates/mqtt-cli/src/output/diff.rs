@@ -9,7 +9,7 @@ use mqtt_codec::{MessageProperties, Property, PublishRef};
 use crate::jsonl::{self, MessageLine};
 use crate::output::format::{Style, visible};
 
-/// A backup, and the topics of it that the broker has.
+/// The messages of a backup. Each of them has a mark if the broker has a message of its topic.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Diff {
     saved: BTreeMap<String, Saved>,

@@ -12,8 +12,8 @@ use crate::failure::Failure;
 /// An option whose value has one of these names in the help takes the path of a file.
 const FILES: [&str; 2] = ["FILE", "PATH"];
 
-/// The parts that complete profiles and topics. They are combined with the script of clap_complete. There is no such part for
-/// PowerShell.
+/// The parts that complete profiles and topics. They are combined with the script of clap_complete. PowerShell
+/// completes neither.
 const BASH: &str = include_str!("topics.bash");
 const ZSH: &str = include_str!("topics.zsh");
 const FISH: &str = include_str!("topics.fish");

@@ -15,8 +15,8 @@ use crate::failure::Failure;
 use crate::flags::{manual, profiles};
 use crate::output::standard_streams;
 
-/// Prints the manual page, the completions or the profiles if the first word of the command line asks for them. Otherwise returns
-/// `None`, and the program parses its options.
+/// Prints the manual page, the completions or the profiles if the first word of the command line asks for them.
+/// Otherwise returns `None`, and the program parses its options.
 ///
 /// # Errors
 /// If the page or the shell is unknown, the file of profiles cannot be read, or standard output cannot be written.

@@ -124,8 +124,9 @@ impl Job {
         matches!(self.state, State::Waiting(_) | State::Running(_))
     }
 
-    /// Returns the text that the messages have in common that must be handled in their order: the topic. Requests have
-    /// often one topic and many senders, so that requests with one response topic are handled in their order.
+    /// Returns the key of the order. Messages with the same key are handled in the order of their arrival. The key of a
+    /// message is its topic. Requests of one topic often come from many senders, so the key of a request is its
+    /// response topic.
     pub(super) fn order_key(&self) -> &str {
         let response_topic = self.response_topic.as_deref();
         response_topic.unwrap_or(&self.message.topic_name)
@@ -244,8 +245,8 @@ pub(super) struct Response {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
     Ready,
-    /// The response was sent with this packet identifier. After the loss of a connection the session may send it with
-    /// another one, which is not known here.
+    /// The response was sent with this packet identifier. `None` after the loss of a connection, because the session
+    /// may resend the response with another packet identifier.
     Sent(Option<PacketIdentifier>),
 }
 
@@ -272,15 +273,16 @@ impl Response {
         }
     }
 
-    /// Publishes the response if it was not published yet. Returns `true` if the broker needs to send no further
-    /// acknowledgement. `are_acknowledged` is set if the broker has acknowledged all publications.
+    /// Publishes the response if it was not published yet. Returns `true` if the response needs no further
+    /// acknowledgement. `are_acknowledged` is `true` if the broker has acknowledged all publications.
     pub(super) fn advance(
         &mut self,
         event_loop: &mut EventLoop,
         are_acknowledged: bool,
     ) -> Result<bool, PublishError> {
         match self.progress {
-            // The session that had the response was lost, or it has resent the response under another identifier.
+            // After the loss of a connection no acknowledgement can be matched to this response. The response is
+            // finished when the broker has acknowledged all publications.
             Progress::Sent(None) => Ok(are_acknowledged),
             Progress::Sent(Some(_)) => Ok(false),
             Progress::Ready => {

@@ -44,9 +44,9 @@ pub(in crate::commands) struct Jobs {
     running: usize,
     /// Set by `stop`. No further handler is started then.
     is_stopped: bool,
-    /// The requests for each outcome, for `rrr --serve`.
+    /// The numbers of requests for each outcome, for `rrr --serve`.
     pub(super) served: Served,
-    /// The end of the wait for the last responses, after `stop`.
+    /// The time at which the wait for the last responses ends. Set after `stop`.
     pub(super) response_deadline: Option<Instant>,
     exits: Receiver<Ended>,
     sender: Sender<Ended>,
@@ -91,8 +91,8 @@ impl Jobs {
         self.queue.push_back(Job::done(delivery));
     }
 
-    /// Adds a message that was acknowledged when it arrived at this time. `stop` does not keep its handler from running,
-    /// because the broker would not deliver the message again.
+    /// Adds a message that rsub acknowledged when the message arrived. The handler of this message also runs after
+    /// `stop`, because the broker would not deliver the message again.
     pub(in crate::commands) fn push_acknowledged(
         &mut self,
         publish: &PublishRef<'_>,
@@ -152,9 +152,9 @@ impl Jobs {
         result
     }
 
-    /// Leaves the messages unacknowledged whose dead letters are published, because the broker has rejected one of
-    /// them. All of them are left: after the loss of a session the packet identifier no longer shows which one it is.
-    /// The caller ends the program, and the broker delivers these messages again.
+    /// Leaves all messages with published dead letters unacknowledged, because the broker has rejected one of the dead
+    /// letters. After the loss of a session the packet identifier no longer shows which dead letter was rejected. The
+    /// caller ends the program, and the broker delivers these messages again.
     pub(in crate::commands) fn refuse_dead_letters(&mut self) {
         for job in &mut self.queue {
             if matches!(job.state, State::Published) {
@@ -164,7 +164,7 @@ impl Jobs {
         self.stop();
     }
 
-    /// Handles each handler that has ended.
+    /// Records the result of each handler that has ended.
     fn collect(&mut self, now: Instant, diagnostics: &Diagnostics) -> Result<(), Failure> {
         let mut result = Ok(());
         while let Ok((number, exit, output)) = self.exits.try_recv() {
@@ -221,7 +221,8 @@ impl Jobs {
             if self.running >= self.settings.jobs {
                 break;
             }
-            // A message that is not acknowledged stays with the broker, and does not hold others of its topic.
+            // After `stop`, an unacknowledged message stays with the broker. Its handler does not start, and the
+            // message does not delay other messages of its topic.
             let is_waiting = matches!(job.state, State::Waiting(_));
             let is_left = self.is_stopped && is_waiting && !job.is_acknowledged;
             if is_left || !job.is_active() || !busy.insert(job.order_key().to_owned()) {
@@ -314,8 +315,8 @@ impl Jobs {
 
     /// Acknowledges the messages that are done, up to the first one that is not.
     fn acknowledge(&mut self, event_loop: &mut EventLoop) {
-        // Without a connection no acknowledgement leaves. The session must know the messages that are done before the
-        // client reconnects. The other deliveries end with their connection: the broker resends these messages, or
+        // Without a connection no acknowledgement is sent, but the session must know the messages that are done before
+        // the client reconnects. The other deliveries end with their connection: the broker resends these messages, or
         // gives their packet identifiers to other messages.
         if !event_loop.is_connected() && !self.holds_connection() {
             for job in &mut self.queue {
@@ -377,7 +378,7 @@ impl Jobs {
         }
     }
 
-    /// Returns `true` while a handler runs, or has to run although no further handler is started.
+    /// Returns `true` while a handler runs, or must still run after `stop`.
     pub(in crate::commands) fn is_running(&self) -> bool {
         let must_run = |job: &Job| job.is_acknowledged && matches!(job.state, State::Waiting(_));
         self.running > 0 || self.queue.iter().any(must_run)

@@ -14,7 +14,8 @@ pub(in crate::commands) struct ResponseSettings {
 }
 
 impl ResponseSettings {
-    /// Returns the topic of the response to a request. A text with a wildcard is no topic name.
+    /// Returns the topic of the response to a request. Returns `None` if the request and `-e` name no topic, or if the
+    /// response topic of the request has a wildcard.
     pub(super) fn topic(&self, request: &Received) -> Option<TopicName> {
         let response_topic = |property| match property {
             Property::ResponseTopic(name) => Some(name),
@@ -27,14 +28,16 @@ impl ResponseSettings {
         }
     }
 
-    /// Returns the state of a job whose handler has ended: with its output, or with the reason of its failure.
+    /// Returns the next state of a job whose handler has ended. `result` is the output of the handler, or the reason of
+    /// its failure.
     pub(super) fn respond(
         &self,
         job: &Job,
         result: Result<Vec<u8>, &str>,
         served: &mut Served,
     ) -> State {
-        // MQTT before 5.0 has no properties. An empty response could be a success there, so a failure has no response.
+        // MQTT before 5.0 has no properties. A client could take an empty response for a success, so a failure has no
+        // response.
         let has_response = result.is_ok() || self.version == ProtocolVersion::V5_0;
         match job.response_topic.clone().filter(|_| has_response) {
             Some(topic_name) => State::Responding(Response::new(job, topic_name, result)),

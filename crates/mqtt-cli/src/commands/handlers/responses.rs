@@ -3,8 +3,8 @@
 //! A request is acknowledged after its response: a response of QoS 0 must be sent, and one of QoS 1 or 2 must be
 //! acknowledged by the broker. So a request whose response was lost comes again if the broker has a session.
 //!
-//! A request that cannot be answered must not end the service, because anybody who may send requests could stop it
-//! then. Its failure is reported, and the request is acknowledged.
+//! A request that cannot be answered must not end the service, because otherwise every client that may send requests
+//! could stop the service. The failure of the request is reported, and the request is acknowledged.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::diagnostics::Diagnostics;
 const GRACE: Duration = Duration::from_secs(5);
 
 impl Jobs {
-    /// Ends the jobs of requests to which nobody could receive a response.
+    /// Ends the jobs of requests without a response topic.
     pub(super) fn skip_unanswerable(&mut self, diagnostics: &Diagnostics) {
         if self.settings.responses.is_none() {
             return;
@@ -47,7 +47,7 @@ impl Jobs {
         };
         let are_acknowledged = event_loop.unfinished() == 0;
         for job in &mut self.queue {
-            // If the broker does not accept a response, the second turn of this loop sends the failure.
+            // If the broker does not accept a response, the second pass of this loop publishes the failure.
             while let State::Responding(response) = &mut job.state {
                 let is_failure = response.is_failure;
                 match response.advance(event_loop, are_acknowledged) {

@@ -85,7 +85,7 @@ impl LineNumbers {
         }
     }
 
-    /// Records that the message of the last line could not be made could not be made or sent.
+    /// Records that no message could be made from the last line, or that its message could not be sent.
     pub(super) fn last_failed(&mut self) {
         self.add_failed(self.last);
     }
@@ -96,8 +96,8 @@ impl LineNumbers {
         self.waiting.extend(in_flight.map(|(_, line)| line));
     }
 
-    /// Finds the new packet identifiers of resent messages. This function must be called before the first of them can be
-    /// acknowledged, so after each turn of the event loop.
+    /// Finds the new packet identifiers of resent messages. This function must be called after each turn of the event
+    /// loop, before the broker can acknowledge the first of these messages.
     pub(super) fn find_resent(&mut self, event_loop: &mut EventLoop) {
         let Some(in_flight) = self.in_flight.as_mut().filter(|_| !self.waiting.is_empty()) else {
             return;
@@ -118,7 +118,7 @@ impl LineNumbers {
                         in_flight.insert(identifier, line);
                     }
                 }
-                // The broker had received the messages that are left before it lost the session (PUBREC).
+                // Before the broker lost the session, it had received the messages that are left (PUBREC).
             }
             // The connection was lost again. The lines wait until the next one.
             None => self.waiting.extend(waiting.into_values()),

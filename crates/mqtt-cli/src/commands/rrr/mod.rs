@@ -34,7 +34,8 @@ pub(crate) struct RrrSettings {
     handlers: HandlerSettings,
     /// The topics of `-t` as filters, for `--serve`.
     topic_filters: Vec<TopicFilter>,
-    /// The failure of a `-t` that is not the topic of a request, but may be a filter of `--serve`.
+    /// The error for a value of `-t` that is not a topic name. The error does not apply with `--serve`, which takes
+    /// topic filters.
     invalid_topic: Option<Failure>,
     response_topic: Option<TopicName>,
     shows_latency: bool,

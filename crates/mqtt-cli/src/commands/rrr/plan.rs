@@ -73,8 +73,8 @@ impl TryFrom<RrrSettings> for SubscribePlan {
 }
 
 impl RrrSettings {
-    /// Returns `true` for a request that mosquitto_rr cannot make. The behaviour of mosquitto_rr is no reason to hide a
-    /// failure then.
+    /// Returns `true` for a request that mosquitto_rr cannot make. For such a request, rrr reports failures that
+    /// mosquitto_rr hides.
     fn is_strict(&self) -> bool {
         self.response_topic.is_none() || self.gather.is_some() || self.gather_for.is_some()
     }

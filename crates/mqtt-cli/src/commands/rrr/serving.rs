@@ -70,7 +70,7 @@ fn check(settings: &RrrSettings) -> Result<(), Failure> {
         .with_hint(
             "In 5.0 (-V 5) each request names its response topic. Earlier versions have no field for it.",
         )),
-        // The service would take its own responses for requests, without end.
+        // Otherwise the service would answer its own responses without end.
         Some(topic_name)
             if settings
                 .topic_filters

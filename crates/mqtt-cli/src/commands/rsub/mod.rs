@@ -1,5 +1,5 @@
-//! The program `rsub`: subscribes to topic filters and prints the messages. This file has the options and the
-//! help, and `plan.rs` what the settings become. The loop is in `subscriber/`, which rrr shares.
+//! The program `rsub`: subscribes to topic filters and prints the messages. This file has the options and the help, and
+//! `plan.rs` makes the plan from the settings. The loop is in `subscriber/`, which rrr shares.
 
 mod plan;
 
@@ -119,7 +119,8 @@ impl AsMut<OutputSettings> for RsubSettings {
 /// # Errors
 /// The failure that goes to standard error, with its exit status.
 pub fn run(arguments: &[OsString]) -> Result<Status, Failure> {
-    // The status for a wrong command line must follow --diff, too, and the parser may stop before this option.
+    // With --diff the status for a wrong command line is 2, too. The parser may stop before it reaches --diff, so the
+    // words are searched before parsing.
     let is_diff =
         |word: &OsString| word == "--diff" || word.as_encoded_bytes().starts_with(b"--diff=");
     if arguments.iter().any(is_diff) {

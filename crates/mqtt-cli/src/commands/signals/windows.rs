@@ -12,7 +12,7 @@ use winsafe::prelude::kernel_Hevent;
 
 use crate::exit_status::Status;
 
-/// The number of SIGINT, from which the exit status of an interrupted program follows on each platform.
+/// The number of SIGINT. The exit status of an interrupted program is 128 plus this number on each platform.
 const SIGINT: u8 = 2;
 
 /// The request to end the program. Ctrl-C and Ctrl-Break set it, and so do the end of the user's session and the end of
@@ -51,13 +51,13 @@ impl Interrupts {
 /// A request to the broker. An administrator or the service manager sets the event of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// End the broker.
+    /// Ends the broker.
     Stop,
-    /// Read the configuration again.
+    /// Reads the configuration again.
     Reload,
-    /// Write the store.
+    /// Writes the store.
     Save,
-    /// Log subscriptions and retained messages.
+    /// Logs subscriptions and retained messages.
     Dump,
 }
 
@@ -109,7 +109,8 @@ pub(crate) struct ServiceSignals {
 }
 
 impl ServiceSignals {
-    /// Handles the requests from now on. Requests from before are kept if the caller has opened their events.
+    /// Handles the requests from now on. An earlier request is kept if the caller had opened its event before the
+    /// request.
     pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             stop: Some(source(Request::Stop)?),
@@ -136,7 +137,8 @@ fn pair() -> io::Result<(mio::net::TcpStream, TcpStream)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let source = TcpStream::connect(listener.local_addr()?)?;
     let own = source.local_addr()?;
-    // Other programs can connect to the listener too. The port of the own socket tells them apart.
+    // Other programs can connect to the listener too. The address of `source` identifies the connection of this
+    // process.
     let end = loop {
         match listener.accept()? {
             (end, peer) if peer == own => break end,

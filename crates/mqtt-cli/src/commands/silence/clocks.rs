@@ -1,8 +1,8 @@
 //! The clocks of the topic filters.
 //!
-//! The clocks start with the first SUBACK, so that a slow connection is not silence. From then on they continue in any
-//! case, also without a connection. A message resets the clocks of all filters that match its topic: MQTT before 5.0
-//! does not tell for which of them the broker has sent it.
+//! The clocks start with the first SUBACK, so that a slow connection is not silence. From then on they run without a
+//! pause, also without a connection. A message resets the clocks of all filters that match its topic: MQTT before 5.0
+//! does not show for which of these filters the broker has sent the message.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,8 @@ use mqtt_codec::{PublishRef, TopicFilter};
 
 use super::options::Expectation;
 
-/// If a clock is read this much too late, rsub was stopped, for example by SIGSTOP or because the machine was asleep.
+/// The delay in reading a clock from which on rsub assumes that the process was stopped, for example by SIGSTOP or by a
+/// sleep of the machine.
 const LATE: Duration = Duration::from_millis(200);
 
 /// The time in which rsub reads the messages that have come while it was stopped. Until then no clock runs out.
@@ -91,11 +92,11 @@ impl Clocks {
         now: Instant,
     ) -> Vec<(TopicFilter, Duration)> {
         let mut ended = Vec::new();
-        // Messages before SUBACK were kept by the session and may be old.
+        // A message before SUBACK comes from the session and may be old.
         let Some(started) = self.started else {
             return ended;
         };
-        // A retained message is as old as the publisher made it: the broker sends it for the subscription.
+        // The broker sends a retained message because of the subscription, however old the message is.
         if publish.retain && !self.counts_retained {
             return ended;
         }
@@ -120,7 +121,7 @@ impl Clocks {
         ended
     }
 
-    /// Lets no clock run out for a moment, because messages may wait unread.
+    /// Keeps all clocks from running out for [`GRACE`], because messages may wait unread.
     pub(super) fn postpone(&mut self, now: Instant) {
         self.not_before = Some(now + GRACE);
     }
@@ -249,7 +250,7 @@ mod tests {
         hear(&mut clocks, "a", false, late);
         assert_eq!(clocks.take_silent(late + GRACE / 2), [0; 0]);
         assert_eq!(clocks.take_silent(late + GRACE), [1]);
-        // Reading was paused, and the end of the pause gives the same time.
+        // A pause in reading gives the clocks the same time.
         let end = late + LIMIT;
         clocks.postpone(end);
         assert_eq!(clocks.take_silent(end), [0; 0]);

@@ -1,9 +1,8 @@
-//! Silence: `rsub --expect` notices that no message has come for a topic filter for a time.
+//! Silence: `rsub --expect` notices that a topic filter has had no message for a time.
 //!
-//! Each topic filter has a clock (`clocks.rs`). A filter whose clock runs out ends rsub with a failure, or runs the
-//! command of `--on-silence` (`command.rs`). With `--check` rsub is a plugin for monitoring systems: it ends as soon as
-//! each filter has had a message, and prints one line
-//! with performance data (`performance_data.rs`).
+//! Each topic filter has a clock (`clocks.rs`). If the clock of a filter runs out, rsub ends with a failure, or runs
+//! the command of `--on-silence` (`command.rs`). With `--check` rsub is a plugin for monitoring systems: it ends as
+//! soon as each filter has had a message, and prints one line with performance data (`performance_data.rs`).
 
 mod clocks;
 mod command;

@@ -7,10 +7,10 @@
 //! again until no retained message arrives between a question and its answer. rsub asks only when it has acknowledged
 //! every message.
 //!
-//! Tests prove that this is exact for rbroker and mosquitto 2. Other brokers read the retained messages from a store
-//! while they answer further packets, aedes for example: their answer proves nothing. So rsub also asks for the version
-//! of the broker, a retained message. If the broker is not one of these two, the snapshot ends only when no retained
-//! message has come for some time after the answer.
+//! Tests prove that this is exact for rbroker and mosquitto 2.0, and rsub trusts every mosquitto 2. Other brokers, such
+//! as aedes, answer further packets while they still read the retained messages from a store. Their answer proves
+//! nothing. So rsub also subscribes to the version of the broker, which is a retained message. If the broker is neither
+//! rbroker nor mosquitto 2, the snapshot ends only when no retained message has come for some time after the answer.
 
 use std::time::Instant;
 
@@ -37,7 +37,7 @@ pub(super) struct Barrier {
 pub(super) enum Step {
     Wait,
     Ask,
-    /// Finish if no retained message comes for some time from this one on.
+    /// Finish if no retained message comes for some time after this instant.
     FinishAfterSilence(Instant),
     Finish,
 }
@@ -69,7 +69,8 @@ impl Barrier {
         std::mem::take(&mut self.is_pending)
     }
 
-    /// Records a SUBACK. Returns `true` if it is about the version. A rejection is no error: the broker is unknown then.
+    /// Records a SUBACK. Returns `true` if it is about the version. A rejection is not an error. The broker then counts
+    /// as unknown.
     pub(super) fn answer_subscription(&mut self) -> bool {
         std::mem::take(&mut self.awaits_suback)
     }
@@ -91,8 +92,8 @@ impl Barrier {
         self.has_news = false;
     }
 
-    /// Returns the subscription to the version. It must be sent before the first question. Returns `None` if it was sent
-    /// before, or if a subscription of the user has the version.
+    /// Returns the subscription to the version. It must be sent before the first question. Returns `None` if it was
+    /// sent before, or if a subscription of the user matches the topic of the version.
     pub(super) fn version_subscription(&mut self, own: &[Subscription]) -> Option<Subscription> {
         if self.sent > 0 || Self::is_version_wanted(own) {
             return None;

@@ -18,7 +18,8 @@ impl EventHandler {
             let printed = match &self.ending {
                 None => self.printer.print_due(Instant::now(), text),
                 Some(Ok(_)) => self.printer.print_waiting(text),
-                // `print_rest` prints what waits after the loop. Handlers must run before.
+                // Without handlers, `print_rest` prints the messages that wait after the loop. With handlers they are
+                // printed here, because their handlers must run before the loop ends.
                 Some(Err(_)) if self.jobs.is_none() => return,
                 Some(Err(_)) => self.printer.print_waiting(text),
             };
@@ -111,8 +112,7 @@ impl EventHandler {
                 .and_then(Watchdog::deadline),
             // While there is no room, the end of a write or of a handler wakes the loop.
             self.printer.period_end().filter(|_| !self.is_full()),
-            // The end of the run has its own deadlines, and a deadline that has passed would let the loop turn without
-            // a wait.
+            // The end of the run has its own deadlines, and a deadline that has passed would make the loop spin.
             request.filter(|_| self.ending.is_none()),
         ];
         times.into_iter().flatten().min()

@@ -105,8 +105,8 @@ impl EventHandler {
         ControlFlow::Continue(())
     }
 
-    /// Handles the acknowledgement of a message that this program has published: a request, a removal, a dead letter or a
-    /// response. A rejection ends the program with a failure, except that of a response.
+    /// Handles the acknowledgement of a message that this program has published: a request, a removal, a dead letter or
+    /// a response. The rejection of a response is reported. Any other rejection ends the program with a failure.
     pub(super) fn handle_delivered(&mut self, event: &Event<'_>) {
         if let Event::Delivered {
             packet_identifier,

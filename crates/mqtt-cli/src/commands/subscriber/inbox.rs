@@ -29,8 +29,8 @@ impl Inbox {
     /// broker may permit no other topic to this client (MQTT 5.0, 4.10.1).
     pub(super) fn topic(&self, connack: &Connack) -> Option<(TopicName, TopicFilter)> {
         let given = connack.properties.response_information.as_deref();
-        // The standard does not define the form of the Response Information. If it is no prefix of a topic, such as a
-        // text with a wildcard, the topic starts with the default.
+        // The standard does not define the form of the Response Information. If it cannot begin a topic name, for
+        // example because it has a wildcard, the topic starts with the default.
         let of_broker = given.and_then(|prefix| self.below(prefix));
         of_broker.or_else(|| self.below(PREFIX))
     }
@@ -39,7 +39,7 @@ impl Inbox {
         let text = format!("{}/{}", prefix.trim_end_matches('/'), self.name);
         let topic_name = TopicName::new(&text).ok()?;
         let topic_filter = TopicFilter::new(&text).ok()?;
-        // A filter that starts with `$share/` has another topic than its text.
+        // A filter that starts with `$share/` does not match the topic with the same text.
         topic_filter
             .matches(&topic_name)
             .then_some((topic_name, topic_filter))

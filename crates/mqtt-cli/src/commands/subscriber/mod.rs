@@ -1,9 +1,9 @@
 //! The loop of rsub and rrr: connects, subscribes, publishes the request of rrr, prints messages, and disconnects.
 //!
-//! `plan.rs` has the plan, `request.rs` the request of rrr, and `inbox.rs` its response topic. `event_handler.rs` handles
-//! each event, `deadlines.rs` what time brings, `pending_requests.rs` counts the answers to SUBSCRIBE and UNSUBSCRIBE,
-//! and `snapshot.rs` and `barrier.rs` find the end of the retained messages. This file has the loop and each way to end
-//! it.
+//! `plan.rs` has the plan, `request.rs` the request of rrr, and `inbox.rs` its response topic. `event_handler.rs`
+//! handles each event, `deadlines.rs` handles each time that has come, `pending_requests.rs` counts the answers to
+//! SUBSCRIBE and UNSUBSCRIBE, and `snapshot.rs` and `barrier.rs` find the end of the retained messages. This file has
+//! the loop and each way to end it.
 
 mod barrier;
 mod deadlines;
@@ -177,7 +177,8 @@ impl Subscriber {
                 self.handler.publish(&mut self.event_loop);
             }
             self.handler.print_waiting();
-            // No other handler must follow one that ends together with a signal.
+            // The call comes before `advance_jobs`. Otherwise another handler would start if one ends together with a
+            // signal.
             if self.interrupts.asked().is_some() {
                 self.handler.stop_jobs();
             }
@@ -190,7 +191,7 @@ impl Subscriber {
             // The call comes after `advance`, which acknowledges the messages that were written.
             if self.handler.barrier.is_some() && self.event_loop.is_connected() {
                 self.handler.advance_snapshot(&mut self.event_loop);
-                // The lines of --diff are written.
+                // This call writes the lines of --diff.
                 if let Err(error) = self.handler.advance(&mut self.event_loop) {
                     return self.cannot_write(&error);
                 }
@@ -285,7 +286,7 @@ impl Subscriber {
             return Err(Failure::failed(text).with_class(Class::Interrupted));
         }
         // A subscriber has no end of its own, so a signal is a success if the broker had accepted a connection. As in
-        // mosquitto_rr, this is so for a request, too, unless it has options that mosquitto_rr does not have.
+        // mosquitto_rr, the same applies to a request, unless it uses options that mosquitto_rr does not have.
         Ok(if self.handler.was_connected && !is_strict {
             Status::Success
         } else {

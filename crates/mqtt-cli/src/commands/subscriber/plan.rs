@@ -1,5 +1,5 @@
-//! The plan of rsub and rrr: the settings after every check that needs no network. `rsub.rs` and `rrr/` make the
-//! plan, and `mod.rs` carries it out.
+//! The plan of rsub and rrr: the settings after every check that needs no network. `rsub/` and `rrr/` make the plan,
+//! and `mod.rs` carries it out.
 
 use std::time::Duration;
 

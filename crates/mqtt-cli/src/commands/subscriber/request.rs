@@ -28,7 +28,8 @@ pub(in crate::commands) struct Request {
     /// Set if messages arrive with the RETAIN flag of their publisher.
     pub(in crate::commands) retains_as_published: bool,
     pub(in crate::commands) shows_latency: bool,
-    /// Set for options that mosquitto_rr does not have. rrr then also reports what mosquitto_rr does not notice.
+    /// Set for a request that mosquitto_rr cannot make. rrr then also reports failures that mosquitto_rr does not
+    /// notice.
     pub(in crate::commands) is_strict: bool,
     /// The number of responses to wait for.
     pub(in crate::commands) count: Option<u64>,
@@ -54,11 +55,11 @@ struct Progress {
     end: Option<Instant>,
     /// Set if rrr has chosen the response topic.
     has_inbox: bool,
-    /// Messages that came before the request was sent, and retained ones.
+    /// The number of ignored messages that are older than the request.
     older: u64,
-    /// Messages with the correlation data of another request.
+    /// The number of messages with other correlation data.
     uncorrelated: u64,
-    /// Responses of `rrr --serve` that report a failure of the handler.
+    /// The number of responses of `rrr --serve` that report a failure of the handler.
     failed: u64,
     /// The reason of the last failure.
     failure: String,
@@ -145,7 +146,7 @@ impl Request {
         let is_early = self.progress.sent.is_none();
         // The broker sends a retained message with RETAIN 1 because of the new subscription [MQTT-3.3.1-8]. A response
         // that is published with RETAIN arrives with RETAIN 0 [MQTT-3.3.1-12], unless the subscription has Retain As
-        // Published. Without the options of its own, rrr takes an early message for the response, as mosquitto_rr does.
+        // Published. A request that is not strict takes an early message for the response, as mosquitto_rr does.
         let is_older = publish.retain && (is_early || !self.retains_as_published);
         if is_older || is_early && self.is_strict {
             self.progress.older += 1;
@@ -159,8 +160,8 @@ impl Request {
         true
     }
 
-    /// Returns `true` if a message does not have the correlation data of another request. Like mosquitto_rr, rrr
-    /// accepts a response without correlation data: simple services do not copy it.
+    /// Returns `false` if a message has other correlation data than the request. Like mosquitto_rr, rrr accepts a
+    /// response without correlation data: simple services do not copy it.
     fn is_correlated(&self, publish: &PublishRef<'_>) -> bool {
         let request = self.message.publish(Delivery::AtMostOnce);
         let asked = request.properties.correlation_data();

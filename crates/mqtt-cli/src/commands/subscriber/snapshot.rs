@@ -91,8 +91,8 @@ impl EventHandler {
         }));
     }
 
-    /// Returns the time at which a snapshot of an unknown broker ends. If it has passed and the snapshot has not ended,
-    /// the loop waits for an acknowledgement, and not for a time.
+    /// Returns the time at which a snapshot of an unknown broker ends. Returns `None` if this time has passed: a
+    /// snapshot that has not ended then waits for an acknowledgement.
     pub(super) fn snapshot_deadline(&self) -> Option<Instant> {
         let time = match self.barrier.as_ref()?.next() {
             Step::FinishAfterSilence(last) => last + self.plan.idle.unwrap_or(SILENCE),

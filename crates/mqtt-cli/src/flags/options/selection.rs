@@ -21,7 +21,7 @@ impl SelectionSettings {
     /// Returns the rules, or `None` if all messages are printed.
     ///
     /// # Errors
-    /// If an option is given without `--on-change` that changes its comparison.
+    /// If an option that changes the comparison is given without `--on-change`.
     pub(crate) fn rules(self) -> Result<Option<Rules>, Failure> {
         let without = [
             ("--json", self.path.is_some()),

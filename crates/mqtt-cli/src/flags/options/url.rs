@@ -106,7 +106,7 @@ fn apply_authority(
     Ok(())
 }
 
-/// Returns the beginning of an error about a URL. That of `-L` has the words of the mosquitto tools.
+/// Returns the beginning of an error about a URL. An error about `-L` has the words of the mosquitto tools.
 fn invalid_url(option: &str) -> &'static str {
     match option {
         "-L" => "Invalid URL for -L argument specified",

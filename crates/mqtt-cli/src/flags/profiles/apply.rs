@@ -116,7 +116,7 @@ impl<S> Program<S> {
     }
 }
 
-/// Returns the key of an option: its name without dashes.
+/// Returns the key of an option: its name without the dashes at the start.
 fn key_of<S>(option: &CommandOption<S>) -> &'static str {
     option.id().trim_start_matches('-')
 }

@@ -19,7 +19,7 @@ const URL: &str = "MQTT_URL";
 const HOST: &str = "MQTT_HOST";
 
 /// The variables that set one option each. Other MQTT programs have the same names for some of them. `MQTT_PASSWORD` is
-/// not in the list: it is the last place where the program looks for a password, see `settings/password.rs`.
+/// not in the list: the program uses it only if no source gives a password (see `settings/password.rs`).
 const VARIABLES: [(&str, &str); 8] = [
     (HOST, "--host"),
     ("MQTT_PORT", "--port"),
@@ -78,8 +78,8 @@ impl<S> Program<S> {
     }
 }
 
-/// Returns `true` for the value that Kubernetes gives to `MQTT_PORT` in all containers if a service is named `mqtt`, such
-/// as `tcp://10.0.0.1:1883`. The user has not set it.
+/// Returns `true` for a value such as `tcp://10.0.0.1:1883`. If a service is named `mqtt`, Kubernetes sets `MQTT_PORT`
+/// to such a value in all containers, so the user has not set it.
 fn is_of_kubernetes(value: &OsStr) -> bool {
     value.as_encoded_bytes().starts_with(b"tcp://")
 }

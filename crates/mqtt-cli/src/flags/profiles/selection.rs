@@ -17,7 +17,7 @@ impl<S> Program<S> {
         words: &[OsString],
     ) -> Result<Option<(String, Vec<OsString>)>, Failure> {
         let is_selection = |word: &OsString| word.as_encoded_bytes().starts_with(b"@");
-        // Most command lines have no such word, and the steps over the options are then left out.
+        // Most command lines have no such word. They skip the search through the options.
         if self.sources.is_none() || !words.iter().any(is_selection) {
             return Ok(None);
         }

@@ -66,8 +66,8 @@ impl PasswordSettings {
         }
     }
 
-    /// Returns the password that was given, or reads it from its place. Without both, returns that of MQTT_PASSWORD if
-    /// there is a user name. A command gets `timeout`.
+    /// Returns the password that was given, or reads it from its place. Without either, returns the value of
+    /// MQTT_PASSWORD if there is a user name. A command must end within `timeout`.
     ///
     /// # Errors
     /// If the password cannot be read.
@@ -228,7 +228,8 @@ fn run(program: &OsStr, arguments: &[OsString], timeout: Duration) -> Result<Byt
 /// Returns the first line of the output of a process whose standard output is a pipe. The output is read up to its end.
 ///
 /// # Errors
-/// If the pipe cannot be read, or is open after the deadline: then the process is killed and the kind is `TimedOut`.
+/// If the pipe cannot be read. If the pipe is still open at the deadline, this function kills the process, and the kind
+/// of the error is `TimedOut`.
 fn first_line(child: &mut Child, deadline: Instant) -> io::Result<Bytes> {
     let Some(output) = child.stdout.take() else {
         return Ok(Bytes::new());
@@ -256,7 +257,7 @@ fn first_line(child: &mut Child, deadline: Instant) -> io::Result<Bytes> {
 /// Waits for the end of a process that has closed its standard output.
 ///
 /// # Errors
-/// If the process runs after the deadline: the kind is `TimedOut`.
+/// If the process still runs at the deadline. The kind of the error is then `TimedOut`.
 fn wait(mut child: Child, deadline: Instant) -> io::Result<ExitStatus> {
     // Most processes end immediately after they have closed their output, and need no thread.
     if let Some(status) = child.try_wait()? {

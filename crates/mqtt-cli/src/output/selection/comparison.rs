@@ -28,7 +28,7 @@ pub(super) enum Fingerprint {
 impl Comparison {
     /// Returns the value of a payload.
     ///
-    /// A payload that has no value at the path is compared as a whole: then a text such as `offline`, between numbers,
+    /// A payload that has no value at the path is compared as a whole. So a text such as `offline` between two numbers
     /// is printed.
     pub(super) fn fingerprint(&self, payload: &[u8], hasher: &RandomState) -> Fingerprint {
         let Some(path) = &self.path else {
@@ -64,7 +64,8 @@ impl Comparison {
     }
 }
 
-/// Returns the number that a text is, without blanks around it.
+/// Returns the number that a text consists of, or `None` if the text is not a finite number. Blanks around the number
+/// are ignored.
 fn number(text: &[u8]) -> Option<f64> {
     let number: f64 = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
     number.is_finite().then_some(number)

@@ -19,7 +19,7 @@ impl JsonPath {
         // jq writes paths with a dot at the start.
         let text = text.strip_prefix('.').unwrap_or(text);
         let names: Vec<_> = text.split('.').map(str::to_owned).collect();
-        // An option that follows `--json` is more likely than a name with a dash at its start.
+        // A word with a dash at its start is probably the next option and not a name, so the path is missing.
         let is_valid = names.iter().all(|name| !name.is_empty()) && !text.starts_with('-');
         is_valid.then_some(Self(names))
     }

@@ -62,7 +62,7 @@ struct Limits {
     bytes: usize,
 }
 
-/// A hash of a topic name. With 128 bits and random keys, no two topics of a broker have the same hash.
+/// A hash of a topic name. With 128 bits and random keys, two topics never have the same hash in practice.
 type Key = [u64; 2];
 
 /// The state of a topic.
@@ -120,7 +120,7 @@ impl Selection {
         self.end_periods(now);
         let key = self.key(publish.topic_name);
         if self.topics.len() >= self.limits.topics && !self.topics.contains_key(&key) {
-            // Nothing is lost without room for the topic: its messages are printed as without the options.
+            // Without room for the topic, all of its messages are printed, so that none is lost.
             let was_full = std::mem::replace(&mut self.is_full, true);
             return if was_full {
                 Selected::Print
@@ -131,7 +131,8 @@ impl Selection {
         let fingerprint = self.fingerprint(publish.payload);
         let topic = self.topics.entry(key).or_default();
         let (end, last) = (topic.end, topic.last);
-        // This message is newer than the one that waits. If its value is the printed one, the change was undone.
+        // This message replaces the one that waits. If its value is the one last printed, the change was undone, and no
+        // message waits.
         if let Some(end) = end {
             self.take_waiting((end, key));
         }
@@ -168,7 +169,7 @@ impl Selection {
             return None;
         }
         let (place, waiting) = self.take_first()?;
-        // Periods follow each other without a gap, so that a busy topic is printed at the same distance each time.
+        // Periods follow each other without a gap, so that a busy topic is printed at regular intervals.
         let period = self.rules.period.unwrap_or_default();
         let next = end + period;
         let next = if next > now && end <= now {

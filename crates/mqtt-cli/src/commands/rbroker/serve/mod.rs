@@ -72,7 +72,7 @@ pub(super) fn check_file(file: &Path) -> Result<(), Failure> {
     check::check(&ServeSettings::of_file(file).config()?)
 }
 
-/// Serves for the service manager of Windows, until it stops the service. `ready` reports that clients can connect.
+/// Runs the broker until the service manager of Windows stops the service. `ready` reports that clients can connect.
 ///
 /// # Errors
 /// If the configuration is invalid, or the broker cannot start.
@@ -81,7 +81,7 @@ pub(super) fn serve_as_service(
     file: &Path,
     ready: impl FnOnce() + 'static,
 ) -> Result<Status, Failure> {
-    // The service manager starts programs in the folder of the system, which is no place for a store.
+    // The service manager starts programs in the folder of the system, which must not contain a store.
     if let Some(folder) = file.parent() {
         std::env::set_current_dir(folder)
             .context("cannot enter the folder of the configuration")?;
