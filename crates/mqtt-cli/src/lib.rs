@@ -16,6 +16,7 @@ mod failure;
 mod flags;
 mod jsonl;
 mod output;
+mod password_prompt;
 mod plugin_output;
 mod program_name;
 mod wording;

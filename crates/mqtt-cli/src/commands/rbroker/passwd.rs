@@ -12,6 +12,7 @@ use crate::exit_status::Status;
 use crate::failure::Failure;
 use crate::flags::help::{Body, Help, Section};
 use crate::output::standard_streams::StandardInput;
+use crate::password_prompt::ask_password;
 
 /// The help text before and after the list of options.
 pub(crate) const HELP: Help = Help {
@@ -185,8 +186,8 @@ fn ask() -> Result<String, Failure> {
             password => Ok(password.to_owned()),
         };
     }
-    let first = rpassword::prompt_password("Password: ").map_err(fail)?;
-    let second = rpassword::prompt_password("Reenter password: ").map_err(fail)?;
+    let first = ask_password("Password: ").map_err(fail)?;
+    let second = ask_password("Reenter password: ").map_err(fail)?;
     if first != second {
         return Err(Failure::failed("Passwords do not match."));
     }

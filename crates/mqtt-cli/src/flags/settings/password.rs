@@ -17,6 +17,7 @@ use crate::exit_status::Class;
 use crate::failure::Failure;
 use crate::flags::options_file::others_can_read;
 use crate::output::messages::warn;
+use crate::password_prompt::ask_password;
 use crate::wording::{shown, system_text};
 
 /// Maximum length of a password, which is that of binary data in MQTT.
@@ -288,7 +289,7 @@ fn prompt(user_name: Option<&str>, host: &str) -> Result<Bytes, Failure> {
         Some(user_name) => format!("Password of {} at {host}: ", Printable(user_name)),
         None => format!("Password at {host}: "),
     };
-    let password = rpassword::prompt_password(text).map_err(|error| {
+    let password = ask_password(&text).map_err(|error| {
         Failure::failed(format!(
             "Cannot ask for the password: {}.",
             system_text(&error)
