@@ -241,7 +241,7 @@ pub(crate) fn use_sysexits(sysexits: bool) {
     USES_SYSEXITS.store(sysexits, Ordering::Relaxed);
 }
 
-/// Set by `--check`. The value is global for the same reason.
+/// Set by `--check`. The value is global for the same reason as `USES_SYSEXITS`.
 static IS_PLUGIN: AtomicBool = AtomicBool::new(false);
 
 /// Selects the exit statuses and the output of monitoring plugins, whatever `--exit-status` says.
@@ -254,7 +254,7 @@ pub(crate) fn is_plugin() -> bool {
     IS_PLUGIN.load(Ordering::Relaxed)
 }
 
-/// Set by `--diff`. The value is global for the same reason.
+/// Set by `--diff`. The value is global for the same reason as `USES_SYSEXITS`.
 static IS_DIFF: AtomicBool = AtomicBool::new(false);
 
 /// Selects the exit statuses of diff(1): 1 for a difference, and 2 instead of 1 for a failure.

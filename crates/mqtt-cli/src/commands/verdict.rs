@@ -53,7 +53,8 @@ pub(super) enum Messages {
 }
 
 impl Messages {
-    /// Returns the line for a run of rsub or rrr in which not everything went through. rpub adds its own line.
+    /// Returns the line for a run of rsub or rrr in which messages, responses or answers are missing. rpub adds its own
+    /// line.
     pub(super) fn summary(&self) -> Option<String> {
         match self {
             Self::Published(_) => None,

@@ -42,7 +42,7 @@ pub(super) enum Apply<S> {
     Value(fn(&mut S, &OsStr) -> Result<(), Failure>),
     /// A value after `=` in the same word. Without `=` the value is empty.
     Optional(fn(&mut S, &OsStr) -> Result<(), Failure>),
-    /// A word that contains several words, separated by blanks. In a profile it may be an array of words.
+    /// A value of several words, separated by blanks. In a profile the value may be an array of words.
     Words(fn(&mut S, &[OsString]) -> Result<(), Failure>),
     /// All words that follow.
     Rest(fn(&mut S, &[OsString]) -> Result<(), Failure>),

@@ -172,7 +172,8 @@ fn uninstall() -> Result<Status, Failure> {
         .map_err(failure)?;
     let access = ServiceAccess::STOP | ServiceAccess::DELETE;
     let service = manager.open_service(NAME, access).map_err(failure)?;
-    // A service that is not running cannot be stopped. Windows removes a running service when it has stopped.
+    // The error of a service that is not running is ignored. Windows removes a running service after the service has
+    // stopped.
     let _ = service.stop();
     service.delete().map_err(failure)?;
     let _ = standard_streams::print("The service 'rbroker' is uninstalled.\n");
@@ -219,7 +220,7 @@ fn serve_as_service() -> Result<(), Failure> {
         .map_err(failure)?;
     let result = configuration_of_process().and_then(|file| {
         serve::serve_as_service(&file, move || {
-            // Without this report the service manager ends the process, so an error needs no answer here.
+            // If the service manager gets no report, it ends the process. So an error of the report is ignored.
             let _ = handle.set_service_status(status(ServiceState::Running, Status::Success));
         })
     });

@@ -167,7 +167,7 @@ impl ConnectionSettings {
         self.password.end_source();
     }
 
-    /// Resets everything about the way to the broker and the login there.
+    /// Resets the settings of the broker, of the transport and of the login.
     fn forget_broker(&mut self) {
         self.hosts = vec!["localhost".into()];
         self.port = None;

@@ -82,7 +82,7 @@ pub(crate) struct Waiting {
     fingerprint: Option<Fingerprint>,
 }
 
-/// The result of a message that has arrived.
+/// The decision about a message that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Selected {
     Print,
