@@ -76,6 +76,23 @@ fn passwords_come_from_commands_and_credentials() {
 }
 
 #[test]
+fn a_password_command_that_closes_its_output_and_goes_on_is_killed() {
+    let place = Place::new();
+    let script = place.folder.path().join("script");
+    std::fs::write(&script, "echo secret; exec >&-; exec sleep 1000").unwrap();
+    let publisher = place
+        .program("rpub")
+        .args("-u u --connect-timeout 0.2 -t a -n");
+    let publisher = publisher.arg("--password-command");
+    // The command inherits standard error, so this returns only when the command has ended, too.
+    let finished = publisher.arg(format!("sh {}", script.display())).run();
+    assert!(
+        finished.errors.contains("it did not end within 0.2 s"),
+        "{finished:?}"
+    );
+}
+
+#[test]
 fn prompt_asks_on_a_terminal_only_and_does_not_show_the_password() {
     let place = Place::new();
     let error = place.error("-u me --password-prompt");

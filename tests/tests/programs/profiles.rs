@@ -188,6 +188,8 @@ fn url_of_a_variable_has_all_parts_and_other_variables_override_them() {
             "many",
             "Error: Invalid port given: many (environment variable MQTT_PORT)\n",
         ),
+        // Only a port of Kubernetes is ignored.
+        ("MQTT_HOST", "tcp://10.0.0.1", "Error: "),
         (
             "MQTT_URL",
             "mqtt://host/topic",

@@ -207,6 +207,11 @@ fn diff_prints_what_was_added_changed_and_removed_since_a_backup() {
     };
     let expected = "added s/added changed s/payload changed s/property removed s/removed";
     assert_eq!(lines(&diff("-V 5 -t s/#")), expected);
+    assert_eq!(
+        lines(&diff("-V 5 -t s/# -t s/+")),
+        expected,
+        "each message comes twice"
+    );
     let expected = "added s/added changed s/payload removed s/removed";
     assert_eq!(
         lines(&diff("-V 311 -t s/#")),

@@ -1,7 +1,7 @@
 //! Requests to which `rrr --serve` can send no response.
 #![cfg(unix)]
 
-use tests::{Broker, FakeServer};
+use tests::{Broker, FakeServer, Script};
 
 use super::services::serve;
 
@@ -65,4 +65,20 @@ fn a_response_that_is_too_large_for_the_broker_becomes_a_failure() {
     assert_eq!(finished.status, 1, "{finished:?}");
     let reason = "The service reports a failure: the broker does not accept the response";
     assert!(finished.errors.contains(reason), "{finished:?}");
+}
+
+/// After the loss of a session the packet identifier does not tell to which request a response belongs.
+#[test]
+fn a_response_that_is_rejected_after_a_reconnect_does_not_end_the_service() {
+    let accept = b"\x20\x03\0\0\0";
+    let request = b"\x90\x04\0\x01\0\x01\x32\x0B\0\x01a\0\x07\x04\x08\0\x01bx";
+    let rejection = b"\x90\x04\0\x01\0\x01\x40\x03\0\x02\x97";
+    // The lengths of CONNECT, SUBSCRIBE and the response.
+    let first: Script<'_> = &[(18, accept), (9, request), (9, b"")];
+    let second: Script<'_> = &[(18, accept), (9 + 9, rejection)];
+    let server = FakeServer::start(&[first, second], true);
+    let service = server.program("rrr").args("-t a -q 1 --serve cat").start();
+    service.wait_for_error("The broker has rejected a response: ");
+    service.signal("TERM");
+    service.wait().success();
 }

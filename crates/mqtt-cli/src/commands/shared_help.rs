@@ -101,7 +101,7 @@ pub(super) const PROFILES: Section = Section {
     body: Body::Text(
         "@NAME on the command line takes the connection from the table [NAME] of the file \
          rpubsub/config.toml in $XDG_CONFIG_HOME or ~/.config (%APPDATA% on Windows). Its keys are \
-         the long names of the options from 'Broker' to 'MQTT 5.0 properties', without dashes. If \
+         the long names of the options from 'Broker' to 'MQTT 5.0 properties', without the dashes at the start. If \
          the command line names neither a broker nor a profile, the broker is that of the profile \
          RPUBSUB_PROFILE, or else of the variables MQTT_URL or MQTT_HOST, with MQTT_PORT, \
          MQTT_USERNAME, MQTT_PASSWORD, MQTT_PASSWORD_FILE, MQTT_CAFILE, MQTT_CAPATH, MQTT_CERT and \

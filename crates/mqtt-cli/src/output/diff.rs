@@ -1,7 +1,7 @@
 //! Compares the retained messages of a broker with a backup, for `rsub --diff`. A backup has a message on each line, as
 //! `rsub --snapshot --jsonl` prints them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, BufRead};
 
 use mqtt_codec::{MessageProperties, Property, PublishRef};
@@ -13,6 +13,9 @@ use crate::output::format::{Style, visible};
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Diff {
     saved: BTreeMap<String, Saved>,
+    /// The topics of printed messages that the backup does not have. A broker may send a message twice, for example for
+    /// two topic filters, and the difference is printed once.
+    added: HashSet<String>,
     /// Set if the connection has properties. Before MQTT 5.0 a broker sends none, and they are not compared.
     has_properties: bool,
     is_different: bool,
@@ -60,6 +63,7 @@ impl Diff {
         }
         Ok(Self {
             saved,
+            added: HashSet::new(),
             has_properties,
             is_different: false,
         })
@@ -68,9 +72,12 @@ impl Diff {
     /// Compares a retained message with the backup, and writes a line if they differ.
     pub(super) fn add(&mut self, publish: &PublishRef<'_>, style: Style, out: &mut Vec<u8>) {
         let Some(saved) = self.saved.get_mut(publish.topic_name) else {
-            return self.report("added", publish.topic_name, style, out);
+            if self.added.insert(publish.topic_name.to_owned()) {
+                self.report("added", publish.topic_name, style, out);
+            }
+            return;
         };
-        // A broker may send a message twice, and the difference is printed once.
+        // The second copy of a message is not compared.
         if std::mem::replace(&mut saved.is_present, true) {
             return;
         }

@@ -95,7 +95,16 @@ impl Jobs {
                 return true;
             }
         }
-        false
+        let is_response = self.settings.responses.is_some();
+        if is_response && reason_code.is_error() {
+            // After a reconnect the packet identifier does not tell to which request the response belongs. The job ends
+            // when no response is unfinished.
+            diagnostics.warn(&format!(
+                "The broker has rejected a response: {reason_code}."
+            ));
+        }
+        // `--serve` publishes nothing but responses.
+        is_response
     }
 
     /// Records that a connection was lost, after which the packet identifiers of responses may change.

@@ -158,7 +158,7 @@ const HELP: Help = Help {
                 shared_help::REASON_CODES,
                 &[(
                     "130, 143",
-                    "SIGINT or SIGTERM ended rrr before it was connected; without -e or with --gather, before it had the responses",
+                    "SIGINT or SIGTERM ended rrr before it was connected; without -e, or with --gather or --gather-for, before it had the responses",
                 )],
             ]),
         },
@@ -228,7 +228,7 @@ fn gathering_options() -> Vec<CommandOption<RrrSettings>> {
             "",
             "--gather-for",
             "duration",
-            "Print all responses that come within this time, or the number of --gather",
+            "Print all responses that come within this time; with --gather, stop after that number",
             |s: &mut RrrSettings, v| {
                 s.gather_for = Some(time(v, "--gather-for")?);
                 Ok(())

@@ -182,7 +182,7 @@ const HELP: Help = Help {
                 )],
                 &[(
                     "1",
-                    "With --diff: the messages differ from the backup. What gives status 1 otherwise gives 2",
+                    "With --diff: the messages differ from the backup. Any other failure of status 1 has status 2",
                 )],
                 shared_help::STATUSES,
                 shared_help::TIMED_OUT,

@@ -110,7 +110,7 @@ impl<S> Program<S> {
         Err(match mqtt_broker::closest_name(key, known) {
             Some(closest) => failure.with_hint(format!("Did you mean '{closest}'?")),
             None => failure.with_hint(
-                "The keys of a profile are the long names of options about the connection, without dashes.",
+                "The keys of a profile are the long names of options about the connection, without the dashes at the start.",
             ),
         })
     }

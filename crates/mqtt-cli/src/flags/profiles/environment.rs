@@ -69,7 +69,8 @@ impl<S> Program<S> {
         }
         for (name, id) in VARIABLES {
             let option = self.all().find(|option| option.id() == id);
-            let value = variable(name).filter(|value| !is_of_kubernetes(value));
+            let value =
+                variable(name).filter(|value| !(name == "MQTT_PORT" && is_of_kubernetes(value)));
             if let (Some(value), Some(option)) = (value, option) {
                 option.apply(settings, &[value]).map_err(at(name))?;
             }

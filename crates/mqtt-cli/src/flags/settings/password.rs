@@ -258,17 +258,24 @@ fn first_line(child: &mut Child, deadline: Instant) -> io::Result<Bytes> {
 /// Waits for the end of a process that has closed its standard output.
 ///
 /// # Errors
-/// If the process still runs at the deadline. The kind of the error is then `TimedOut`.
+/// If the process still runs at the deadline. It is killed, and the kind of the error is `TimedOut`.
 fn wait(mut child: Child, deadline: Instant) -> io::Result<ExitStatus> {
     // Most processes end immediately after they have closed their output, and need no thread.
     if let Some(status) = child.try_wait()? {
         return Ok(status);
     }
+    #[cfg(unix)]
+    let process = rustix::process::Pid::from_child(&child);
     let (sender, receiver) = channel();
     let wait = move || drop(sender.send(child.wait()));
     thread::Builder::new().name("password".into()).spawn(wait)?;
     let result = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-    result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    result.unwrap_or_else(|_| {
+        // The thread still waits for the process, so no other process has its number.
+        #[cfg(unix)]
+        let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+        Err(io::ErrorKind::TimedOut.into())
+    })
 }
 
 /// Asks for the password on the terminal, which does not show it.
