@@ -17,6 +17,7 @@ mod output;
 mod process;
 mod response_settings;
 mod responses;
+mod runs;
 
 pub(super) use job::FAILURE_PROPERTY;
 pub(super) use jobs::Jobs;
