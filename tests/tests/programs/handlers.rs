@@ -11,20 +11,20 @@ use tests::{Broker, Program, Running};
 const JOBS: usize = 300;
 const JOBS_VARIABLE: &str = "RPUBSUB_HANDLER_JOBS";
 
-fn publish(broker: &Broker, arguments: &str, input: &str) {
+pub(crate) fn publish(broker: &Broker, arguments: &str, input: &str) {
     let command = Program::new("rpub").args(&broker.options());
     command.args(arguments).input(input).run().success();
 }
 
 /// Starts `rsub` with a handler, a shell script, and waits until it has subscribed.
-fn handle(broker: &Broker, arguments: &str, script: &str) -> Running {
+pub(crate) fn handle(broker: &Broker, arguments: &str, script: &str) -> Running {
     let running = resume(broker, arguments, script);
     running.wait_for_error("received SUBACK");
     running
 }
 
 /// Starts `rsub` with a handler. The messages of a session may come before SUBACK and end the program.
-fn resume(broker: &Broker, arguments: &str, script: &str) -> Running {
+pub(crate) fn resume(broker: &Broker, arguments: &str, script: &str) -> Running {
     let command = Program::new("rsub").args(&broker.options()).args(arguments);
     command
         .args("-d --exec sh -c")

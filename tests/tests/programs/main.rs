@@ -69,6 +69,7 @@ mod slow_links;
 mod slow_uplinks;
 mod snapshot;
 mod status;
+mod stdio;
 mod store_size;
 mod streams;
 mod terminal;

@@ -1,6 +1,7 @@
 //! A message, the state of its handler, and the response to it.
 
 use std::ffi::OsString;
+use std::io;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,8 +13,8 @@ use mqtt_codec::{
     Delivery, Message, MessageProperties, PacketIdentifier, Property, PublishRef, QoS, TopicName,
 };
 
-use super::process::{Exit, Running};
-use crate::jsonl::base64_text;
+use super::process::{self, Exit, Running};
+use crate::jsonl::{self, base64_text};
 
 /// The name of the user property with the reason why the handler has failed. Such a response has no payload.
 pub(in crate::commands) const FAILURE_PROPERTY: &str = "handler-failure";
@@ -23,9 +24,9 @@ pub(in crate::commands) const FAILURE_PROPERTY: &str = "handler-failure";
 pub(super) struct Received {
     pub(super) topic_name: String,
     pub(super) payload: Vec<u8>,
-    pub(super) qos: u8,
+    /// QoS, packet identifier and DUP flag as they have arrived.
+    pub(super) delivery: Delivery,
     pub(super) retain: bool,
-    pub(super) dup: bool,
     pub(super) time: Timestamp,
     pub(super) properties: MessageProperties,
 }
@@ -40,6 +41,8 @@ pub(super) struct Job {
     pub(super) state: State,
     /// The number of runs so far.
     pub(super) runs: u32,
+    /// The number of runs that have failed and count for `--retries`.
+    pub(super) failures: u32,
     /// Set if the broker has the acknowledgement already, because the message has waited for the end of a period of
     /// `--every`.
     pub(super) is_acknowledged: bool,
@@ -73,24 +76,20 @@ impl Job {
         for property in publish.properties.iter() {
             let _ = properties.push(property);
         }
-        let dup = match publish.delivery {
-            Delivery::AtMostOnce => false,
-            Delivery::AtLeastOnce { dup, .. } | Delivery::ExactlyOnce { dup, .. } => dup,
-        };
         Self {
             number,
             message: Received {
                 topic_name: publish.topic_name.to_owned(),
                 payload: publish.payload.to_vec(),
-                qos: publish.delivery.qos() as u8,
+                delivery: publish.delivery,
                 retain: publish.retain,
-                dup,
                 time: Timestamp::now(),
                 properties,
             },
             delivery: Some(publish.delivery),
             state: State::Waiting(Instant::now()),
             runs: 0,
+            failures: 0,
             is_acknowledged: false,
             is_bare: false,
             response_topic: None,
@@ -104,15 +103,15 @@ impl Job {
             message: Received {
                 topic_name: String::new(),
                 payload: Vec::new(),
-                qos: 0,
+                delivery,
                 retain: false,
-                dup: false,
                 time: Timestamp::UNIX_EPOCH,
                 properties: MessageProperties::default(),
             },
             delivery: Some(delivery),
             state: State::Done,
             runs: 0,
+            failures: 0,
             is_acknowledged: false,
             is_bare: false,
             response_topic: None,
@@ -172,18 +171,33 @@ impl Job {
 
     /// Returns the command that handles the message. `words` are the program and its arguments.
     pub(super) fn command(&self, words: &[OsString]) -> Command {
-        let mut words = words.iter();
-        // No shell reads these words, so nothing in a topic or payload can become a command.
-        let mut command = Command::new(words.next().map_or_else(OsString::new, OsString::clone));
+        let mut command = process::command(words);
+        command.envs(self.environment()).env(
+            "MQTT_PAYLOAD_LENGTH",
+            self.message.payload.len().to_string(),
+        );
         command
-            .args(words)
-            .envs(self.environment())
-            .env_remove("MQTT_PASSWORD") // the handler has no use for the password of rsub
-            .env(
-                "MQTT_PAYLOAD_LENGTH",
-                self.message.payload.len().to_string(),
-            );
-        command
+    }
+
+    /// Returns the message as a line of JSON for a handler that stays: the object of `--jsonl`, and the number of the
+    /// run.
+    ///
+    /// # Errors
+    /// If the topic is not a topic name.
+    pub(super) fn line(&self) -> io::Result<Vec<u8>> {
+        let received = &self.message;
+        let topic_name = TopicName::new(&received.topic_name).map_err(io::Error::other)?;
+        let message = Message {
+            retain: received.retain,
+            properties: Some(Box::new(received.properties.clone())),
+            ..Message::new(topic_name, received.payload.clone())
+        };
+        let mut line = Vec::new();
+        let publish = message.publish(received.delivery);
+        jsonl::write(&publish, received.time, false, &mut line);
+        line.pop(); // the brace that ends the object
+        line.extend_from_slice(format!(",\"run\":{}}}\n", self.runs + 1).as_bytes());
+        Ok(line)
     }
 
     /// Returns the environment of the handler. No value contains NUL, because MQTT does not allow NUL in a string.
@@ -191,9 +205,9 @@ impl Job {
         let message = &self.message;
         let mut variables = vec![
             ("MQTT_TOPIC", message.topic_name.clone()),
-            ("MQTT_QOS", message.qos.to_string()),
+            ("MQTT_QOS", (message.delivery.qos() as u8).to_string()),
             ("MQTT_RETAIN", u8::from(message.retain).to_string()),
-            ("MQTT_DUP", u8::from(message.dup).to_string()),
+            ("MQTT_DUP", u8::from(message.delivery.dup()).to_string()),
             ("MQTT_TIME", format!("{:.6}", message.time)),
             ("MQTT_RUN", (self.runs + 1).to_string()),
         ];
@@ -267,7 +281,7 @@ impl Response {
         }
         Self {
             message: Arc::new(message),
-            qos: QoS::from_value(request.qos).unwrap_or(QoS::AtMostOnce),
+            qos: request.delivery.qos(),
             is_failure: result.is_err(),
             progress: Progress::Ready,
         }

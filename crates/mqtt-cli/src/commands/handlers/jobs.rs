@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -18,13 +18,18 @@ use crate::failure::Failure;
 
 use super::job::{Job, State};
 use super::options::HandlerSettings;
-use super::process::Exit;
+use super::residents::Residents;
+use super::runs::{Report, Reports};
 
 /// Maximum number of messages in the queue, and of the bytes of their payloads. If the queue is full, rsub stops
 /// reading from the broker. These limits are needed for messages of QoS 0, because the Receive Maximum bounds only
 /// messages of QoS 1 and 2.
 const MAXIMUM_JOBS: usize = 1000;
 pub(super) const MAXIMUM_BYTES: usize = 16 * 1024 * 1024;
+
+/// Maximum number of reports of the threads of handlers. If the queue is full, a thread waits, so that a handler that
+/// writes lines without end does not fill the memory.
+const MAXIMUM_REPORTS: usize = 64;
 
 /// The messages that are not acknowledged yet, in the order of their arrival.
 #[derive(Debug)]
@@ -40,17 +45,15 @@ pub(in crate::commands) struct Jobs {
     pub(super) served: Served,
     /// The time at which the wait for the last responses ends. Set after `stop`.
     pub(super) response_deadline: Option<Instant>,
-    pub(super) exits: Receiver<Ended>,
-    pub(super) sender: Sender<Ended>,
-    pub(super) waker: Arc<Waker>,
+    /// The handlers that stay, with `--stdio`.
+    pub(super) residents: Residents,
+    pub(super) received_reports: Receiver<Report>,
+    pub(super) reports: Reports,
 }
-
-/// The number of a job whose handler has ended, with the output of the handler.
-type Ended = (u64, Exit, Vec<u8>);
 
 impl Jobs {
     pub(in crate::commands) fn new(settings: HandlerSettings, waker: Arc<Waker>) -> Self {
-        let (sender, exits) = channel();
+        let (sender, received_reports) = sync_channel(MAXIMUM_REPORTS);
         Self {
             settings,
             queue: VecDeque::new(),
@@ -60,9 +63,9 @@ impl Jobs {
             is_stopped: false,
             served: Served::default(),
             response_deadline: None,
-            exits,
-            sender,
-            waker,
+            residents: Residents::default(),
+            received_reports,
+            reports: Reports::new(sender, waker),
         }
     }
 
@@ -110,6 +113,12 @@ impl Jobs {
                 running.kill();
             }
         }
+        self.residents.kill();
+    }
+
+    /// Ends the handlers that stay, after all messages are handled. Returns `true` while the caller must wait for them.
+    pub(in crate::commands) fn end_residents(&mut self, diagnostics: &Diagnostics) -> bool {
+        self.residents.end(self.settings.timeout, diagnostics)
     }
 
     /// Makes as much progress as is possible without waiting: collects the handlers that have ended, kills those that take
@@ -163,6 +172,7 @@ impl Jobs {
                     running.has_timed_out = true;
                     running.deadline = None;
                     running.kill();
+                    self.residents.kill_overdue(job.number);
                 }
             }
         }
@@ -238,7 +248,8 @@ impl Jobs {
             _ => None,
         };
         let times = self.queue.iter().filter_map(time);
-        times.chain(self.response_deadline).min()
+        let ends = [self.response_deadline, self.residents.deadline()];
+        times.chain(ends.into_iter().flatten()).min()
     }
 
     /// Returns `true` while a handler runs or has to run. Meanwhile the client must not reconnect, so that the session

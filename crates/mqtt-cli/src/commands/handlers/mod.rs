@@ -7,6 +7,8 @@
 //! is published to the topic of `--dead-letter`. Without this option rsub ends. `rrr --serve` instead reports the
 //! failure in the response (`responses.rs`).
 //!
+//! With `--stdio` a handler stays, and its line for a message takes the place of its exit (`residents.rs`).
+//!
 //! Acknowledgements leave in the order of the messages, as MQTT requires [MQTT-4.6.0-2]. So a message whose handler was
 //! quick waits for the ones before it, and the Receive Maximum of the connection bounds the queue.
 
@@ -15,6 +17,7 @@ mod jobs;
 mod options;
 mod output;
 mod process;
+mod residents;
 mod response_settings;
 mod responses;
 mod runs;

@@ -9,7 +9,7 @@ use mqtt_codec::{TopicFilter, TopicName};
 
 use crate::exit_status::Class;
 use crate::failure::Failure;
-use crate::flags::definition::{CommandOption, rest, value};
+use crate::flags::definition::{CommandOption, flag, rest, value};
 use crate::flags::values::{number, time, topic_filter, topic_name};
 use crate::wording::{shown, system_text};
 
@@ -22,6 +22,8 @@ pub(in crate::commands) struct HandlerSettings {
     command: Vec<OsString>,
     /// The rows of `--exec-table`.
     table: Vec<(TopicFilter, Vec<OsString>)>,
+    /// Set if a handler stays, and gets its messages as lines of JSON.
+    pub(super) is_stdio: bool,
     /// The number of handlers that run at a time.
     pub(super) jobs: usize,
     /// The number of further runs after a failure.
@@ -37,6 +39,7 @@ impl Default for HandlerSettings {
         Self {
             command: Vec::new(),
             table: Vec::new(),
+            is_stdio: false,
             jobs: 1,
             retries: 0,
             dead_letter: None,
@@ -50,6 +53,20 @@ impl HandlerSettings {
     /// Returns `true` if messages go to handlers.
     pub(in crate::commands) fn is_used(&self) -> bool {
         !self.command.is_empty() || !self.table.is_empty()
+    }
+
+    /// Checks that the options do not contradict each other.
+    ///
+    /// # Errors
+    /// If `--stdio` has no command.
+    pub(in crate::commands) fn check(&self) -> Result<(), Failure> {
+        if self.is_stdio && !self.is_used() {
+            let hint = "--exec takes all words that follow, so --stdio comes before it.";
+            return Err(
+                Failure::usage("--stdio needs a command (--exec or --exec-table).").with_hint(hint),
+            );
+        }
+        Ok(())
     }
 
     /// Returns the topic filters of the table.
@@ -111,6 +128,12 @@ fn command_options<S: AsMut<HandlerSettings>>() -> Vec<CommandOption<S>> {
                 s.as_mut().table = read_table(v)?;
                 Ok(())
             },
+        ),
+        flag(
+            "",
+            "--stdio",
+            "Keep the command running: it reads each message as a line of JSON, and writes the line 'ok' or 'error TEXT' for each",
+            |s: &mut S| s.as_mut().is_stdio = true,
         ),
     ]
 }

@@ -1,4 +1,5 @@
-//! Collects the standard output of a handler, which `rrr --serve` sends as the response.
+//! Reads the standard output of a handler: `rrr --serve` sends it as the response, and with `rsub --stdio` its lines are
+//! answers.
 
 use std::io::{self, Read};
 use std::process::ChildStdout;
@@ -17,14 +18,25 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Starts the thread.
+    /// Starts a thread that collects the whole output.
     ///
     /// # Errors
     /// If the thread or its pipe cannot be created.
-    pub(super) fn start(stdout: ChildStdout) -> io::Result<Self> {
+    pub(super) fn start_whole(stdout: ChildStdout) -> io::Result<Self> {
+        Self::start(stdout, |source| read(source))
+    }
+
+    /// Starts a thread that calls `read` with the output, which ends with the handler.
+    ///
+    /// # Errors
+    /// If the thread or its pipe cannot be created.
+    pub(super) fn start(
+        stdout: ChildStdout,
+        read: impl FnOnce(&mut dyn Read) -> io::Result<Vec<u8>> + Send + 'static,
+    ) -> io::Result<Self> {
         #[cfg(unix)]
         let (ended, end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let read = move || {
+        let run = move || {
             let mut source = Source {
                 stdout,
                 #[cfg(unix)]
@@ -33,13 +45,13 @@ impl Output {
             read(&mut source)
         };
         Ok(Self {
-            reader: thread::Builder::new().name("output".into()).spawn(read)?,
+            reader: thread::Builder::new().name("output".into()).spawn(run)?,
             #[cfg(unix)]
             end,
         })
     }
 
-    /// Returns the output after the handler has ended.
+    /// Returns what the thread has collected, after the handler has ended.
     ///
     /// A process that the handler has left behind may keep the pipe open. So on Unix the output ends with the handler,
     /// and not with the pipe.
@@ -54,7 +66,7 @@ impl Output {
     }
 }
 
-fn read(source: &mut Source) -> io::Result<Vec<u8>> {
+fn read(source: &mut dyn Read) -> io::Result<Vec<u8>> {
     let mut output = Vec::new();
     let mut block = vec![0; 64 * 1024];
     loop {

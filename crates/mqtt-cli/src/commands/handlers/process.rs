@@ -1,5 +1,6 @@
 //! Starts the process of a handler without a shell. A thread waits until the process ends.
 
+use std::ffi::OsString;
 #[cfg(unix)]
 use std::fs::File;
 use std::io::{self, Write};
@@ -36,6 +37,15 @@ pub(super) struct Running {
     pub(super) has_timed_out: bool,
 }
 
+/// Returns a command. `words` are the program and its arguments.
+pub(super) fn command(words: &[OsString]) -> Command {
+    let mut words = words.iter();
+    // No shell reads these words, so nothing in a topic or payload can become a command.
+    let mut command = Command::new(words.next().map_or_else(OsString::new, OsString::clone));
+    command.args(words).env_remove("MQTT_PASSWORD"); // the handler has no use for the password of rsub
+    command
+}
+
 /// Starts a process with this standard input. A thread writes the payload, unless it is small. Another thread waits for
 /// the end of the process and calls `report`, with the output of the process if its standard output is a pipe.
 ///
@@ -54,6 +64,23 @@ pub(super) fn start(
     if payload.len() <= SMALL {
         command.stdin(filled_pipe(payload)?);
     }
+    let (child, running) = spawn(command, timeout)?;
+    let started = start_threads(child, payload, running.with_timeout(None), report);
+    // Without its threads the handler could read a part of the payload, and its end would not be noticed.
+    if started.is_err() {
+        running.kill();
+    }
+    started.map(|()| running)
+}
+
+/// Starts a process.
+///
+/// # Errors
+/// If the program cannot be started.
+pub(super) fn spawn(
+    mut command: Command,
+    timeout: Option<Duration>,
+) -> io::Result<(Child, Running)> {
     // The handler gets a process group of its own, so that Ctrl-C in a terminal reaches only rsub. rsub then lets the
     // handler finish.
     #[cfg(unix)]
@@ -65,19 +92,14 @@ pub(super) fn start(
         deadline: timeout.map(|timeout| Instant::now() + timeout),
         has_timed_out: false,
     };
-    let started = start_threads(child, payload, Arc::clone(&running.is_reaped), report);
-    // Without its threads the handler could read a part of the payload, and its end would not be noticed.
-    if started.is_err() {
-        running.kill();
-    }
-    started.map(|()| running)
+    Ok((child, running))
 }
 
 /// Starts the threads of a process.
 fn start_threads(
     mut child: Child,
     payload: &[u8],
-    is_reaped: Arc<Mutex<bool>>,
+    running: Running,
     report: impl FnOnce(Exit, Vec<u8>) + Send + 'static,
 ) -> io::Result<()> {
     if let Some(mut input) = child.stdin.take() {
@@ -87,9 +109,10 @@ fn start_threads(
         let write = move || drop(input.write_all(&payload));
         thread::Builder::new().name("payload".into()).spawn(write)?;
     }
-    let output = child.stdout.take().map(Output::start).transpose()?;
+    let output = child.stdout.take();
+    let output = output.map(Output::start_whole).transpose()?;
     let wait = move || {
-        let exit = reap(&mut child, &is_reaped);
+        let exit = running.reap(&mut child);
         match output.map_or(Ok(Vec::new()), Output::finish) {
             Ok(output) => report(exit, output),
             Err(error) => report(Exit::Unknown(error.to_string()), Vec::new()),
@@ -100,6 +123,21 @@ fn start_threads(
 }
 
 impl Running {
+    /// Returns the same process with a deadline of its own.
+    pub(super) fn with_timeout(&self, timeout: Option<Duration>) -> Self {
+        Self {
+            process: self.process,
+            is_reaped: Arc::clone(&self.is_reaped),
+            deadline: timeout.map(|timeout| Instant::now() + timeout),
+            has_timed_out: false,
+        }
+    }
+
+    /// Waits for the end of the process.
+    pub(super) fn reap(&self, child: &mut Child) -> Exit {
+        reap(child, &self.is_reaped)
+    }
+
     /// Kills the handler with the processes that it has started.
     pub(super) fn kill(&self) {
         #[cfg(unix)]

@@ -1,10 +1,13 @@
-//! The runs of handlers: starts those that may run, and handles those that have ended.
+//! The runs of handlers: starts those that may run, and handles those that have ended. Threads wait for the handlers and
+//! send reports to the loop of the program.
 
 use std::collections::HashSet;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
+use mio::Waker;
 use mqtt_client::session::Printable;
 
 use crate::diagnostics::Diagnostics;
@@ -14,7 +17,7 @@ use crate::wording::system_text;
 
 use super::job::State;
 use super::jobs::Jobs;
-use super::process;
+use super::process::{self, Exit};
 
 /// The wait before the second run of a handler. It doubles with each further run.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -22,52 +25,156 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// Maximum wait before another run.
 const MAXIMUM_WAIT: Duration = Duration::from_secs(30);
 
+/// The report of a thread of a handler.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// The handler of the job with this number has ended, with its output.
+    Exit(u64, Exit, Vec<u8>),
+    /// The handler that stays and has this number has written a line.
+    Line(u64, Vec<u8>),
+    /// The handler that stays and has this number has ended.
+    ResidentExit(u64, Exit),
+}
+
+/// Sends reports to the loop, and wakes it.
+#[derive(Debug, Clone)]
+pub(super) struct Reports {
+    sender: SyncSender<Report>,
+    waker: Arc<Waker>,
+}
+
+impl Reports {
+    pub(super) fn new(sender: SyncSender<Report>, waker: Arc<Waker>) -> Self {
+        Self { sender, waker }
+    }
+
+    /// Sends a report. Errors are ignored: the loop may have ended, and then nothing receives the report.
+    pub(super) fn send(&self, report: Report) {
+        let _ = self.sender.send(report);
+        let _ = self.waker.wake();
+    }
+}
+
+/// The failure of a run.
+#[derive(Debug)]
+pub(super) struct RunFailure {
+    pub(super) reason: String,
+    /// Set if a handler that stays has ended before its answer.
+    pub(super) is_handler_lost: bool,
+    /// Set if that handler has exited with 0.
+    pub(super) is_regular_exit: bool,
+}
+
+impl RunFailure {
+    /// Creates a failure that counts for `--retries`.
+    pub(super) fn counted(reason: String) -> Self {
+        Self {
+            reason,
+            is_handler_lost: false,
+            is_regular_exit: false,
+        }
+    }
+
+    /// Returns `true` if the run counts for `--retries`. A handler that stays is started again as often as needed,
+    /// because rsub must not end with it. With a topic for dead letters the run counts nevertheless, so that a message
+    /// that always ends its handler does not hold the others for ever.
+    fn is_counted(&self, has_dead_letter: bool) -> bool {
+        !self.is_handler_lost || has_dead_letter && !self.is_regular_exit
+    }
+}
+
 impl Jobs {
-    /// Records the result of each handler that has ended.
+    /// Handles each report of a thread of a handler.
     pub(super) fn collect(
         &mut self,
         now: Instant,
         diagnostics: &Diagnostics,
     ) -> Result<(), Failure> {
         let mut result = Ok(());
-        while let Ok((number, exit, output)) = self.exits.try_recv() {
-            self.running -= 1;
-            let settings = &self.settings;
-            let Some(job) = self.queue.iter_mut().find(|job| job.number == number) else {
-                continue;
+        while let Ok(report) = self.received_reports.try_recv() {
+            let ended = match report {
+                Report::Exit(number, exit, output) => {
+                    let mut queue = self.queue.iter();
+                    let job = queue.find(|job| job.number == number);
+                    let reason = job.and_then(|job| job.failure(exit));
+                    let failure = reason.map(RunFailure::counted);
+                    Some((number, failure.map_or(Ok(output), Err)))
+                }
+                Report::Line(resident, line) => {
+                    let answer = self.residents.handle_line(resident, &line);
+                    answer.map(|(number, outcome)| (number, outcome.map(|()| Vec::new())))
+                }
+                Report::ResidentExit(resident, exit) => {
+                    match self.residents.handle_exit(resident, &exit) {
+                        Some((Some(number), failure)) => Some((number, Err(failure))),
+                        Some((None, failure)) if !failure.is_regular_exit => {
+                            let reason = failure.reason;
+                            let text = format!("A handler without a message failed: {reason}.");
+                            diagnostics.warn(&text);
+                            None
+                        }
+                        _ => None,
+                    }
+                }
             };
-            let responses = settings.responses.as_ref();
-            let Some(reason) = job.failure(exit) else {
+            if let Some((number, outcome)) = ended {
+                self.running -= 1;
+                let finished = self.finish_run(number, outcome, now, diagnostics);
+                result = result.and(finished);
+            }
+        }
+        result
+    }
+
+    /// Handles the end of a run: with the output of the handler, or with its failure.
+    fn finish_run(
+        &mut self,
+        number: u64,
+        outcome: Result<Vec<u8>, RunFailure>,
+        now: Instant,
+        diagnostics: &Diagnostics,
+    ) -> Result<(), Failure> {
+        let settings = &self.settings;
+        let Some(job) = self.queue.iter_mut().find(|job| job.number == number) else {
+            return Ok(());
+        };
+        let responses = settings.responses.as_ref();
+        let failure = match outcome {
+            Ok(output) => {
                 job.state = match responses {
                     None => State::Done,
                     Some(responses) => responses.respond(job, Ok(output), &mut self.served),
                 };
-                continue;
-            };
-            let topic = Printable(&job.message.topic_name).to_string();
-            let text = format!("The handler of a message of topic '{topic}' failed: {reason}.");
-            if job.runs <= settings.retries {
-                let wait = FIRST_WAIT.saturating_mul(1 << (job.runs - 1).min(16));
-                let wait = wait.min(MAXIMUM_WAIT);
-                job.state = State::Waiting(now + wait);
-                let wait = wait.as_secs_f64();
-                diagnostics.warn(&format!("{text} Running it again in {wait:.2} s."));
-            } else if let Some(responses) = responses {
-                diagnostics.warn(&text);
-                job.state = responses.respond(job, Err(&reason), &mut self.served);
-            } else if settings.dead_letter.is_some() {
-                diagnostics.warn(&text);
-                job.state = State::Failed(reason);
-            } else {
-                // The message is not acknowledged, and neither are those after it.
-                let hint = "The message is not acknowledged. --retries runs the handler again, and --dead-letter \
-                            publishes such messages to another topic.";
-                job.state = State::Refused;
-                let failure = Failure::failed(text).with_hint(hint);
-                result = result.and(Err(failure.with_class(Class::Temporary)));
+                return Ok(());
             }
+            Err(failure) => failure,
+        };
+        let is_counted = failure.is_counted(settings.dead_letter.is_some());
+        job.failures += u32::from(is_counted);
+        let reason = failure.reason;
+        let topic = Printable(&job.message.topic_name).to_string();
+        let text = format!("The handler of a message of topic '{topic}' failed: {reason}.");
+        if !is_counted || job.failures <= settings.retries {
+            let wait = FIRST_WAIT.saturating_mul(1 << (job.runs - 1).min(16));
+            let wait = wait.min(MAXIMUM_WAIT);
+            job.state = State::Waiting(now + wait);
+            let wait = wait.as_secs_f64();
+            diagnostics.warn(&format!("{text} Running it again in {wait:.2} s."));
+        } else if let Some(responses) = responses {
+            diagnostics.warn(&text);
+            job.state = responses.respond(job, Err(&reason), &mut self.served);
+        } else if settings.dead_letter.is_some() {
+            diagnostics.warn(&text);
+            job.state = State::Failed(reason);
+        } else {
+            // The message is not acknowledged, and neither are those after it.
+            let hint = "The message is not acknowledged. --retries runs the handler again, and --dead-letter \
+                        publishes such messages to another topic.";
+            job.state = State::Refused;
+            let failure = Failure::failed(text).with_hint(hint);
+            return Err(failure.with_class(Class::Temporary));
         }
-        result
+        Ok(())
     }
 
     /// Starts the handlers that may run now. Stops if one of them cannot be started.
@@ -101,19 +208,18 @@ impl Jobs {
                 job.state = State::Done; // no row of the table is for this topic
                 continue;
             };
-            let (sender, waker) = (self.sender.clone(), Arc::clone(&self.waker));
-            let number = job.number;
-            // Errors are ignored: the loop of rsub may have ended, and then nothing receives the result.
-            let report = move |exit, output| {
-                let _ = sender.send((number, exit, output));
-                let _ = waker.wake();
+            let timeout = self.settings.timeout;
+            let started = if self.settings.is_stdio {
+                self.residents.give(job, command, timeout, &self.reports)
+            } else {
+                let (number, reports) = (job.number, self.reports.clone());
+                let report = move |exit, output| reports.send(Report::Exit(number, exit, output));
+                let mut process = job.command(command);
+                if self.settings.responses.is_some() {
+                    process.stdout(Stdio::piped()); // the output becomes the response
+                }
+                process::start(process, &job.message.payload, timeout, report)
             };
-            let mut process = job.command(command);
-            if self.settings.responses.is_some() {
-                process.stdout(Stdio::piped()); // the output becomes the response
-            }
-            let payload = &job.message.payload;
-            let started = process::start(process, payload, self.settings.timeout, report);
             match started {
                 Ok(running) => {
                     self.running += 1;

@@ -39,6 +39,7 @@ impl TryFrom<RsubSettings> for SubscribePlan {
                 "You must specify a topic to subscribe to (-t) or unsubscribe from (-U).",
             ));
         }
+        settings.handlers.check()?;
         // -R drops the messages that --retained-only waits for, so rsub would wait for ever.
         if settings.snapshot && (settings.output.no_retained || settings.output.retain_as_published)
         {

@@ -390,13 +390,22 @@ impl EventHandler {
         jobs.stop();
     }
 
+    /// Ends the handlers that stay. Returns `true` while the caller must wait for them.
+    pub(super) fn waits_for_residents(&mut self) -> bool {
+        let diagnostics = &self.plan.client.diagnostics;
+        let jobs = self.jobs.as_mut();
+        jobs.is_some_and(|jobs| jobs.end_residents(diagnostics))
+    }
+
     /// Returns `true` while a handler still runs after a signal, or the broker must still acknowledge responses: the
     /// caller then waits.
     pub(super) fn waits_for_jobs(&mut self) -> bool {
         let Some(jobs) = &mut self.jobs else {
             return false;
         };
-        let waits = jobs.is_running() || jobs.wait_for_responses();
+        let waits = jobs.is_running()
+            || jobs.wait_for_responses()
+            || jobs.end_residents(&self.plan.client.diagnostics);
         if waits {
             // Messages that arrive from now on are not acknowledged, so that they stay with the broker.
             self.ending.get_or_insert(Ok(Status::Success));

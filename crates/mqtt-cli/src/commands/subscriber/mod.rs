@@ -206,7 +206,10 @@ impl Subscriber {
                 }
             }
             // `rsub -C 1` must not end before the message is on standard output, so the text must be written too.
-            if self.handler.is_complete() && self.handler.ack_queue.is_empty() {
+            if self.handler.is_complete()
+                && self.handler.ack_queue.is_empty()
+                && !self.handler.waits_for_residents()
+            {
                 return self.complete();
             }
             if self.handler.is_too_late() {
