@@ -82,3 +82,16 @@ fn a_response_that_is_rejected_after_a_reconnect_does_not_end_the_service() {
     service.signal("TERM");
     service.wait().success();
 }
+
+/// Any client may send requests, so none of them may end the service.
+#[test]
+fn a_request_with_too_large_properties_is_a_failed_run() {
+    let broker = Broker::start("");
+    let service = serve(&broker, "-t ask -q 1", "cat");
+    let property = format!(" -D publish user-property a {}", "x".repeat(50_000));
+    let request = "-V 5 -t ask -m x -q 1 -D publish response-topic answer";
+    broker.run("rpub", &format!("{request}{}", property.repeat(3)));
+    service.wait_for_error("its properties are too large for the environment of a process");
+    let asking = broker.program("rrr").args("-t ask -m y -q 1 -W 50");
+    assert_eq!(asking.run().success().text(), "y\n");
+}

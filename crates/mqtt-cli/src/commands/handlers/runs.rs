@@ -2,6 +2,7 @@
 //! send reports to the loop of the program.
 
 use std::collections::HashSet;
+use std::io;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -186,6 +187,7 @@ impl Jobs {
         // A topic is busy while the handler of an earlier message of this topic runs, or waits for its first or next
         // run.
         let mut busy = HashSet::new();
+        let mut overlong = Vec::new();
         let mut result = Ok(());
         for job in &mut self.queue {
             if self.running >= self.settings.jobs {
@@ -226,6 +228,12 @@ impl Jobs {
                     job.runs += 1;
                     job.state = State::Running(running);
                 }
+                // The topic and the properties of the message are in the environment of the handler, for which the
+                // system has a limit. Another message can be handled, so only this run has failed.
+                Err(error) if error.kind() == io::ErrorKind::ArgumentListTooLong => {
+                    job.runs += 1;
+                    overlong.push(job.number);
+                }
                 Err(error) => {
                     job.state = State::Refused;
                     let command = command.first().map(|word| word.to_string_lossy());
@@ -236,6 +244,15 @@ impl Jobs {
                     result = result.and(Err(Failure::failed(text).with_class(Class::NoInput)));
                 }
             }
+        }
+        for number in overlong {
+            let reason = "its properties are too large for the environment of a process".to_owned();
+            let failure = Err(RunFailure::counted(reason));
+            let finished = self.finish_run(number, failure, now, diagnostics);
+            if finished.is_err() {
+                self.stop();
+            }
+            result = result.and(finished);
         }
         result
     }
