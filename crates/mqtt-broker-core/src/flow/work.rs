@@ -14,7 +14,7 @@ pub enum InputProgress {
     /// The broker has handled every whole packet. The caller may read more bytes.
     Drained,
     /// The budget of the call is spent. The caller must call again in its next turn with the bytes that are left, and
-    /// must not read from the connection before.
+    /// must not read from the connection before that call.
     Yielded,
     /// The connection must wait. The caller must not read from the connection until
     /// [`Broker::poll_resumable`](crate::Broker::poll_resumable) returns the connection.

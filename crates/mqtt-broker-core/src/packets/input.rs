@@ -42,7 +42,7 @@ fn handle_event(broker: &mut Broker, now: Instant, id: ConnectionId, event: Even
     }
 }
 
-/// Handles a CONNECT. If too many passwords wait, rejects one of the connections that wait.
+/// Handles a CONNECT. If too many connections wait for the check of their passwords, rejects one of them.
 fn handle_connect(broker: &mut Broker, now: Instant, id: ConnectionId, connect: Connect) {
     if let Some(refused) = connect::handle_connect(broker, now, id, connect) {
         handle_checked(broker, now, refused, Err(ReasonCode::ServerBusy));
@@ -59,7 +59,7 @@ pub(crate) fn handle_input(
 ) -> InputProgress {
     let available = input.len();
     broker.flow.work = WorkBudget::new(broker.resources.limits.work_per_connection);
-    broker.flow.congested = None; // the input of another connection has set this
+    broker.flow.congested = None; // the input of another connection may have set it
     let Some(connection) = broker.connections.get_mut(id) else {
         return InputProgress::Drained; // bytes that arrive late for a connection that was removed
     };

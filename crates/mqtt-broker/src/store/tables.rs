@@ -37,7 +37,7 @@ pub(super) const REPLAYS: Definition = Definition::new("replays");
 /// The messages for clients. The suffix of the key is the number of the message and the byte of the part.
 pub(super) const DELIVERIES: Definition = Definition::new("deliveries");
 
-/// The packet identifiers of messages of QoS 2 without PUBREL. The suffix of the key is the packet identifier.
+/// The packet identifiers of received messages of QoS 2 whose PUBREL has not arrived. The suffix of the key is the packet identifier.
 pub(super) const HELD: Definition = Definition::new("held");
 
 /// The retained messages. The key is the topic name.
@@ -137,8 +137,8 @@ impl<'a> Tables<'a> {
         mutations: &[Mutation],
         timeline: Timeline,
     ) -> Result<(), redb::Error> {
-        // The deliveries of the whole commit are counted first, because the first delivery must already refer to the
-        // shared message.
+        // A message with several deliveries is stored once. The deliveries of the whole commit are counted first, so
+        // that the first of them already refers to the shared message.
         let receivers = messages::receivers(mutations);
         mutations
             .iter()
@@ -271,7 +271,7 @@ impl<'a> Tables<'a> {
         if let Some(reference) = reference {
             shared.refer(reference);
         }
-        // The delivery may exist already: after a full disk, mutations are committed again that may be in the file.
+        // The delivery may exist already: after a full disk, a commit is repeated, and the file may have a part of it.
         let before = self.deliveries.insert(key, &value[..])?;
         let before = before.map(|value| (size(key, value.value()), shared_number(value.value())));
         self.forget_delivery(before)
@@ -285,8 +285,8 @@ impl<'a> Tables<'a> {
         self.forget_delivery(before)
     }
 
-    /// Updates the summary after a delivery was removed or replaced. `gone` is the size of its entry, and the number of
-    /// the shared message to which it referred. Removes the shared message if this was its last delivery.
+    /// Updates the summary after a delivery was removed or replaced. `gone` has the bytes that leave the summary, and the
+    /// number of the shared message of the delivery. Removes the shared message after its last delivery.
     fn forget_delivery(&mut self, gone: Option<(u64, Option<u64>)>) -> Result<(), redb::Error> {
         let Some((size, reference)) = gone else {
             return Ok(());
@@ -383,8 +383,8 @@ fn delivery_key<'a>(buffer: &'a mut Vec<u8>, client: &str, number: u64, part: u8
     buffer
 }
 
-/// Returns the range of all keys with the suffixes of a client: from the client identifier with U+0000 to the client
-/// identifier with U+0001.
+/// Returns the range of all keys of a client that have a suffix. It starts at the client identifier with U+0000 and ends
+/// before the client identifier with U+0001.
 pub(super) fn range(client: &str) -> Range<Vec<u8>> {
     let [start, end] = [0, 1].map(|end| [client.as_bytes(), &[end]].concat());
     start..end

@@ -154,7 +154,7 @@ impl Connection {
         self.try_send(now, &packet)
     }
 
-    /// Sends a packet whose success no caller checks. A packet that is too large for the peer, even without its reason
+    /// Sends a packet. No caller needs the result. A packet that is too large for the peer, even without its reason
     /// string and user properties, is dropped.
     pub(super) fn send(&mut self, now: Instant, packet: &PacketRef<'_>) {
         let _ = self.try_send(now, packet);
