@@ -73,6 +73,16 @@ pub fn find(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// Makes a pipe with a name in a folder. A process that opens the pipe for reading waits until another process opens it
+/// for writing.
+#[cfg(unix)]
+pub fn named_pipe(folder: &Path) -> PathBuf {
+    let pipe = folder.join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo is installed").success());
+    pipe
+}
+
 /// Returns `true` if mosquitto and its clients are installed. Otherwise reports that the test is skipped.
 pub fn has_mosquitto(test: &str) -> bool {
     let there = ["mosquitto", "mosquitto_pub", "mosquitto_sub"]

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use tests::{FakeServer, Program};
+use tests::{FakeServer, Program, named_pipe};
 
 const CONNECT: usize = 14; // the length of CONNECT in 3.1.1 without identifier
 const ACCEPT: &[u8] = &[0x20, 2, 0, 0];
@@ -225,9 +225,7 @@ fn deadline_applies_while_the_transport_is_stalled() {
         Program::new("rpub").args(&options)
     });
     drop(listener);
-    let fifo = folder.path().join("fifo");
-    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
-    assert!(made.unwrap().success());
+    let fifo = named_pipe(folder.path());
     let fifo = format!("-f {}", fifo.display());
     for arguments in ["rpub -s", "rrr -e b -s", &format!("rpub {fifo}")] {
         let (program, own) = arguments.split_once(' ').unwrap();

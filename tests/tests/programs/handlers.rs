@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use tests::{Broker, Program, Running};
+use tests::{Broker, Program, Running, named_pipe};
 
 /// The number of jobs of the test that kills the programs, unless the variable sets another.
 const JOBS: usize = 300;
@@ -62,9 +62,7 @@ fn a_message_is_acknowledged_after_its_handler_has_exited() {
     ] {
         let broker = Broker::start("");
         let folder = tempfile::tempdir().unwrap();
-        let gate = folder.path().join("gate");
-        let made = std::process::Command::new("mkfifo").arg(&gate).status();
-        assert!(made.unwrap().success());
+        let gate = named_pipe(folder.path());
         let script = format!("echo started; read -r line < {}", gate.display());
         let arguments = format!("-i worker -q {qos} -t a -C 1");
         let running = handle(&broker, &arguments, &script);
@@ -184,9 +182,7 @@ fn jobs_run_at_a_time_and_keep_the_order_of_each_topic() {
         assert_eq!(text, expected, "topic {topic}");
     }
     // The first handler ends only after the second one has started.
-    let gate = folder.path().join("gate");
-    let made = std::process::Command::new("mkfifo").arg(&gate).status();
-    assert!(made.unwrap().success());
+    let gate = named_pipe(folder.path());
     let script = format!(
         "if [ $MQTT_TOPIC = t/1 ]; then read -r line < {0}; else echo go > {0}; fi",
         gate.display()
@@ -219,9 +215,7 @@ fn a_handler_that_takes_too_long_is_killed_with_its_children() {
 fn sigterm_lets_a_handler_end_and_acknowledges_its_message_only() {
     let broker = Broker::start("");
     let folder = tempfile::tempdir().unwrap();
-    let gate = folder.path().join("gate");
-    let made = std::process::Command::new("mkfifo").arg(&gate).status();
-    assert!(made.unwrap().success());
+    let gate = named_pipe(folder.path());
     let script = format!(
         "echo started; read -r line < {}; echo ended",
         gate.display()

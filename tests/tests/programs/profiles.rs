@@ -175,7 +175,7 @@ fn url_of_a_variable_has_all_parts_and_other_variables_override_them() {
     let publisher = place.program("rpub").env("MQTT_HOST", "127.0.0.1");
     let publisher = publisher.env("MQTT_PORT", "tcp://10.0.0.1:1883");
     place.connect(publisher.args(&format!("-p {port}")));
-    // Without a broker the other variables have no effect, and an empty variable is none.
+    // Without a broker the other variables have no effect. An empty variable counts as unset.
     let publisher = place.program("rpub").env("MQTT_HOST", "");
     let publisher = publisher.env("MQTT_USERNAME", "me");
     assert_eq!(

@@ -1,7 +1,7 @@
 //! `rrr --serve` answers requests with the output of a command, and acknowledges a request after its response.
 #![cfg(unix)]
 
-use tests::{Broker, Kind, Program, Running, find};
+use tests::{Broker, Kind, Program, Running, find, named_pipe};
 
 use super::responses::kinds;
 
@@ -12,14 +12,6 @@ pub(super) fn serve(broker: &Broker, arguments: &str, script: &str) -> Running {
     let service = command.start();
     service.wait_for_error("received SUBACK");
     service
-}
-
-/// Makes a named pipe, from which a handler reads until the test writes.
-fn gate(folder: &tempfile::TempDir) -> String {
-    let gate = folder.path().join("gate");
-    let made = std::process::Command::new("mkfifo").arg(&gate).status();
-    assert!(made.unwrap().success());
-    gate.display().to_string()
 }
 
 #[test]
@@ -107,7 +99,7 @@ fn a_request_is_acknowledged_after_its_response() {
     ] {
         let broker = Broker::start("");
         let folder = tempfile::tempdir().unwrap();
-        let gate = gate(&folder);
+        let gate = named_pipe(folder.path()).display().to_string();
         let script = format!("echo started >&2; read -r line < {gate}; echo $line");
         let service = serve(&broker, &format!("-i service -t ask -q {qos}"), &script);
         let asking = broker.program("rrr");
@@ -177,7 +169,7 @@ fn a_request_of_a_killed_service_is_answered_by_the_next_one() {
     for kind in kinds() {
         let broker = Broker::start_kind(kind, "");
         let folder = tempfile::tempdir().unwrap();
-        let gate = gate(&folder);
+        let gate = named_pipe(folder.path()).display().to_string();
         let arguments = "-i service -c -t ask -q 1";
         let script = format!("echo started >&2; read -r line < {gate}; echo lost");
         let mut service = serve(&broker, arguments, &script);
@@ -193,7 +185,7 @@ fn a_request_of_a_killed_service_is_answered_by_the_next_one() {
     }
 }
 
-/// Nobody waits for the response to a request that was retained before the service began.
+/// The client that sent a retained request may have ended long before the service started.
 #[test]
 fn a_retained_request_is_not_answered() {
     let broker = Broker::start("");
@@ -216,7 +208,7 @@ fn a_request_is_answered_although_the_broker_was_killed() {
     let store = folder.path().display();
     let settings = format!("persistence true\npersistence_location {store}/\n");
     let broker = Broker::start(&settings);
-    let gate = gate(&folder);
+    let gate = named_pipe(folder.path()).display().to_string();
     // The broker delivers the request again, because it has no acknowledgement. The second run does not wait.
     let script =
         format!("mkdir {store}/run || exit 0; echo started >&2; read -r line < {gate}; echo $line");
@@ -318,7 +310,7 @@ fn output_is_bounded_and_ends_with_the_handler() {
 fn sigterm_lets_a_service_send_its_last_response() {
     let broker = Broker::start_kind(Kind::Rbroker, "");
     let folder = tempfile::tempdir().unwrap();
-    let gate = gate(&folder);
+    let gate = named_pipe(folder.path()).display().to_string();
     let script = format!("echo started >&2; read -r line < {gate}; echo $line");
     let service = serve(&broker, "-t ask -q 1", &script);
     let asking = broker
@@ -337,7 +329,7 @@ fn sigterm_lets_a_service_send_its_last_response() {
 fn requests_of_one_topic_are_handled_at_a_time_with_jobs() {
     let broker = Broker::start("");
     let folder = tempfile::tempdir().unwrap();
-    let gate = gate(&folder);
+    let gate = named_pipe(folder.path()).display().to_string();
     // The first handler ends only after the second one has started.
     let script = format!(
         "if [ \"$(cat)\" = first ]; then echo started >&2; read -r line < {gate}; echo $line; else echo go > {gate}; fi"

@@ -1,19 +1,9 @@
 //! Handlers that stay (`rsub --stdio --exec`): a message is acknowledged after the line of its handler, and not before.
 #![cfg(unix)]
 
-use std::path::{Path, PathBuf};
-
-use tests::{Broker, Program};
+use tests::{Broker, Program, named_pipe};
 
 use crate::handlers::{handle, publish, resume};
-
-/// Creates a pipe with a name, at which a handler waits.
-fn gate(folder: &Path) -> PathBuf {
-    let gate = folder.join("gate");
-    let made = std::process::Command::new("mkfifo").arg(&gate).status();
-    assert!(made.unwrap().success());
-    gate
-}
 
 #[test]
 fn a_message_is_acknowledged_after_the_line_of_its_handler() {
@@ -23,7 +13,7 @@ fn a_message_is_acknowledged_after_the_line_of_its_handler() {
     ] {
         let broker = Broker::start("");
         let folder = tempfile::tempdir().unwrap();
-        let gate = gate(folder.path());
+        let gate = named_pipe(folder.path());
         let script = format!(
             "while read -r line; do echo started >&2; read -r go < {}; echo ok; done; echo ended >&2",
             gate.display()
@@ -166,7 +156,7 @@ fn two_handlers_that_stay_work_at_the_same_time() {
     // The first handler answers only after the second one has its message.
     let script = format!(
         "while read -r line; do case $line in *t/1*) read -r go < {0};; *) echo go > {0};; esac; echo ok; done",
-        gate(folder.path()).display()
+        named_pipe(folder.path()).display()
     );
     let arguments = "-q 1 -t t/# -C 2 --jobs 2 -W 50 --stdio";
     let running = handle(&broker, arguments, &script);
@@ -210,7 +200,7 @@ fn a_handler_that_fails_at_the_end_of_its_input_is_reported() {
 fn sigterm_lets_a_handler_that_stays_answer_and_end() {
     let broker = Broker::start("");
     let folder = tempfile::tempdir().unwrap();
-    let gate = gate(folder.path());
+    let gate = named_pipe(folder.path());
     let script = format!(
         "while read -r line; do echo started >&2; read -r go < {}; echo ok; done; echo ended >&2",
         gate.display()
