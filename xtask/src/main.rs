@@ -50,7 +50,8 @@ Usage: cargo xtask TASK
   dist   build the release folder target/dist: --target T (repeat it; this machine's without), --all,
          --trial builds without optimisation
   emulate
-         test the programs of another platform under emulation: --target T [--trial] [TEST ...]
+         test the programs of another platform under emulation, and measure a publish: --target T [--trial]
+         [TEST ...]; --built tests what 'dist' has built, --cost only measures
   figures
          count functions, comments, types and circles of modules; TREE counts another checkout
   libraries

@@ -1,5 +1,9 @@
 //! `cargo xtask emulate`: runs the program tests with programs of another platform, under qemu or wine. These programs
-//! communicate with each other, with the programs of this machine, and with mosquitto.
+//! communicate with each other, with the programs of this machine, and with mosquitto. After the tests it measures the
+//! programs (`cost.rs`).
+
+mod cost;
+mod mosquitto;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -14,7 +18,7 @@ use crate::{cargo, run as run_command, setup, target};
 
 /// The test modules whose result may depend on the platform. Tests of memory, time and the operating system are left
 /// out, because they would measure the emulator.
-const MODULES: [&str; 29] = [
+const MODULES: [&str; 30] = [
     // Messages of each version and QoS, and requests.
     "exchange::",
     "responses::",
@@ -48,7 +52,9 @@ const MODULES: [&str; 29] = [
     "failures::",
     "reason_codes::",
     "malformed_input::",
+    // 32 bits, and the resolver of musl.
     "platforms::",
+    "local_names::",
 ];
 
 /// The test modules that are also run with programs of both platforms: the broker of one, and the clients of the other.
@@ -68,6 +74,9 @@ const NOT_ON_WINDOWS: [&str; 9] = [
     "websockets::empty_frames_before_connect_delay_no_other_client_and_end_at_the_connect_timeout",
 ];
 
+/// The tests of builds with musl only.
+const ONLY_MUSL: [&str; 1] = ["local_names::"];
+
 /// A run of tests with the programs of one folder.
 struct Run {
     name: &'static str,
@@ -77,9 +86,25 @@ struct Run {
 }
 
 pub(crate) fn run(options: &[&str]) -> Result<()> {
-    let (platform, profile, tests) = parse(options)?;
+    let Options {
+        platform,
+        profile,
+        tests,
+        is_built,
+        only_cost,
+    } = parse(options)?;
     install(&platform);
-    build::build(&platform, profile)?;
+    if !is_built {
+        build::build(&platform, profile)?;
+    }
+    if !only_cost {
+        run_tests(&platform, profile, tests)?;
+    }
+    cost::print(&platform, profile)
+}
+
+/// Runs tests with all programs of the platform, and then those of [`MIXED`] with some of them.
+fn run_tests(platform: &Target, profile: &str, tests: Vec<String>) -> Result<()> {
     if platform.is_windows() {
         add_missing_library(&platform.build_folder(profile))?;
     }
@@ -109,23 +134,24 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
         },
     ];
     let mut results = Vec::new();
+    let mut has_passed = true;
     for (index, run) in runs.iter().enumerate() {
         let folder = target().join(format!("emulate/{}/{index}", platform.name));
-        write_programs(&folder, run.emulated, &platform, profile)?;
-        let counts = test(&folder, &run.tests, &platform)?;
+        write_programs(&folder, run.emulated, platform, profile)?;
+        let counts = test(&folder, &run.tests, platform)?;
         results.push(format!(
             "{}, {}: {} passed, {} failed",
             platform.name, run.name, counts.passed, counts.failed
         ));
-        if counts.failed > 0 || counts.passed == 0 {
-            println!("{}", results.join("\n"));
-            bail!(
-                "not all tests passed with the programs of {}",
-                platform.name
-            );
-        }
+        has_passed &= counts.failed == 0 && counts.passed > 0;
     }
     println!("{}", results.join("\n"));
+    if !has_passed {
+        bail!(
+            "not all tests passed with the programs of {}",
+            platform.name
+        );
+    }
     Ok(())
 }
 
@@ -133,28 +159,47 @@ fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn parse(options: &[&str]) -> Result<(Target, &'static str, Vec<String>)> {
+/// The options of the task.
+struct Options {
+    platform: Target,
+    profile: &'static str,
+    /// The selected tests, or none for [`MODULES`].
+    tests: Vec<String>,
+    /// Set if `dist` has built the programs before.
+    is_built: bool,
+    only_cost: bool,
+}
+
+fn parse(words: &[&str]) -> Result<Options> {
     let mut platform = None;
     let mut profile = dist::RELEASE;
     let mut tests = Vec::new();
-    let mut rest = options.iter();
-    while let Some(option) = rest.next() {
-        match (*option, rest.len()) {
+    let (mut is_built, mut only_cost) = (false, false);
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        match (*word, rest.len()) {
             ("--target", 1..) => platform = rest.next(),
             ("--trial", _) => profile = dist::TRIAL,
+            ("--built", _) => is_built = true,
+            ("--cost", _) => only_cost = true,
             (test, _) if !test.starts_with('-') => tests.push(test.to_owned()),
-            _ => bail!("emulate has --target NAME, --trial and names of tests"),
+            _ => bail!("emulate has --target NAME, --trial, --built, --cost and names of tests"),
         }
     }
     let name = platform.context("emulate needs --target NAME")?;
-    Ok((Target::find(name)?, profile, tests))
+    Ok(Options {
+        platform: Target::find(name)?,
+        profile,
+        tests,
+        is_built,
+        only_cost,
+    })
 }
 
-/// Installs the emulator. If the programs are linked dynamically, installs the C library of their platform, too.
+/// Installs the emulator, which also measures programs that this machine runs directly. If the programs are linked
+/// dynamically, installs the C library of their platform, too.
 fn install(platform: &Target) {
-    let Some(emulator) = platform.emulator.first() else {
-        return;
-    };
+    let emulator = platform.emulator.first().unwrap_or(&"qemu-x86_64-static");
     let mut packages = if platform.is_windows() {
         vec!["wine", "wine64"]
     } else {
@@ -251,6 +296,9 @@ fn test(folder: &Path, tests: &[String], platform: &Target) -> Result<Counts> {
         .args(tests)
         .env("RPUBSUB_PROGRAMS", absolute(folder)?)
         .stdout(Stdio::piped());
+    if !platform.is_musl() {
+        command.args(ONLY_MUSL.iter().flat_map(|name| ["--skip", name]));
+    }
     if platform.is_windows() {
         command.env("RPUBSUB_WINE", "1").env("WINEDEBUG", "-all");
         command.args(NOT_ON_WINDOWS.iter().flat_map(|name| ["--skip", name]));
