@@ -39,6 +39,7 @@ mod libraries;
 mod library;
 mod library_reconnecting;
 mod limits;
+mod local_names;
 mod log;
 mod lost_state;
 mod malformed_input;
