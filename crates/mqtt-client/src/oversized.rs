@@ -15,6 +15,7 @@ use std::sync::Arc;
 use mqtt_codec::{Message, QoS, ReasonCode};
 use mqtt_session::{CloseReason, OutboundMessage, Session};
 
+use crate::core::Rejected;
 use crate::error::ClientError;
 
 /// Messages that may be too large for the server.
@@ -29,7 +30,7 @@ pub(crate) struct Oversized {
     /// Set when this connection has sent a message.
     has_sent: bool,
     /// Messages that were given up and have not been reported.
-    rejected: Vec<Arc<Message>>,
+    rejected: Vec<Rejected>,
 }
 
 impl Oversized {
@@ -98,12 +99,13 @@ impl Oversized {
         // The session withdraws exactly this message and keeps all others.
         session.withdraw(false, |outgoing| !Arc::ptr_eq(&outgoing.message, &message));
         self.measure(session);
-        self.rejected.push(message);
+        self.rejected
+            .push(Rejected::of_lost_connections(message, is_told));
         true
     }
 
     /// Returns the messages that were given up since the last call.
-    pub(crate) fn take_rejected(&mut self) -> Vec<Arc<Message>> {
+    pub(crate) fn take_rejected(&mut self) -> Vec<Rejected> {
         std::mem::take(&mut self.rejected)
     }
 

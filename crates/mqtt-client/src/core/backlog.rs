@@ -39,8 +39,7 @@ impl ClientCore {
     /// caller must call this method after each turn that has handled input or the loss of a connection.
     pub fn take_rejected(&mut self) -> Vec<Rejected> {
         let mut rejected = std::mem::take(&mut self.rejected);
-        let oversized = self.oversized.take_rejected().into_iter();
-        rejected.extend(oversized.map(Rejected::of_lost_connections));
+        rejected.extend(self.oversized.take_rejected());
         rejected
     }
 

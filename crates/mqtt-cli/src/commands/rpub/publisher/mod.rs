@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use mqtt_client::session::{Event, OutboundMessage, PublishError};
 use mqtt_client::{EventLoop, Wakeup};
-use mqtt_codec::{Message, QoS, ReasonCode};
+use mqtt_codec::{EncodeError, Message, QoS, ReasonCode};
 
+use crate::commands::rpub::MAXIMUM_LOSSES;
 use crate::commands::rpub::line_numbers::LineNumbers;
 use crate::commands::rpub::plan::PublishPlan;
 use crate::commands::rpub::progress::Progress;
@@ -22,6 +23,7 @@ use crate::commands::signals::Interrupts;
 use crate::commands::verdict::SharedVerdict;
 use crate::exit_status::Status;
 use crate::failure::Failure;
+use crate::wording::counted;
 
 /// The time after a signal in which the broker may still acknowledge messages.
 const GRACE: Duration = Duration::from_secs(5);
@@ -253,7 +255,9 @@ impl Publisher {
                 Err(PublishError::Encode(error)) if self.lines.is_some() => {
                     self.progress.published += 1;
                     self.line_numbers.last_failed();
-                    self.reject(&outgoing.message, Some(PublishError::Encode(error)));
+                    let is_too_large = matches!(error, EncodeError::PacketTooLarge(_));
+                    let error = Some(PublishError::Encode(error));
+                    self.reject(&outgoing.message, error, is_too_large);
                 }
                 Err(error) => {
                     // Messages that were sent before are still acknowledged.
@@ -270,27 +274,35 @@ impl Publisher {
     fn report_rejected(&mut self) {
         for rejected in self.event_loop.take_rejected() {
             self.line_numbers.given_up(&rejected.message);
-            self.reject(&rejected.message, rejected.error);
+            self.reject(&rejected.message, rejected.error, rejected.is_too_large);
         }
     }
 
     /// Reports a message that the broker does not accept, or, without an error, for which the broker closed the
-    /// connection several times. rpub continues with the next line: one bad line of a log must not stop the others.
-    fn reject(&mut self, message: &Message, error: Option<PublishError>) {
+    /// connection. rpub continues with the next line: one bad line of a log must not stop the others.
+    fn reject(&mut self, message: &Message, error: Option<PublishError>, is_too_large: bool) {
         self.progress.rejected += 1;
-        let size = message.payload.len();
+        let size = counted(message.payload.len() as u64, "byte");
         let why = match error {
             Some(error) => error.to_string(),
-            None => "the broker closed the connection".to_owned(),
+            None if is_too_large => "the broker closed the connection".to_owned(),
+            // Brokers also close the connection for other reasons, such as a topic that the client may not publish to.
+            None => format!(
+                "the broker closed the connection {MAXIMUM_LOSSES} times in a row after it, perhaps because it is too large"
+            ),
         };
-        let (reason_code, what) = match error {
-            Some(PublishError::QoSNotSupported) => (ReasonCode::QoSNotSupported, "was given up"),
-            Some(PublishError::RetainNotSupported) => {
-                (ReasonCode::RetainNotSupported, "was given up")
-            }
-            _ => (ReasonCode::PacketTooLarge, "is too large for the broker"),
+        let what = if is_too_large {
+            "is too large for the broker"
+        } else {
+            "was given up"
         };
-        let text = format!("A message of {size} bytes {what}: {why}.");
+        let reason_code = match error {
+            Some(PublishError::QoSNotSupported) => ReasonCode::QoSNotSupported,
+            Some(PublishError::RetainNotSupported) => ReasonCode::RetainNotSupported,
+            _ if is_too_large => ReasonCode::PacketTooLarge,
+            _ => ReasonCode::UnspecifiedError,
+        };
+        let text = format!("A message of {size} {what}: {why}.");
         self.plan.client.diagnostics.warn(&text);
         let status = Status::of_reason(reason_code);
         // The text is printed already, so the failure only sets the exit status.
