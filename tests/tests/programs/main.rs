@@ -26,6 +26,7 @@ mod exposed;
 mod failures;
 mod fairness;
 mod files;
+mod handler_environment;
 mod handlers;
 mod handshakes;
 mod help;

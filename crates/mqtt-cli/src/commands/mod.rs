@@ -15,6 +15,7 @@ mod shared_help;
 mod signals;
 mod silence;
 mod subscriber;
+mod user_command;
 mod verdict;
 
 pub(crate) use deadline::finish;

@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::commands::user_command;
+
+use super::job;
 use super::output::Output;
 
 /// A payload of at most this size fits into a new pipe on every system, so that writing it does not block.
@@ -39,10 +42,11 @@ pub(super) struct Running {
 
 /// Returns a command. `words` are the program and its arguments.
 pub(super) fn command(words: &[OsString]) -> Command {
-    let mut words = words.iter();
-    // No shell reads these words, so nothing in a topic or payload can become a command.
-    let mut command = Command::new(words.next().map_or_else(OsString::new, OsString::clone));
-    command.args(words).env_remove("MQTT_PASSWORD"); // the handler has no use for the password of rsub
+    let mut command = user_command::command(words);
+    // rsub may be the handler of another rsub. The fields of that message are not those of this one.
+    for name in job::VARIABLES {
+        command.env_remove(name);
+    }
     command
 }
 

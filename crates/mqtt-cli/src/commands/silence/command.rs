@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -12,6 +12,7 @@ use mio::Waker;
 use mqtt_client::session::Printable;
 use mqtt_codec::TopicFilter;
 
+use crate::commands::user_command;
 use crate::diagnostics::Diagnostics;
 use crate::wording::{shown, system_text};
 
@@ -62,15 +63,11 @@ impl Commands {
         if !self.running.insert(index) {
             return Ok(false);
         }
-        let mut words = self.words.iter();
-        // No shell reads these words, and the filter is a variable.
-        let mut command = Command::new(words.next().map_or_else(OsString::new, OsString::clone));
+        let mut command = user_command::command(&self.words);
         command
-            .args(words)
             .env("MQTT_FILTER", &**filter)
             .env("MQTT_SILENCE", seconds)
             .env("MQTT_CONNECTED", u8::from(is_connected).to_string())
-            .env_remove("MQTT_PASSWORD") // the command has no use for the password of rsub
             .stdin(Stdio::null());
         // Ctrl-C in a terminal reaches only rsub, so that an alarm is not cut off.
         #[cfg(unix)]
