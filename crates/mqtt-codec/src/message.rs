@@ -94,6 +94,11 @@ impl MessageProperties {
         self.block.is_empty()
     }
 
+    /// Returns the number of bytes of the properties in a packet, without the length before them.
+    pub fn encoded_length(&self) -> usize {
+        self.block.len()
+    }
+
     pub(crate) fn message_expiry_interval(&self) -> Option<u32> {
         let at = self.expiry_at as usize;
         let value = self.block.get(at..)?.first_chunk()?;

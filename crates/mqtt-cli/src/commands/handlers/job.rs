@@ -48,6 +48,13 @@ pub(super) struct Received {
     pub(super) properties: MessageProperties,
 }
 
+impl Received {
+    /// Returns the number of bytes of the topic, the properties and the payload.
+    pub(super) fn length(&self) -> usize {
+        self.topic_name.len() + self.properties.encoded_length() + self.payload.len()
+    }
+}
+
 /// A message that rsub has not acknowledged yet, with the state of its handler.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -302,6 +309,14 @@ impl Response {
             is_failure: result.is_err(),
             progress: Progress::Ready,
         }
+    }
+
+    /// Returns the number of bytes of the topic, the properties and the payload.
+    pub(super) fn length(&self) -> usize {
+        let message = &self.message;
+        let properties = message.properties.as_ref();
+        let properties = properties.map_or(0, |properties| properties.encoded_length());
+        message.topic_name.len() + properties + message.payload.len()
     }
 
     /// Publishes the response if it was not published yet. Returns `true` if the response needs no further

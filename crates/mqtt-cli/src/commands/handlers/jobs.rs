@@ -21,9 +21,9 @@ use super::options::HandlerSettings;
 use super::residents::Residents;
 use super::runs::{Report, Reports};
 
-/// Maximum number of messages in the queue, and of the bytes of their payloads. If the queue is full, rsub stops
-/// reading from the broker. These limits are needed for messages of QoS 0, because the Receive Maximum bounds only
-/// messages of QoS 1 and 2.
+/// Maximum number of messages in the queue, and of the bytes of their topics, properties and payloads. If the queue is
+/// full, rsub stops reading from the broker. These limits are needed for messages of QoS 0, because the Receive Maximum
+/// bounds only messages of QoS 1 and 2.
 const MAXIMUM_JOBS: usize = 1000;
 pub(super) const MAXIMUM_BYTES: usize = 16 * 1024 * 1024;
 
@@ -72,8 +72,8 @@ impl Jobs {
     /// Adds a message.
     pub(in crate::commands) fn push(&mut self, publish: &PublishRef<'_>) {
         self.last_number += 1;
-        self.bytes += publish.payload.len();
         let mut job = Job::new(self.last_number, publish);
+        self.bytes += job.message.length();
         if let Some(responses) = &self.settings.responses {
             self.served.received += 1;
             job.response_topic = responses.topic(&job.message);
@@ -229,7 +229,7 @@ impl Jobs {
             let Some(job) = self.queue.pop_front() else {
                 return;
             };
-            self.bytes -= job.message.payload.len();
+            self.bytes -= job.message.length();
             if let Some(delivery) = job.delivery {
                 event_loop.acknowledge(delivery);
             }
@@ -283,5 +283,42 @@ impl Jobs {
     /// Returns `true` if no further message should be read.
     pub(in crate::commands) fn is_full(&self) -> bool {
         self.queue.len() >= MAXIMUM_JOBS || self.bytes >= MAXIMUM_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mio::{Poll, Token};
+    use mqtt_codec::{Message, MessageProperties, Property, TopicName};
+
+    use super::*;
+
+    /// Returns the number of messages of QoS 0 that the queue takes.
+    fn capacity(message: &Message) -> usize {
+        let poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        let mut jobs = Jobs::new(HandlerSettings::default(), waker);
+        while !jobs.is_full() {
+            jobs.push(&message.publish(Delivery::AtMostOnce));
+        }
+        jobs.queue.len()
+    }
+
+    #[test]
+    fn queue_is_bounded_by_the_bytes_of_topics_properties_and_payloads() {
+        let long = "x".repeat(60_000);
+        let short = TopicName::new("t").unwrap();
+        let expected = MAXIMUM_BYTES.div_ceil(long.len());
+        let by_topic = Message::new(TopicName::new(&long).unwrap(), "");
+        let by_payload = Message::new(short.clone(), long.clone());
+        let properties = MessageProperties::new([Property::User("", &long)]).unwrap();
+        let by_properties = Message {
+            properties: Some(Box::new(properties)),
+            ..Message::new(short.clone(), "")
+        };
+        for message in [by_topic, by_payload, by_properties] {
+            assert_eq!(capacity(&message), expected);
+        }
+        assert_eq!(capacity(&Message::new(short, "")), MAXIMUM_JOBS);
     }
 }

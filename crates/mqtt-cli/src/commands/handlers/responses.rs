@@ -144,7 +144,7 @@ impl Jobs {
     /// Returns `true` if the responses that wait for the broker are so large that no further handler should start.
     pub(super) fn has_many_responses(&self) -> bool {
         let length = |job: &Job| match &job.state {
-            State::Responding(response) => response.message.payload.len(),
+            State::Responding(response) => response.length(),
             _ => 0,
         };
         self.settings.responses.is_some()
