@@ -70,8 +70,6 @@ pub(super) struct Job {
     /// Set if the broker has the acknowledgement already, because the message has waited for the end of a period of
     /// `--every`.
     pub(super) is_acknowledged: bool,
-    /// Set if a dead letter gets no properties.
-    pub(super) is_bare: bool,
     /// The topic of the response, for `rrr --serve`.
     pub(super) response_topic: Option<TopicName>,
 }
@@ -115,7 +113,6 @@ impl Job {
             runs: 0,
             failures: 0,
             is_acknowledged: false,
-            is_bare: false,
             response_topic: None,
         }
     }
@@ -137,7 +134,6 @@ impl Job {
             runs: 0,
             failures: 0,
             is_acknowledged: false,
-            is_bare: false,
             response_topic: None,
         }
     }
@@ -171,10 +167,15 @@ impl Job {
     }
 
     /// Returns the message for the topic of dead letters: payload and properties unchanged, and the failure in further
-    /// user properties. With `is_bare` the message has no properties.
-    pub(super) fn dead_letter(&self, topic_name: &TopicName, reason: &str) -> Message {
+    /// user properties.
+    pub(super) fn dead_letter(
+        &self,
+        topic_name: &TopicName,
+        reason: &str,
+        has_properties: bool,
+    ) -> Message {
         let mut message = Message::new(topic_name.clone(), self.message.payload.clone());
-        if self.is_bare {
+        if !has_properties {
             return message;
         }
         let mut properties = self.message.properties.clone();

@@ -190,16 +190,20 @@ impl Jobs {
             match &job.state {
                 State::Published if are_acknowledged => job.state = State::Done,
                 State::Failed(reason) if event_loop.is_connected() => {
-                    let message = Arc::new(job.dead_letter(topic_name, reason));
                     let qos = QoS::AtLeastOnce; // the acknowledgement is needed, and a duplicate does no harm
-                    match event_loop.publish(OutboundMessage::new(message, qos)) {
+                    let mut publish = |has_properties| {
+                        let message = job.dead_letter(topic_name, reason, has_properties);
+                        event_loop.publish(OutboundMessage::new(Arc::new(message), qos))
+                    };
+                    let result = publish(true).or_else(|error| match error {
+                        PublishError::QuotaUsedUp | PublishError::NotConnected => Err(error),
+                        // The properties may make the message too large for the broker.
+                        _ => publish(false),
+                    });
+                    match result {
                         Ok(_) => job.state = State::Published,
-                        Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => return,
-                        // The properties may make the message too large for the broker, so the next call publishes it
-                        // without them.
-                        Err(_) if !job.is_bare => job.is_bare = true,
-                        // The dead letter cannot be published, so the message stays unacknowledged until `-W` or a
-                        // signal ends rsub.
+                        // The dead letter waits for an acknowledgement or a connection. If it cannot be published, the
+                        // message stays unacknowledged until `-W` or a signal ends rsub.
                         Err(_) => return,
                     }
                 }
