@@ -60,8 +60,10 @@ impl Received {
 pub(super) struct Job {
     pub(super) number: u64,
     pub(super) message: Received,
-    /// The delivery to acknowledge; `None` after its connection was lost.
+    /// The delivery to acknowledge; `None` on a new connection until the broker resends the message.
     pub(super) delivery: Option<Delivery>,
+    /// The delivery on a lost connection, whose session the broker has resumed.
+    pub(super) lost_delivery: Option<Delivery>,
     pub(super) state: State,
     /// The number of runs so far.
     pub(super) runs: u32,
@@ -109,6 +111,7 @@ impl Job {
                 properties,
             },
             delivery: Some(publish.delivery),
+            lost_delivery: None,
             state: State::Waiting(Instant::now()),
             runs: 0,
             failures: 0,
@@ -130,6 +133,7 @@ impl Job {
                 properties: MessageProperties::default(),
             },
             delivery: Some(delivery),
+            lost_delivery: None,
             state: State::Done,
             runs: 0,
             failures: 0,
@@ -141,6 +145,15 @@ impl Job {
     /// Returns `true` while the handler runs or has to run.
     pub(super) fn is_active(&self) -> bool {
         matches!(self.state, State::Waiting(_) | State::Running(_))
+    }
+
+    /// Returns `true` if the broker has resent the message of this job on a new connection.
+    pub(super) fn is_resent(&self, publish: &PublishRef<'_>) -> bool {
+        let (old, new) = (self.lost_delivery, publish.delivery);
+        old.is_some_and(|old| {
+            old.qos() == new.qos() && old.packet_identifier() == new.packet_identifier()
+        }) && self.message.topic_name == publish.topic_name
+            && self.message.payload == publish.payload
     }
 
     /// Returns the key of the order. Messages with the same key are handled in the order of their arrival. The key of a

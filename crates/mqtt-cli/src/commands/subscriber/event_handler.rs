@@ -61,6 +61,9 @@ impl EventHandler {
         match event {
             Event::Connected { connack, .. } => {
                 self.was_connected = true;
+                if let Some(jobs) = &mut self.jobs {
+                    jobs.handle_connected(connack.session_present);
+                }
                 self.diagnostics().print_connected();
                 if let Some(watchdog) = &mut self.watchdog {
                     watchdog.set_connected();
@@ -95,6 +98,7 @@ impl EventHandler {
             }
             // The broker has deviated from the standard without harm. rsub warns, and the connection stays.
             Event::Deviation(deviation) => self.diagnostics().warn(&format!("{deviation}.")),
+            Event::Message(received) if self.is_resent(&received.publish()) => {}
             // After the end of the work, messages are not acknowledged. A broker with a session delivers them to the
             // next run.
             Event::Message(received) if self.ending.is_none() => {
@@ -180,6 +184,12 @@ impl EventHandler {
                 counted(rest as u64, "byte")
             )),
         }
+    }
+
+    /// Returns `true` if the broker has resent a message whose handler has not succeeded yet.
+    fn is_resent(&mut self, publish: &PublishRef<'_>) -> bool {
+        let jobs = self.jobs.as_mut();
+        jobs.is_some_and(|jobs| jobs.reattach(publish))
     }
 
     /// Handles a message that has arrived.
