@@ -1,15 +1,10 @@
 //! Handlers of `rsub --exec`: a message is acknowledged after its handler has exited with 0, and not before.
 #![cfg(unix)]
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Instant;
 
-use tests::{Broker, Program, Running, named_pipe};
-
-/// The number of jobs of the test that kills the programs, unless the variable sets another.
-const JOBS: usize = 300;
-const JOBS_VARIABLE: &str = "RPUBSUB_HANDLER_JOBS";
+use tests::{Broker, Program, Proxy, Running, named_pipe};
 
 pub(crate) fn publish(broker: &Broker, arguments: &str, input: &str) {
     let command = Program::new("rpub").args(&broker.options());
@@ -99,6 +94,11 @@ fn a_failed_handler_runs_again_and_a_hopeless_message_becomes_a_dead_letter() {
     );
     let warning = "The handler of a message of topic 'a' failed: exit status 3.";
     assert_eq!(finished.errors.matches(warning).count(), 5, "{finished:?}");
+    for (run, wait) in [(1, "0.25"), (2, "0.50")] {
+        let warning = format!("{warning} Running it again in {wait} s.");
+        let count = finished.errors.matches(&warning).count();
+        assert_eq!(count, 2, "run {run}: {finished:?}");
+    }
     let letter = letters.wait().success().text();
     for field in [
         r#""payload":"bad""#,
@@ -160,14 +160,74 @@ fn a_message_whose_dead_letter_is_rejected_is_not_acknowledged() {
 }
 
 #[test]
+fn a_dead_letter_that_is_too_large_has_no_properties() {
+    let broker = Broker::start("max_packet_size 150");
+    let letters = Program::new("rsub").args(&broker.options());
+    let letters = letters.args("-V 5 -q 1 -t dead -C 1 --jsonl -d").start();
+    letters.wait_for_error("received SUBACK");
+    let arguments = "-V 5 -q 1 -t a -C 1 --dead-letter dead -W 30";
+    let running = handle(&broker, arguments, "exit 1");
+    let payload = "x".repeat(100);
+    publish(&broker, &format!("-t a -m {payload} -q 1"), "");
+    running.wait().success();
+    let letter = letters.wait().success().text();
+    assert!(letter.contains(&payload), "{letter}");
+    assert!(!letter.contains("properties"), "{letter}");
+}
+
+#[test]
+fn a_message_that_waits_for_another_run_does_not_delay_a_reconnect_and_is_handled_once() {
+    let broker = Broker::start("");
+    let proxy = Proxy::start(broker.address());
+    let folder = tempfile::tempdir().unwrap();
+    let go = folder.path().join("go");
+    // Each message fails until the file exists.
+    let script = format!("[ -e {} ] && echo \"$MQTT_RUN $(cat)\"", go.display());
+    let workers = [1, 2].map(|qos| {
+        let program = Program::new("rsub").args("-h 127.0.0.1 -p");
+        let program = program.arg(proxy.address.port().to_string());
+        let program = program.args(&format!("-i w{qos} -c -q {qos} -t a -d --retries 99"));
+        let running = program.args("--exec sh -c").arg(&script).start();
+        running.wait_for_error("received SUBACK");
+        running
+    });
+    publish(&broker, "-t a -l -q 2", "first\nsecond\n");
+    workers.iter().for_each(|worker| {
+        worker.wait_for_error("Running it again in 0.25 s.");
+    });
+    proxy.cut();
+    workers.iter().for_each(|worker| {
+        worker.wait_for_errors("received SUBACK", 2);
+    });
+    std::fs::write(&go, "").unwrap();
+    for (worker, acknowledgement) in workers.iter().zip(["PUBACK", "PUBREC"]) {
+        // The broker gets an acknowledgement for each message, and no copy of a message is in the queue of rsub.
+        worker.wait_for_errors(&format!("sending {acknowledgement}"), 2);
+    }
+    publish(&broker, "-t a -m last -q 2", "");
+    for worker in workers {
+        worker.wait_for_output("last");
+        worker.signal("TERM");
+        let printed = worker.wait().success().text();
+        let (runs, payloads): (Vec<_>, Vec<_>) = printed
+            .lines()
+            .map(|line| line.split_once(' ').unwrap())
+            .unzip();
+        assert_eq!(payloads, ["first", "second", "last"]);
+        // The runs before and after the reconnect count together.
+        assert!(runs[0].parse::<u32>().unwrap() > 2, "{printed}");
+    }
+}
+
+#[test]
 fn jobs_run_at_a_time_and_keep_the_order_of_each_topic() {
     let broker = Broker::start("");
     let folder = tempfile::tempdir().unwrap();
     let script = format!(
-        "cd {} && word=$(cat) && echo \"$word\" >> \"${{MQTT_TOPIC#t/}}\"",
+        "cd {} && echo + >> runs && word=$(cat) && echo \"$word\" >> \"${{MQTT_TOPIC#t/}}\" && echo - >> runs",
         folder.path().display()
     );
-    let running = handle(&broker, "-q 1 -t t/# -C 60 --jobs 4", &script);
+    let running = handle(&broker, "-q 1 -t t/# -C 60 --jobs 3", &script);
     let lines: String = (0..60)
         .map(|number| format!("t/{} {number}\n", number % 5))
         .collect();
@@ -180,6 +240,12 @@ fn jobs_run_at_a_time_and_keep_the_order_of_each_topic() {
             .map(|n| format!("{n}\n"))
             .collect();
         assert_eq!(text, expected, "topic {topic}");
+    }
+    let runs = std::fs::read_to_string(folder.path().join("runs")).unwrap();
+    let mut running = 0;
+    for line in runs.lines() {
+        running += if line == "+" { 1 } else { -1 };
+        assert!(running <= 3, "{runs}");
     }
     // The first handler ends only after the second one has started.
     let gate = named_pipe(folder.path());
@@ -205,10 +271,32 @@ fn a_handler_that_takes_too_long_is_killed_with_its_children() {
             .contains("it took longer than --exec-timeout"),
         "{finished:?}"
     );
-    let child = finished.text();
-    let alive = Path::new("/proc").join(child.trim()).join("cmdline");
-    let command = std::fs::read_to_string(alive).unwrap_or_default();
-    assert!(!command.contains("sleep"), "{command}");
+    assert_is_killed(&finished.text());
+    // The timeout of the whole program kills handlers, too.
+    let script = "sleep 1000 & echo $!; wait";
+    let script = format!("{{ {script}; }} >&2");
+    let modes = ["", "--stdio"].map(|mode| {
+        let arguments = format!("-q 1 -t b -W 2 {mode}");
+        handle(&broker, &arguments, &script)
+    });
+    publish(&broker, "-t b -m x -q 1", "");
+    for running in modes {
+        let finished = running.wait();
+        assert_eq!(finished.status, 27, "{finished:?}");
+        let is_number = |line: &&str| line.parse::<u32>().is_ok();
+        assert_is_killed(finished.errors.lines().find(is_number).unwrap());
+    }
+}
+
+/// Waits until the `sleep` with this process identifier has ended.
+#[track_caller]
+fn assert_is_killed(process: &str) {
+    let command = Path::new("/proc").join(process.trim()).join("cmdline");
+    let end = Instant::now() + tests::PATIENCE;
+    while std::fs::read_to_string(&command).is_ok_and(|command| command.contains("sleep")) {
+        assert!(Instant::now() < end, "{process} still runs");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
@@ -236,14 +324,29 @@ fn a_table_has_a_command_for_each_topic_filter() {
     let broker = Broker::start("");
     let folder = tempfile::tempdir().unwrap();
     let table = folder.path().join("table");
-    std::fs::write(&table, "lamp/+ echo lamp\n\nfan/# echo fan\n").unwrap();
-    let command = Program::new("rsub")
-        .args(&broker.options())
-        .args("-q 1 -C 2 -d --exec-table");
-    let running = command.arg(&table).start();
-    running.wait_for_error("received SUBACK");
-    publish(&broker, "-l --with-topic -q 1", "lamp/1 x\nfan/a/b x\n");
-    assert_eq!(running.wait().success().text(), "lamp\nfan\n");
+    std::fs::write(
+        &table,
+        "lamp/+ echo lamp\n\nlamp/# echo lamps\nfan/# echo fan\n",
+    )
+    .unwrap();
+    // The first line that matches is used, and --exec for a topic without a line. A message with neither is
+    // acknowledged.
+    for (rest, expected) in [
+        ("", "lamp\nlamps\nfan\n"),
+        ("--exec echo rest", "lamp\nlamps\nrest\nfan\n"),
+    ] {
+        let command = broker
+            .program("rsub")
+            .args("-i worker -c -q 1 -C 4 -d -t door");
+        let command = command.arg("--exec-table").arg(&table).args(rest);
+        let running = command.start();
+        running.wait_for_error("received SUBACK");
+        let lines = "lamp/1 x\nlamp/1/2 x\ndoor x\nfan/a/b x\n";
+        publish(&broker, "-l --with-topic -q 1", lines);
+        assert_eq!(running.wait().success().text(), expected);
+        let acknowledged = "Received PUBACK from worker (Mid: 4,";
+        broker.wait_for_log(acknowledged);
+    }
     std::fs::write(&table, "lamp/+ echo\nfan/#\n").unwrap();
     let command = Program::new("rsub").args("--exec-table").arg(&table);
     let finished = command.run();
@@ -253,114 +356,5 @@ fn a_table_has_a_command_for_each_topic_filter() {
             .errors
             .contains("No command follows the topic filter 'fan/#' (line 2 of"),
         "{finished:?}"
-    );
-}
-
-/// Returns a handler of this `rsub` that runs, if there is one.
-fn a_handler(rsub: &Running) -> Option<String> {
-    let id = rsub.id();
-    // The threads of rsub start handlers, so each of them may be the parent.
-    let tasks = std::fs::read_dir(format!("/proc/{id}/task")).ok()?;
-    let children =
-        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
-    children
-        .flat_map(|text| {
-            text.split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        })
-        .next()
-}
-
-/// Waits until the file has this number of lines.
-fn wait_for_lines(path: &Path, count: usize) -> String {
-    let end = std::time::Instant::now() + tests::PATIENCE;
-    loop {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        if text.lines().count() >= count {
-            return text;
-        }
-        assert!(
-            std::time::Instant::now() < end,
-            "{} of {count} lines",
-            text.lines().count()
-        );
-        std::thread::yield_now();
-    }
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn no_job_is_lost_while_rsub_handlers_and_the_broker_are_killed_in_turn() {
-    let jobs = std::env::var(JOBS_VARIABLE).ok();
-    let jobs = jobs.map_or(JOBS, |jobs| jobs.parse().unwrap());
-    let folder = tempfile::tempdir().unwrap();
-    let store = folder.path().display();
-    let settings = format!(
-        "persistence true\npersistence_location {store}/\nmax_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages 8\n"
-    );
-    let mut broker = Broker::start(&settings);
-    let arguments = "-i worker -c -q 1 -t job/# --jobs 4 --retries 1000";
-    let session = Program::new("rsub").args(&broker.options());
-    session
-        .args("-i worker -c -q 1 -t job/# -E")
-        .run()
-        .success();
-    let mut lines = String::new();
-    for job in 0..jobs {
-        writeln!(lines, "job/{} {job}", job % 16).unwrap();
-    }
-    publish(&broker, "-l --with-topic -q 1", &lines);
-    let runs = folder.path().join("runs");
-    let script = format!("job=$(cat); echo \"$job\" >> {}", runs.display());
-    let mut rsub = handle(&broker, arguments, &script);
-    let (mut kills, steps) = ([0; 3], 30);
-    for step in 1..=steps {
-        wait_for_lines(&runs, jobs * step / (steps + 1));
-        match step % 3 {
-            0 => {
-                rsub.kill();
-                rsub = resume(&broker, arguments, &script);
-            }
-            1 => {
-                // The handler may have ended in between, and then nothing is killed.
-                let Some(id) = a_handler(&rsub) else { continue };
-                let killed = std::process::Command::new("kill")
-                    .args(["-9", &id])
-                    .output();
-                if !killed.unwrap().status.success() {
-                    continue;
-                }
-            }
-            _ => broker = broker.restart(),
-        }
-        kills[step % 3] += 1;
-    }
-    let end = std::time::Instant::now() + tests::PATIENCE;
-    let counts = loop {
-        let text = std::fs::read_to_string(&runs).unwrap();
-        let mut counts: HashMap<usize, usize> = HashMap::new();
-        for line in text.lines() {
-            *counts.entry(line.parse().unwrap()).or_default() += 1;
-        }
-        if counts.len() == jobs {
-            break counts;
-        }
-        assert!(
-            std::time::Instant::now() < end,
-            "{} of {jobs} jobs ran",
-            counts.len()
-        );
-        std::thread::yield_now();
-    };
-    rsub.signal("TERM");
-    rsub.wait().success();
-    let mut histogram = std::collections::BTreeMap::new();
-    for runs in counts.values() {
-        *histogram.entry(runs).or_insert(0) += 1;
-    }
-    println!(
-        "{jobs} jobs, none lost; kill -9 of rsub {}, handlers {}, broker {}; jobs by number of runs: {histogram:?}",
-        kills[0], kills[1], kills[2]
     );
 }

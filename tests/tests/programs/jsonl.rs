@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use tests::{Broker, Kind, Program, Running, find, has_mosquitto, skip};
+use tests::{Broker, FakeServer, Kind, Program, Running, find, has_mosquitto, skip};
 
 /// The number of messages to copy. The environment variable [`COPIED_VARIABLE`] sets another number.
 const COPIED: usize = 3000;
@@ -173,6 +173,32 @@ fn each_version_prints_and_publishes_json_lines() {
 }
 
 #[test]
+fn a_line_has_the_flags_the_identifier_and_the_time_of_the_packet() {
+    let broker = Broker::start("");
+    run("rpub", &broker, "-t now -m x -r -q 1", b"").success();
+    let now = || {
+        let clock = broker.program("rsub").env("TZ", "UTC");
+        let clock = clock.args("-t now -C 1 -F @Y-@m-@dT@H:@M:@S");
+        clock.run().success().text().trim_end().to_owned()
+    };
+    // The broker resends the message `x` with packet identifier 513.
+    let publish: &[u8] = b"\x90\x03\x00\x01\x01\x3b\x06\x00\x01a\x02\x01x";
+    let script: tests::Script<'_> = &[(14, b"\x20\x02\x00\x00"), (8, publish), (4 + 2, b"")];
+    let server = FakeServer::start(&[script], true);
+    let before = now();
+    let subscriber = server.program("rsub").args("-t a -q 1 -C 1 --jsonl");
+    let printed = subscriber.run().success().text();
+    let after = now();
+    let fields = r#"{"topic":"a","payload":"x","qos":1,"retain":true,"dup":true,"packet_identifier":513,"time":""#;
+    let rest = printed.strip_prefix(fields).expect(&printed);
+    let (time, end) = rest.split_at("2026-11-29T10:40:11.123456Z".len());
+    assert_eq!(end, "\"}\n", "{printed}");
+    let (second, fraction) = time.split_once('.').unwrap();
+    assert!(*before <= *second && *second <= *after, "{before} {time}");
+    assert!(fraction.ends_with('Z'), "{time}");
+}
+
+#[test]
 fn invalid_line_is_reported_and_stops_rpub_or_is_skipped() {
     let broker = Broker::start("");
     let lines = b"{\"topic\":\"a\",\"payload\":\"1\"}\n{\"topic\":\"a/+\"}\n\n{\"topic\":\"a\",\"payload\":\"4\"}\n";
@@ -195,6 +221,8 @@ fn invalid_line_is_reported_and_stops_rpub_or_is_skipped() {
             "\"failed_lines\":[2]"
         };
         assert!(finished.text().contains(failed), "{finished:?}");
+        let invalid = format!("\"invalid\":{}", if skipped { 2 } else { 1 });
+        assert!(finished.text().contains(&invalid), "{finished:?}");
         assert_eq!(subscriber.wait().success().text(), expected);
     }
 }
@@ -208,7 +236,12 @@ fn publishes_lines_of_a_file_and_of_mosquitto_sub() {
     run("rpub", &broker, arguments, b"text\n\xff\x00\n").success();
     let printed = subscriber.wait().success().text();
     file.write_all(printed.as_bytes()).unwrap();
-    let subscriber = subscribe(&broker, "-t m/# -C 2 --jsonl -q 1 -V 5");
+    // mosquitto 2.0 prints RETAIN as a number, and rsub prints correlation data that is not UTF-8 as digits, too.
+    let line = "{\"topic\":\"m/b\",\"payload\":\"2\",\"qos\":1,\"retain\":1,\
+                \"properties\":{\"correlation-data\":\"\u{fffd}\",\"correlation-data-hex\":\"ff\"}}\n";
+    file.write_all(line.as_bytes()).unwrap();
+    let subscriber = "-t m/# -C 3 --jsonl -q 1 -V 5 --retain-as-published";
+    let subscriber = subscribe(&broker, subscriber);
     let command = broker.program("rpub");
     let command = command.args("-V 5 --jsonl -f").arg(file.path());
     command.run().success();
@@ -216,8 +249,15 @@ fn publishes_lines_of_a_file_and_of_mosquitto_sub() {
     let expected = [
         r#"{"topic":"m/a","payload":"text","qos":1,"retain":false,"properties":[{"user_property":["k","v"]}]}"#,
         r#"{"topic":"m/a","payload_base64":"/wA=","qos":1,"retain":false,"properties":[{"user_property":["k","v"]}]}"#,
+        r#"{"topic":"m/b","payload":"2","qos":1,"retain":true,"properties":[{"correlation_data_base64":"/w=="}]}"#,
     ];
     assert_eq!(copied, expected);
+    let line = br#"{"topic":"a","payload":"x","payload_base64":"eA=="}"#;
+    let finished = run("rpub", &broker, "--jsonl", line);
+    assert_eq!(finished.status, 1, "{finished:?}");
+    let error =
+        "Line 1 of the input is not a message: payload and payload_base64 exclude each other";
+    assert!(finished.errors.contains(error), "{finished:?}");
 }
 
 #[test]
@@ -253,6 +293,13 @@ fn lines_with_topics_and_records_with_nul_go_through_a_pipe() {
             input.replace("r/1 \n", "r/1 (null)\n")
         };
         assert_eq!(printed, expected);
+    }
+    // With newlines, (null) is an empty payload; with NUL it is a payload.
+    for (end, length) in [("", "0"), ("-0", "6")] {
+        let subscriber = subscribe(&broker, "-q 1 -t null -C 1 -F %l");
+        let arguments = format!("-l --with-topic -q 1 {end}");
+        run("rpub", &broker, &arguments, b"null (null)").success();
+        assert_eq!(subscriber.wait().success().text().trim_end(), length);
     }
     let finished = run("rpub", &broker, "-l --with-topic", b"no-blank\n");
     assert_eq!(finished.status, 1);

@@ -33,6 +33,7 @@ mod help;
 mod identity;
 mod interrupted;
 mod jsonl;
+mod killed_handlers;
 mod leaving;
 mod legacy_certificates;
 mod legacy_names;

@@ -63,6 +63,14 @@ fn each_class_of_failure_has_its_status_of_sysexits() {
         let finished = command.args(arguments).args("--exit-status sysexits").run();
         assert_eq!(finished.status, status, "{arguments}: {finished:?}");
     }
+    // The process has no room for the files of an event loop.
+    let script = "ulimit -n 5; exec \"$0\" \"$@\"";
+    let rpub = tests::programs().join("rpub");
+    let shell = Program::new("sh").arg("-c").arg(script).arg(&rpub);
+    let command = shell
+        .args(&options)
+        .args("-t t -m x --exit-status sysexits");
+    assert_eq!(command.run().status, 71);
     // Without `--exit-status`, a write error has the status of the mosquitto tools.
     let publisher = broker.program("rpub");
     publisher.args("-t t -m x -r").run().success();
@@ -104,6 +112,24 @@ fn a_partial_run_names_the_numbers_and_the_first_failed_lines() {
             &format!(r#""server":"{}""#, server.address),
         ],
     );
+}
+
+#[test]
+fn a_run_that_delivers_only_some_messages_is_worth_another_attempt() {
+    // The broker rejects the second line, or closes the connection after it has acknowledged the first one.
+    let rejecting: &[u8] = b"\x40\x02\x00\x01\x40\x03\x00\x02\x97";
+    for (answers, status) in [(rejecting, "0x97"), (&rejecting[..4], "lost")] {
+        let script: tests::Script<'_> =
+            &[(15, b"\x20\x03\x00\x00\x00"), (2 * (PUBLISH + 1), answers)];
+        let server = FakeServer::start(&[script], true);
+        let arguments = "-V 5 -t t -l -q 1 --reconnect-max 100ms";
+        let (finished, report) = run("rpub", &server.options(), arguments, "a\nb\n");
+        assert_eq!(finished.status, 75, "{status}: {finished:?}");
+        assert_fields(
+            &report,
+            &[r#""class":"temporary""#, r#""failed_lines":[2]"#],
+        );
+    }
 }
 
 #[test]
@@ -159,6 +185,9 @@ fn success_is_reported() {
         r#""failed_lines":[]"#,
     ];
     assert_fields(&report, &fields);
+    let (finished, report) = run("rpub", &options, "-t t -l", "a\nb\n");
+    finished.success();
+    assert_fields(&report, &[r#""acknowledged":0"#, r#""sent_with_qos_0":2"#]);
     let publisher = broker.program("rpub");
     publisher.args("-t t -m x -r").run().success();
     let (finished, report) = run("rsub", &options, "-t t -C 1", "");
