@@ -60,9 +60,9 @@ const MODULES: [&str; 30] = [
 /// The test modules that are also run with programs of both platforms: the broker of one, and the clients of the other.
 const MIXED: [&str; 1] = ["exchange::"];
 
-/// The tests that a program for Windows cannot pass under wine: they need signals of Unix, modes of files, or a
-/// connection that ends with its process, or they measure times that the emulation exceeds.
-const NOT_ON_WINDOWS: [&str; 9] = [
+/// The tests that a program for Windows cannot pass under wine: they need signals of Unix, modes of files, links
+/// to programs, or a connection that ends with its process, or they measure times that the emulation exceeds.
+const NOT_ON_WINDOWS: [&str; 10] = [
     "signals::",
     "interrupted::",
     "transports::",
@@ -71,6 +71,7 @@ const NOT_ON_WINDOWS: [&str; 9] = [
     "tls::logs_tls_secrets_and_obeys_cipher_and_version_options",
     "tls::reload_reads_certificates_again_and_keeps_connections",
     "tls::tls_stream_that_ends_without_close_notify_is_an_error",
+    "watching::debug_lines_go_to_standard_output_under_a_name_of_mosquitto",
     "websockets::empty_frames_before_connect_delay_no_other_client_and_end_at_the_connect_timeout",
 ];
 
@@ -244,8 +245,7 @@ fn add_missing_library(folder: &Path) -> Result<()> {
     run_command(&mut compiler)
 }
 
-/// Fills a folder with one script for each program. The script starts the program, under emulation if it is in
-/// `emulated`.
+/// Fills a folder with the programs, and with scripts that run the programs in `emulated` under emulation.
 fn write_programs(
     folder: &Path,
     emulated: &[&str],
@@ -255,18 +255,27 @@ fn write_programs(
     let _ = std::fs::remove_dir_all(folder);
     std::fs::create_dir_all(folder)?;
     for name in contents::PROGRAMS {
-        let program = if emulated.contains(&name) {
+        let is_of_platform = emulated.contains(&name);
+        let program = if is_of_platform {
             platform.build_folder(profile).join(platform.program(name))
         } else {
             target().join("debug").join(name)
         };
-        let program = absolute(&program)?;
-        let mut words: Vec<String> = Vec::new();
-        if emulated.contains(&name) {
-            words.extend(platform.emulator.iter().map(|word| (*word).to_owned()));
+        if !is_of_platform || platform.emulator.is_empty() {
+            std::fs::hard_link(&program, folder.join(name))
+                .with_context(|| format!("cannot link {}", program.display()))?;
+            continue;
         }
-        words.push(format!("'{}'", program.display()));
-        write_script(&folder.join(name), &words.join(" "))?;
+        let mut words = platform.emulator.join(" ");
+        if !platform.is_windows() {
+            // A program that is started by a link with a name of mosquitto must see this name.
+            words.push_str(" -0 \"$0\"");
+        }
+        let program = absolute(&program)?;
+        write_script(
+            &folder.join(name),
+            &format!("{words} '{}'", program.display()),
+        )?;
     }
     Ok(())
 }
