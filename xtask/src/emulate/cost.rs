@@ -40,7 +40,10 @@ pub(super) fn print(platform: &Target, profile: &str) -> Result<()> {
     let folder = platform.build_folder(profile);
     let mut sizes = Vec::new();
     for name in PROGRAMS {
-        let size = folder.join(platform.program(name)).metadata()?.len() + 50_000;
+        let program = folder.join(platform.program(name));
+        let metadata = program.metadata();
+        let size = metadata.with_context(|| format!("{} is not built", program.display()))?;
+        let size = size.len() + 50_000;
         sizes.push(format!("{}.{}", size / 1_000_000, size / 100_000 % 10));
     }
     let sizes = sizes.join(", ");
