@@ -5,7 +5,7 @@ use std::io::{Read, Write as _};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use tests::{Broker, Kind, Program, has_mosquitto};
+use tests::{Broker, FakeServer, Kind, Program, has_mosquitto};
 
 /// The numbers of retained messages, unless the variable sets others.
 const COUNTS: &str = "0 1 10000";
@@ -51,7 +51,21 @@ fn take_snapshots(kind: Kind) {
             );
         }
         drop(busy);
+        remove_all(&broker, count);
     }
+}
+
+/// Removes all retained messages, of which the broker has this number.
+fn remove_all(broker: &Broker, count: usize) {
+    let start = Instant::now();
+    let arguments = "-q 1 -t r/# -v --snapshot --remove-retained -W 50";
+    let removed = run("rsub", broker, arguments, String::new()).success();
+    assert_eq!(removed.text().lines().count(), count);
+    let took = start.elapsed();
+    let arguments = "-q 1 -t r/# -v --snapshot -W 50";
+    let left = run("rsub", broker, arguments, String::new()).success();
+    assert_eq!(left.text(), "");
+    println!("{count} retained messages removed: {took:?}");
 }
 
 #[test]
@@ -99,6 +113,39 @@ fn a_snapshot_of_an_unknown_broker_ends_after_silence() {
         assert_eq!(found, warnings, "{finished:?}");
         assert!(start.elapsed() >= Duration::from_millis(700));
     }
+}
+
+#[test]
+fn a_snapshot_asks_for_its_end_after_every_message_is_acknowledged_completely() {
+    // The broker sends a message of QoS 2, and PUBREL after PUBREC.
+    let message: &[u8] = b"\x90\x03\x00\x01\x02\x35\x06\x00\x01a\x00\x07x";
+    let script: tests::Script<'_> = &[
+        (14, b"\x20\x02\x00\x00"),         // CONNECT
+        (8, message),                      // SUBSCRIBE
+        (4, b"\x62\x02\x00\x07"),          // PUBREC
+        (4 + 26, b"\x90\x03\x00\x02\x80"), // PUBCOMP and the SUBSCRIBE to the version
+        (20, b"\xB0\x02\x00\x03"),         // UNSUBSCRIBE
+        (2, b""),                          // DISCONNECT
+    ];
+    let server = FakeServer::start(&[script], true);
+    let subscriber = server.program("rsub");
+    let subscriber = subscriber.args("-q 2 -t a --snapshot --idle 100ms");
+    assert_eq!(subscriber.run().success().text(), "x\n");
+    let received = server.received().concat();
+    let first_types: Vec<_> = [0, 14, 14 + 8, 14 + 8 + 4, 14 + 8 + 4 + 4]
+        .iter()
+        .map(|start| received[*start] >> 4)
+        .collect();
+    assert_eq!(first_types, [1, 8, 5, 7, 8]);
+}
+
+#[test]
+fn a_lost_connection_ends_a_snapshot_with_a_failure() {
+    let script: tests::Script<'_> = &[(14, b"\x20\x02\x00\x00"), (8, b"\x90\x03\x00\x01\x00")];
+    let server = FakeServer::start(&[script], true);
+    let subscriber = server.program("rsub").args("-t a --snapshot");
+    let finished = subscriber.run();
+    assert_eq!(finished.status, 7, "{finished:?}");
 }
 
 #[test]
@@ -261,4 +308,7 @@ fn idle_ends_rsub_after_silence_and_not_before() {
     assert_eq!(finished.text(), "x\n".repeat(5));
     assert!(start.elapsed() >= Duration::from_millis(4 * 300 + 700));
     publisher.wait().success();
+    // The time starts with the subscription, so a topic without messages ends rsub, too.
+    let finished = run("rsub", &broker, "-t b --idle 100ms", String::new());
+    assert_eq!(finished.success().text(), "");
 }

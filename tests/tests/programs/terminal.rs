@@ -143,6 +143,37 @@ fn watching_subscribes_immediately_and_gives_each_topic_a_row_of_the_terminal() 
 }
 
 #[test]
+fn watching_updates_a_row_only_for_messages_that_are_selected() {
+    let broker = Broker::start("");
+    let rsub = tests::programs().join("rsub");
+    let row = |row: usize, text: &str| format!("\u{1b}[{row};1H\u{1b}[K\u{1b}[?7l{text}\u{1b}[?7h");
+    // The second message repeats the first one. With --every the last one waits for the end of the period.
+    for options in ["--on-change", "--every 200ms", "--every 200ms --on-change"] {
+        // The session has all messages before rsub prints the first one.
+        broker.run("rsub", "-c -i w -q 1 -t # -E");
+        let publisher = broker.program("rpub").args("-l --with-topic -q 1");
+        let lines = "a 1\na 1\nb 1\na 2\n";
+        publisher.input(lines).run().success();
+        let command = format!(
+            "{} {} -c -i w -q 1 -t '#' -w -v -C 3 -W 30 {options}",
+            rsub.display(),
+            broker.options()
+        );
+        let Some(shown) = at_terminal(&command) else {
+            return;
+        };
+        let below = |row: usize| format!("\u{1b}[{row};1H");
+        let (_, rows) = shown.split_once("127.0.0.1\r\n").unwrap();
+        let expected = [
+            row(2, "a 1") + &below(3),
+            row(3, "b 1") + &below(4),
+            row(2, "a 2") + &below(4),
+        ];
+        assert_eq!(rows, expected.concat(), "{options}");
+    }
+}
+
+#[test]
 fn watching_writes_no_escape_sequences_if_there_is_no_terminal() {
     let broker = Broker::start("");
     broker.run("rpub", "-t room -m warm -r -q 1");
