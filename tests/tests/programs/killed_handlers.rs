@@ -9,9 +9,9 @@ use tests::{Broker, Program, Running};
 
 use crate::handlers::{handle, publish, resume};
 
-/// The number of jobs of each test, unless the variable sets another.
-const JOBS: usize = 300;
+/// The number of jobs of each test. The number of kills is then [`KILLS`].
 const JOBS_VARIABLE: &str = "RPUBSUB_HANDLER_JOBS";
+const KILLS: usize = 30;
 
 /// Returns a handler of this `rsub` that runs, if there is one.
 fn a_handler(rsub: &Running) -> Option<String> {
@@ -48,7 +48,8 @@ fn wait_for_lines(path: &Path, count: usize) -> String {
 
 #[test]
 fn no_job_is_lost_while_rsub_handlers_and_the_broker_are_killed_in_turn() {
-    run_and_kill("--retries 1000", r#"job=$(cat); echo "$job" >> RUNS"#);
+    let script = r#"job=$(cat); echo "$job" >> RUNS"#;
+    run_and_kill("--retries 1000", script, (300, KILLS));
 }
 
 #[test]
@@ -59,14 +60,16 @@ fn no_job_is_lost_while_rsub_handlers_that_stay_and_the_broker_are_killed_in_tur
         echo "${line%%\"*}" >> RUNS
         echo ok
     done"#;
-    run_and_kill("--stdio", script);
+    // rsub waits for about a second after each kill of the broker, so the test has few of them.
+    run_and_kill("--stdio", script, (60, 3));
 }
 
 /// Runs jobs with these options and this handler, which appends the payload to the file `RUNS`. Kills `rsub`, a handler
-/// and the broker in turn, and checks that each job has run.
-fn run_and_kill(options: &str, script: &str) {
+/// and the broker in turn, and checks that each job has run. `default` has the numbers of jobs and kills, unless
+/// [`JOBS_VARIABLE`] sets others.
+fn run_and_kill(options: &str, script: &str, default: (usize, usize)) {
     let jobs = std::env::var(JOBS_VARIABLE).ok();
-    let jobs = jobs.map_or(JOBS, |jobs| jobs.parse().unwrap());
+    let (jobs, steps) = jobs.map_or(default, |jobs| (jobs.parse().unwrap(), KILLS));
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().display();
     let settings = format!(
@@ -87,7 +90,7 @@ fn run_and_kill(options: &str, script: &str) {
     let runs = folder.path().join("runs");
     let script = script.replace("RUNS", &runs.display().to_string());
     let mut rsub = handle(&broker, &arguments, &script);
-    let (mut kills, steps) = ([0; 3], 30);
+    let mut kills = [0; 3];
     for step in 1..=steps {
         wait_for_lines(&runs, jobs * step / (steps + 1));
         match step % 3 {
