@@ -21,7 +21,8 @@ use crate::tls::PeerIdentity;
 const CHUNK: usize = 16 * 1024;
 
 /// Maximum number of reads from the socket in one call of [`Stream::read`]. Layers may decode many bytes to nothing
-/// (empty frames, pings, records without data), and the caller must serve other peers and deadlines in the meantime.
+/// (empty frames, pings, records without data), and the caller must serve other peers and deadlines in the meantime. A
+/// peer that writes as quickly as this end reads would otherwise keep the call busy until the buffer is full.
 const READS_PER_CALL: usize = 4;
 
 /// Number of writes to a server that are part of a dialogue: handshakes, CONNECT, SUBSCRIBE, the first messages. In a
@@ -275,7 +276,11 @@ impl Stream {
     /// client that publishes with QoS 1 or 2 to mosquitto then sleeps a third less often, which saves more.
     fn read_socket(&mut self, buffer: &mut [u8]) -> io::Result<(usize, ReadStatus)> {
         let mut count = 0;
-        while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {
+        for _ in 0..READS_PER_CALL {
+            let rest = buffer.get_mut(count..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
             match self.socket.read(rest) {
                 Ok(0) if count == 0 => return Ok((0, ReadStatus::Closed)),
                 Ok(0) => break, // The next call reports the end.
