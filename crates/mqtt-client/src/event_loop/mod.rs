@@ -11,6 +11,7 @@
 
 mod closing;
 mod farewell;
+mod moderation;
 mod poller;
 mod server_stream;
 mod waiting;
@@ -26,6 +27,7 @@ use mqtt_codec::{Delivery, Disconnect, PacketIdentifier, ProtocolVersion, Reason
 use mqtt_session::{CloseReason, Connection, Event, OutboundMessage, PublishError, Session};
 
 use self::farewell::Farewell;
+use self::moderation::ReadModeration;
 use self::poller::Poller;
 use self::server_stream::ServerStream;
 use crate::core::{ClientCore, Rejected};
@@ -48,6 +50,7 @@ pub struct EventLoop {
     /// Set if `handle` stopped the last turn before all packets in the buffer were handled.
     stopped: bool,
     intake: Intake,
+    moderation: ReadModeration,
     farewell: Farewell,
 }
 
@@ -88,6 +91,7 @@ impl EventLoop {
             stream: ServerStream::new(Instant::now()),
             stopped: false,
             intake: Intake::Running,
+            moderation: ReadModeration::default(),
             farewell: Farewell::default(),
         })
     }
@@ -188,7 +192,11 @@ impl EventLoop {
         }
         // After `Break` the buffer still contains whole packets. Reading more bytes would let it grow without limit.
         if self.stream.is_readable() && !self.stopped && self.may_read() {
+            let available = self.stream.buffer.unread().len();
             self.stream.read();
+            let count = self.stream.buffer.unread().len() - available;
+            self.moderation
+                .handle_read(now, count, self.stream.written());
         }
         self.core.handle_timeout(now);
         let mut input = self.stream.buffer.unread();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{EventLoop, Intake, MAXIMUM_UNWRITTEN};
+use super::{EventLoop, Intake, MAXIMUM_UNWRITTEN, moderation};
 use crate::dialer::Dialer;
 use crate::error::ClientError;
 
@@ -40,6 +40,10 @@ impl EventLoop {
             return self.poll_for(first.min().map(wait));
         }
         let is_up = matches!(self.stream.dialer, Dialer::Connected(_));
+        if is_up && !self.stopped && self.moderation.is_active() {
+            // No event should end this wait: the bytes that arrive during it are read together.
+            std::thread::sleep(moderation::DELAY);
+        }
         // Packets in the buffer and bytes in the socket raise no further event, so the turn must not wait for one.
         let busy = is_up && (self.stopped || self.stream.is_readable() && self.may_read());
         if busy {
