@@ -110,7 +110,8 @@
 //! # Threads
 //!
 //! [`Client`] is `Clone`, `Send` and `Sync`. Any thread can publish, subscribe and receive. A thread of the library
-//! handles the connection. The folder `examples/` has a worker pool, a request with its response, and an application
+//! handles the connection. While messages arrive quickly, a reader that waits for them handles the connection itself, which
+//! saves a wake-up for each message; the thread takes over again when the reader does something else. The folder `examples/` has a worker pool, a request with its response, and an application
 //! with its own loop around [`ClientCore`], the part of the client without I/O.
 //!
 //! [`EventLoop`] is for programs that also wait for other input, deadlines or signals. One call of [`EventLoop::poll`]

@@ -19,7 +19,7 @@ use super::inbox::Inbox;
 use super::limits::Limits;
 use super::messages::{self, Messages};
 use super::outbox::{Outbox, Publication};
-use super::shared::{Ending, Shared};
+use super::shared::{DriverHandover, Ending, Shared};
 use super::statistics::Statistics;
 use super::token::PublishToken;
 use super::waiting::{deadline_after, lock};
@@ -43,18 +43,25 @@ pub struct Client {
     pub(super) handle: Arc<ClientHandle>,
 }
 
-/// Wakes the thread of a client.
-struct ThreadWaker(Arc<mio::Waker>);
+/// Wakes the owner of the driver: the thread of a client, or the reader that has borrowed it.
+struct DriverWaker {
+    event_loop: Arc<mio::Waker>,
+    handover: Arc<DriverHandover>,
+}
 
-impl Wake for ThreadWaker {
+impl Wake for DriverWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        // An idle driver does not wait in the event loop.
+        if self.handover.recall() {
+            return;
+        }
         // Waking fails only if the operating system has no memory. The thread then sees the change at its next
         // deadline.
-        let _ = self.0.wake();
+        let _ = self.event_loop.wake();
     }
 }
 
@@ -109,8 +116,13 @@ impl Client {
         // The session at the server may still hold packet identifiers of an earlier run of this program.
         let event_loop = EventLoop::new(options, has_session.then(Session::without_state))
             .map_err(|error| ConnectError::new(String::new(), error))?;
+        let handover = Arc::new(DriverHandover::new());
+        let waker = DriverWaker {
+            event_loop: event_loop.waker(),
+            handover: Arc::clone(&handover),
+        };
         let outbox = Outbox::new(
-            Waker::from(Arc::new(ThreadWaker(event_loop.waker()))),
+            Waker::from(Arc::new(waker)),
             limits.queued_messages,
             limits.queued_bytes,
         );
@@ -119,10 +131,10 @@ impl Client {
         // messages.
         let unread_messages = usize::from(limits.unread_messages) + 1;
         let inbox = Inbox::new(unread_messages, limits.unread_bytes);
-        let shared = Arc::new(Shared::new(outbox, inbox));
-        let driver = Driver::new(event_loop, Arc::clone(&shared));
+        let shared = Arc::new(Shared::new(outbox, inbox, handover));
+        let driver = Box::new(Driver::new(event_loop, Arc::clone(&shared)));
         let thread = thread::Builder::new().name("mqtt-client".into());
-        let spawned = thread.spawn(move || driver.run());
+        let spawned = thread.spawn(move || Driver::run(driver));
         spawned.map_err(|error| ConnectError::System(Arc::new(error)))?;
         Ok(Self {
             handle: Arc::new(ClientHandle {

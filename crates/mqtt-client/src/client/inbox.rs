@@ -163,24 +163,17 @@ impl Inbox {
         self.wakers.wake();
     }
 
+    /// Returns the next message, or `None` if the queue is empty.
+    pub(super) fn take(&self) -> Result<Option<Received>, Ended> {
+        lock(&self.state).take(self)
+    }
+
     /// Waits for the next message until the deadline, or until the client ends. Returns `None` at the deadline.
     pub(super) fn receive(&self, deadline: Option<Instant>) -> Result<Option<Received>, Ended> {
         let mut state = lock(&self.state);
         loop {
-            if let Some(message) = state.messages.pop_front() {
-                state.bytes = state.bytes.saturating_sub(message.size());
-                // The client continues only when half of the queue is free, so that it does not pause after each
-                // message.
-                let has_room = state.messages.len() <= self.maximum_messages / 2
-                    && state.bytes <= self.maximum_bytes / 2;
-                let ends_pause = has_room && std::mem::take(&mut state.is_paused);
-                return Ok(Some(Received {
-                    message,
-                    ends_pause,
-                }));
-            }
-            if state.has_ended {
-                return Err(Ended);
+            if let Some(received) = state.take(self)? {
+                return Ok(Some(received));
             }
             state.waiting += 1;
             state = match deadline {
@@ -206,6 +199,21 @@ impl Inbox {
 }
 
 impl State {
+    fn take(&mut self, inbox: &Inbox) -> Result<Option<Received>, Ended> {
+        let Some(message) = self.messages.pop_front() else {
+            return if self.has_ended { Err(Ended) } else { Ok(None) };
+        };
+        self.bytes = self.bytes.saturating_sub(message.size());
+        // The client continues only when half of the queue is free, so that it does not pause after each message.
+        let has_room = self.messages.len() <= inbox.maximum_messages / 2
+            && self.bytes <= inbox.maximum_bytes / 2;
+        let ends_pause = has_room && std::mem::take(&mut self.is_paused);
+        Ok(Some(Received {
+            message,
+            ends_pause,
+        }))
+    }
+
     fn room(&self, inbox: &Inbox) -> Room {
         Room {
             // A message is accepted as long as any room is left, so the queue may exceed its limits.

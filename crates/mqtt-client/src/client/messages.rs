@@ -5,11 +5,22 @@ use std::time::{Duration, Instant};
 
 use mqtt_codec::ReasonCode;
 
+use super::driver::Driver;
 use super::error::ConnectError;
+use super::handover::GRACE;
 use super::inbound::{Handle, InboundMessage};
 use super::inbox::{Ended, Received};
 use super::shared::Shared;
 use super::waiting::deadline_after;
+use crate::event_loop::EventLoop;
+
+/// Number of quick waits after which a reader requests the driver. A reader that waits rarely gains nothing from the
+/// driver, and each loan wakes the thread twice.
+const QUICK_WAITS: u32 = 16;
+
+/// Number of acknowledgements that a reader collects before it sends them. With more the server would have to wait for
+/// the end of a batch, with fewer each would need a system call.
+const ACKNOWLEDGEMENTS: usize = 32;
 
 /// Messages from the server, in the order in which they arrived; see [`Client::messages`](crate::Client::messages).
 ///
@@ -36,6 +47,7 @@ pub struct Messages {
     /// Message that is acknowledged when the application requests the next one.
     last: Option<Handle>,
     is_manual: bool,
+    pace: Pace,
 }
 
 impl Messages {
@@ -45,6 +57,7 @@ impl Messages {
             shared,
             last: None,
             is_manual: false,
+            pace: Pace::default(),
         }
     }
 
@@ -97,7 +110,10 @@ impl Messages {
     ) -> Result<Option<InboundMessage>, ConnectError> {
         // The application has handled the last message when it requests the next one.
         self.acknowledge_last();
-        let received = self.shared.inbox.receive(deadline);
+        let received = match self.shared.inbox.take() {
+            Ok(None) => self.wait(deadline),
+            received => received,
+        };
         let Some(received) = received.map_err(|Ended| self.shared.end_reason())? else {
             return Ok(None);
         };
@@ -115,6 +131,68 @@ impl Messages {
             }
         }
         Ok(Some(message))
+    }
+
+    /// Waits for the next message: runs the driver if this reader may borrow it, or waits until its owner has added a
+    /// message.
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Received>, Ended> {
+        let shared = Arc::clone(&self.shared);
+        if let Some(driver) = self.borrow_driver(deadline) {
+            if let Some(received) = run_driver(&shared, driver, deadline) {
+                return received.map(Some);
+            }
+        }
+        shared.inbox.receive(deadline)
+    }
+
+    fn borrow_driver(&mut self, deadline: Option<Instant>) -> Option<Box<Driver<EventLoop>>> {
+        let handover = &self.shared.handover;
+        if let Some(driver) = handover.borrow() {
+            return Some(driver);
+        }
+        let now = Instant::now();
+        if deadline.is_some_and(|deadline| deadline <= now) || !self.pace.record_wait(now) {
+            return None;
+        }
+        handover.request(|| self.shared.outbox.wake_thread())
+    }
+}
+
+/// Runs the driver in the thread of a reader until a message has arrived, and releases the driver. Returns `None` at the
+/// deadline, and if the reader must wait without the driver.
+fn run_driver(
+    shared: &Shared,
+    mut driver: Box<Driver<EventLoop>>,
+    deadline: Option<Instant>,
+) -> Option<Result<Received, Ended>> {
+    loop {
+        driver = run_turn(shared, driver, deadline)?;
+        let received = shared.inbox.take().transpose();
+        let is_late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
+        if received.is_some() || is_late() {
+            shared.release(driver);
+            return received;
+        }
+    }
+}
+
+/// Runs one turn in the thread of a caller. Returns `None` if the client ends, which its own thread must do: sending
+/// DISCONNECT may take longer than the caller may wait.
+fn run_turn(
+    shared: &Shared,
+    mut driver: Box<Driver<EventLoop>>,
+    deadline: Option<Instant>,
+) -> Option<Box<Driver<EventLoop>>> {
+    if shared.outbox.closing().is_some() {
+        shared.release(driver);
+        return None;
+    }
+    match driver.turn(deadline) {
+        Ok(()) => Some(driver),
+        Err(ending) => {
+            driver.end(ending);
+            None
+        }
     }
 }
 
@@ -134,7 +212,36 @@ impl Drop for Messages {
     }
 }
 
-/// Makes the thread of the client acknowledge a message.
+/// Frequency with which a reader waits for messages.
+#[derive(Debug, Default)]
+struct Pace {
+    last_wait: Option<Instant>,
+    /// Number of waits in succession that each followed the last one within [`GRACE`].
+    quick_waits: u32,
+}
+
+impl Pace {
+    /// Records a wait at `now`. Returns `true` once for each [`QUICK_WAITS`] quick waits.
+    fn record_wait(&mut self, now: Instant) -> bool {
+        let last = self.last_wait.replace(now);
+        let is_quick = last.is_some_and(|last| now.saturating_duration_since(last) < GRACE);
+        self.quick_waits = if is_quick { self.quick_waits + 1 } else { 0 };
+        let is_fast = self.quick_waits >= QUICK_WAITS;
+        if is_fast {
+            self.quick_waits = 0;
+        }
+        is_fast
+    }
+}
+
+/// Makes the driver acknowledge a message.
 pub(super) fn acknowledge(shared: &Shared, handle: Handle, reason_code: ReasonCode) {
-    shared.outbox.acknowledge(handle, reason_code);
+    let unsent = shared.outbox.acknowledge(handle, reason_code);
+    if unsent >= ACKNOWLEDGEMENTS {
+        if let Some(driver) = shared.handover.borrow() {
+            if let Some(driver) = run_turn(shared, driver, Some(Instant::now())) {
+                shared.release(driver);
+            }
+        }
+    }
 }

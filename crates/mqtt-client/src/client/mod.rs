@@ -11,6 +11,7 @@ mod event_queue;
 mod events;
 mod failures;
 mod handle;
+mod handover;
 mod in_flight;
 mod inbound;
 mod inbox;

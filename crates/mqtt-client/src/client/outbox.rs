@@ -94,6 +94,9 @@ struct State {
     wakes_for_publications: bool,
     /// Set while the thread waits, so that a new request must wake it.
     wakes_for_requests: bool,
+    /// Set while the driver is idle, because a reader that has borrowed it handles messages. Acknowledgements then wait
+    /// until the reader or the thread runs the driver; waking the thread for each would make the loan useless.
+    is_idle: bool,
     is_connected: bool,
     /// Deadline for finishing the accepted messages. `None` while the client accepts messages and requests.
     closing: Option<Instant>,
@@ -179,19 +182,26 @@ impl Outbox {
     /// Adds the acknowledgement of a message. While the client is closing, the application may still acknowledge
     /// messages that it has received. A client that has ended ignores the call, and the server will deliver the message
     /// again.
-    pub(super) fn acknowledge(&self, handle: Handle, reason_code: ReasonCode) {
+    ///
+    /// Returns the number of acknowledgements that the driver has not sent yet.
+    pub(super) fn acknowledge(&self, handle: Handle, reason_code: ReasonCode) -> usize {
         let mut state = lock(&self.state);
-        if state.end.is_none() {
-            state.acknowledgements.push((handle, reason_code));
-            let wakes = std::mem::take(&mut state.wakes_for_requests);
-            self.wake(state, wakes);
+        if state.end.is_some() {
+            return 0;
         }
+        state.acknowledgements.push((handle, reason_code));
+        let unsent = state.acknowledgements.len();
+        self.wake_unless_idle(state);
+        unsent
     }
 
     /// Wakes the thread of the client after a change outside this queue.
     pub(super) fn wake_thread(&self) {
-        let mut state = lock(&self.state);
-        let wakes = std::mem::take(&mut state.wakes_for_requests);
+        self.wake_unless_idle(lock(&self.state));
+    }
+
+    fn wake_unless_idle(&self, mut state: MutexGuard<'_, State>) {
+        let wakes = !state.is_idle && std::mem::take(&mut state.wakes_for_requests);
         self.wake(state, wakes);
     }
 
@@ -272,14 +282,23 @@ impl Outbox {
     /// caller must wake the thread.
     pub(super) fn begin_wait(&self, takes_publications: bool, known_closing: bool) -> bool {
         let mut state = lock(&self.state);
+        state.is_idle = false;
         // The check and the flags are under one lock, so that no caller can add work between them.
-        let has_work = !state.requests.is_empty()
-            || !state.acknowledgements.is_empty()
-            || takes_publications && !state.publications.is_empty()
+        let has_work = !state.acknowledgements.is_empty()
+            || state.has_work(takes_publications)
             || state.closing.is_some() != known_closing;
-        state.wakes_for_publications = takes_publications && !has_work;
-        state.wakes_for_requests = !has_work;
+        state.set_wakes(takes_publications, has_work);
         !has_work
+    }
+
+    /// Records that the driver is idle. Returns `true` if the queue contains work that must not wait for a reader. If
+    /// it does not, a caller that adds such work must wake the thread.
+    pub(super) fn begin_idle(&self, takes_publications: bool) -> bool {
+        let mut state = lock(&self.state);
+        state.is_idle = true;
+        let has_work = state.has_work(takes_publications) || state.closing.is_some();
+        state.set_wakes(takes_publications, has_work);
+        has_work
     }
 
     /// Records that the connection was accepted or is lost. If it is lost, returns the messages of QoS 0 in the queue.
@@ -321,6 +340,16 @@ impl Outbox {
 }
 
 impl State {
+    /// Returns `true` if a request waits, or a message that the driver takes now.
+    fn has_work(&self, takes_publications: bool) -> bool {
+        !self.requests.is_empty() || takes_publications && !self.publications.is_empty()
+    }
+
+    fn set_wakes(&mut self, takes_publications: bool, has_work: bool) {
+        self.wakes_for_publications = takes_publications && !has_work;
+        self.wakes_for_requests = !has_work;
+    }
+
     fn check_open(&self) -> Result<(), ConnectError> {
         match &self.end {
             Some(error) => Err(error.clone()),

@@ -1,16 +1,22 @@
 //! [`Shared`] is the state that callers and the thread of a client share.
 
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::completion::Completions;
+use super::driver::Driver;
 use super::error::ConnectError;
 use super::event_queue::EventQueue;
 use super::failures::Failures;
+use super::handover::Handover;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::waiting::lock;
 use super::wakers::Wakers;
+use crate::event_loop::EventLoop;
+
+/// Passes the driver between the thread of a client and its readers.
+pub(super) type DriverHandover = Handover<Box<Driver<EventLoop>>>;
 
 /// State that callers and the thread of a client share.
 #[derive(Debug)]
@@ -20,6 +26,7 @@ pub(super) struct Shared {
     pub(super) events: EventQueue,
     pub(super) completions: Completions,
     pub(super) failures: Failures,
+    pub(super) handover: Arc<DriverHandover>,
     status: Mutex<Status>,
     status_changed: Condvar,
     pub(super) status_wakers: Wakers,
@@ -43,13 +50,14 @@ pub(super) struct Ending {
 }
 
 impl Shared {
-    pub(super) fn new(outbox: Outbox, inbox: Inbox) -> Self {
+    pub(super) fn new(outbox: Outbox, inbox: Inbox, handover: Arc<DriverHandover>) -> Self {
         Self {
             outbox,
             inbox,
             events: EventQueue::default(),
             completions: Completions::default(),
             failures: Failures::default(),
+            handover,
             status: Mutex::default(),
             status_changed: Condvar::new(),
             status_wakers: Wakers::default(),
@@ -67,11 +75,19 @@ impl Shared {
         lock(&self.status).last_error = Some(error.clone());
     }
 
+    /// Makes the driver idle, so that a reader can borrow it. Requests of callers recall it to the thread.
+    pub(super) fn release(&self, driver: Box<Driver<EventLoop>>) {
+        let takes_publications = driver.takes_publications();
+        let has_work = || self.outbox.begin_idle(takes_publications);
+        self.handover.release(driver, has_work);
+    }
+
     /// Records that the client has ended, and wakes all callers.
     pub(super) fn set_ended(&self, ending: Ending) {
         // The reason is stored before any caller is woken: a reader that finds the end of the inbox requests the
         // reason.
         lock(&self.status).ending.get_or_insert(ending);
+        self.handover.end();
         self.inbox.end();
         self.events.end();
         self.completions.notify();

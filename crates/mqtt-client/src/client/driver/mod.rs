@@ -1,4 +1,5 @@
-//! [`Driver`] is the code of a client's thread. It runs the event loop and handles the requests of callers. The event
+//! [`Driver`] is the code of a client's thread, which a busy reader runs in its place (see
+//! [`Handover`](super::handover::Handover)). It runs the event loop and handles the requests of callers. The event
 //! loop is behind the trait [`Link`], so that a test runs the same code without sockets and threads (`simulation`).
 //!
 //! ```text
@@ -27,7 +28,7 @@ use super::inbound::Handle;
 use super::outbox::{Publication, Request, take_at_most_once};
 use super::shared::{Ending, Shared};
 use super::subscriptions;
-use crate::event_loop::Wakeup;
+use crate::event_loop::{EventLoop, Wakeup};
 
 /// Number of bytes waiting for the socket at which the driver sends no further message.
 const MAXIMUM_UNWRITTEN: usize = 256 * 1024;
@@ -66,17 +67,9 @@ impl<L: Link> Driver<L> {
         }
     }
 
-    /// Runs until the client ends.
-    pub(super) fn run(mut self) {
-        let ending = loop {
-            if let Err(ending) = self.turn() {
-                break ending;
-            }
-        };
-        self.end(ending);
-    }
-
-    fn turn(&mut self) -> Result<(), Ending> {
+    /// Runs one turn, which may wait until `deadline`. Returns an error if the client has ended; [`Self::end`] must
+    /// follow.
+    pub(super) fn turn(&mut self, deadline: Option<Instant>) -> Result<(), Ending> {
         let closing = self.shared.outbox.closing();
         self.handler.is_closing = closing.is_some();
         let mut reader_timeout = None;
@@ -101,13 +94,12 @@ impl<L: Link> Driver<L> {
                 return Err(self.say_goodbye(deadline));
             }
         }
-        // Without a connection, or while `publications` is not empty, messages stay in the callers' queue. New messages
-        // must then not wake the driver, because it would not take them.
-        let takes_publications = self.link.is_connected() && self.publications.is_empty();
+        let takes_publications = self.takes_publications();
         let outbox = &self.shared.outbox;
         let may_wait = outbox.begin_wait(takes_publications, closing.is_some());
         let deadline = if may_wait {
-            [closing, reader_timeout].into_iter().flatten().min()
+            let all = [deadline, closing, reader_timeout];
+            all.into_iter().flatten().min()
         } else {
             Some(Instant::now())
         };
@@ -131,6 +123,12 @@ impl<L: Link> Driver<L> {
             }
         }
         Ok(())
+    }
+
+    /// Returns `true` if the driver takes further messages from the callers' queue. Without a connection, or while
+    /// `publications` is not empty, messages stay in the queue. New messages must then not wake the driver.
+    pub(super) fn takes_publications(&self) -> bool {
+        self.link.is_connected() && self.publications.is_empty()
     }
 
     /// Returns the number of accepted messages that the client has not finished.
@@ -316,7 +314,7 @@ impl<L: Link> Driver<L> {
     }
 
     /// Completes all messages and requests, and wakes all callers.
-    fn end(&mut self, ending: Ending) {
+    pub(super) fn end(&mut self, ending: Ending) {
         let Ending { reason, .. } = &ending;
         let shared = Arc::clone(&self.shared);
         let (publications, requests) = shared.outbox.end(reason);
@@ -340,6 +338,26 @@ impl<L: Link> Driver<L> {
             subscriptions::fail(request, &error);
         }
         shared.set_ended(ending);
+    }
+}
+
+impl Driver<EventLoop> {
+    /// Runs the driver in the thread of the client until the client ends. Lends it to a reader that requests it.
+    pub(super) fn run(mut driver: Box<Self>) {
+        let shared = Arc::clone(&driver.shared);
+        loop {
+            if let Err(ending) = driver.turn(None) {
+                return driver.end(ending);
+            }
+            if shared.handover.is_requested() {
+                shared.release(driver);
+                // Without a driver the client has ended while a reader ran it.
+                let Some(returned) = shared.handover.wait_for_return() else {
+                    return;
+                };
+                driver = returned;
+            }
+        }
     }
 }
 

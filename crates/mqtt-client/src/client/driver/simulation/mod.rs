@@ -17,6 +17,7 @@ use mqtt_session::OutboundMessage;
 use self::network::{Network, Restarts, SMALL_PACKET_SIZE, SimulatedLink};
 use super::*;
 use crate::client::completion::Slot;
+use crate::client::handover::Handover;
 use crate::client::inbox::Inbox;
 use crate::client::messages::{self, Messages};
 use crate::client::outbox::{Outbox, PublishSlot};
@@ -69,7 +70,11 @@ impl Run {
         options.limits.receive_maximum = 8;
         let woken = Arc::new(Woken::default());
         let outbox = Outbox::new(Arc::clone(&woken).into(), 5, usize::MAX);
-        let shared = Arc::new(Shared::new(outbox, Inbox::new(8, usize::MAX)));
+        let shared = Arc::new(Shared::new(
+            outbox,
+            Inbox::new(8, usize::MAX),
+            Arc::new(Handover::new()),
+        ));
         let network = Rc::new(RefCell::new(Network::new(seed, restarts)));
         let link = SimulatedLink {
             core: ClientCore::new(options, None),
@@ -106,7 +111,7 @@ impl Run {
         if self.network.borrow().is_asleep && !is_woken {
             return false;
         }
-        self.driver.turn().expect("the client does not end");
+        self.driver.turn(None).expect("the client does not end");
         true
     }
 
@@ -253,7 +258,7 @@ impl Run {
             .close(Instant::now() + Duration::from_secs(60));
         assert!(self.woken.0.load(Ordering::SeqCst), "the driver sleeps");
         let ending = loop {
-            if let Err(ending) = self.driver.turn() {
+            if let Err(ending) = self.driver.turn(None) {
                 break ending;
             }
         };
