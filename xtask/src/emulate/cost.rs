@@ -1,5 +1,5 @@
-//! Measures one publish of QoS 1 with `rpub` of a platform: the resident memory and the number of instructions. Both
-//! exclude the emulator. Debian's `mosquitto_pub` for the same architecture is measured in the same way.
+//! Measures one publish of QoS 1 with `rpub` of a platform: the memory and the number of instructions. Both exclude the
+//! emulator. Debian's `mosquitto_pub` for the same architecture is measured in the same way.
 
 use std::ffi::OsString;
 use std::fs;
@@ -28,10 +28,19 @@ const GUEST_SIZE: u64 = 0x100_0000_0000;
 
 /// The cost of one publish.
 struct Cost {
-    /// Resident memory in KiB while the program waits for the PUBACK.
-    resident: u64,
+    /// The memory while the program waits for the PUBACK.
+    memory: Memory,
     /// Number of instructions from the start to the end of the program.
     instructions: u64,
+}
+
+/// The memory of a program in KiB.
+#[derive(Default)]
+struct Memory {
+    /// All pages that are in memory.
+    resident: u64,
+    /// The pages that the program has written. The others are parts of files, which processes share.
+    written: u64,
 }
 
 /// Prints the sizes of the programs of a platform and the cost of a publish, as a row of the table in
@@ -48,7 +57,7 @@ pub(super) fn print(platform: &Target, profile: &str) -> Result<()> {
     }
     let sizes = sizes.join(", ");
     let Some(architecture) = mosquitto::Architecture::of(platform) else {
-        println!("| `{}` | {sizes} | wine hides both | |", platform.name);
+        println!("| `{}` | {sizes} | | | |", platform.name);
         return Ok(());
     };
     let emulator = match platform.emulator {
@@ -62,10 +71,12 @@ pub(super) fn print(platform: &Target, profile: &str) -> Result<()> {
     let words = [architecture.emulator, "-L", &tree.to_string_lossy()];
     let theirs = measure(&words, false, tree.join("usr/bin/mosquitto_pub").into())?;
     println!(
-        "| `{}` | {sizes} | {}, {} | {}, {} |",
+        "| `{}` | {sizes} | {}, {} | {}, {} | {}, {} |",
         platform.name,
-        megabytes(ours.resident),
-        megabytes(theirs.resident),
+        megabytes(ours.memory.resident),
+        megabytes(theirs.memory.resident),
+        megabytes(ours.memory.written),
+        megabytes(theirs.memory.written),
         millions(ours.instructions),
         millions(theirs.instructions)
     );
@@ -92,9 +103,9 @@ fn measure(emulator: &[&str], is_native: bool, program: OsString) -> Result<Cost
         command.arg("-B").arg(format!("{GUEST:#x}")).arg(&program);
         (command, GUEST..GUEST + GUEST_SIZE)
     };
-    let mut resident = 0;
+    let mut memory = Memory::default();
     publish(&mut command, |process| {
-        resident = resident_memory(process, &range)?;
+        memory = memory_of(process, &range)?;
         Ok(())
     })?;
     let mut command = emulated(emulator)?;
@@ -106,10 +117,13 @@ fn measure(emulator: &[&str], is_native: bool, program: OsString) -> Result<Cost
         .env("QEMU_ONE_INSN_PER_TB", "1")
         .arg(program);
     let instructions = publish(&mut command, |_| Ok(()))?;
-    ensure!(resident > 0, "the emulator has no memory at {GUEST:#x}");
+    ensure!(
+        memory.resident > 0,
+        "the emulator has no memory at {GUEST:#x}"
+    );
     ensure!(instructions > 0, "the emulator has logged no instruction");
     Ok(Cost {
-        resident,
+        memory,
         instructions,
     })
 }
@@ -131,21 +145,25 @@ fn blocks(log: ChildStdout) -> std::io::Result<u64> {
     Ok(count)
 }
 
-/// Returns the resident memory of a process in KiB, from the mappings that begin in this range of addresses.
-fn resident_memory(process: u32, range: &Range<u64>) -> Result<u64> {
+/// Returns the memory of a process in the mappings that begin in this range of addresses.
+fn memory_of(process: u32, range: &Range<u64>) -> Result<Memory> {
     let mappings = fs::read_to_string(format!("/proc/{process}/smaps"))?;
     let mut is_inside = false;
-    let mut sum = 0;
+    let mut memory = Memory::default();
     for line in mappings.lines() {
-        let word = line.split_whitespace().next().unwrap_or_default();
+        let mut words = line.split_whitespace();
+        let word = words.next().unwrap_or_default();
         if let Some((start, _)) = word.split_once('-') {
             is_inside = u64::from_str_radix(start, 16).is_ok_and(|start| range.contains(&start));
-        } else if word == "Rss:" && is_inside {
-            let size = line.split_whitespace().nth(1);
-            sum += size.context("a size follows")?.parse::<u64>()?;
         }
+        let sum = match word {
+            "Rss:" if is_inside => &mut memory.resident,
+            "Anonymous:" if is_inside => &mut memory.written,
+            _ => continue,
+        };
+        *sum += words.next().context("a size follows")?.parse::<u64>()?;
     }
-    Ok(sum)
+    Ok(memory)
 }
 
 /// Publishes one message of QoS 1 with a program to a peer in this process. Returns the number of executed blocks that
@@ -233,10 +251,9 @@ mod tests {
     #[test]
     fn memory_of_the_emulator_does_not_count() {
         let own = std::process::id();
-        assert!(resident_memory(own, &(0..u64::MAX)).unwrap() > 100);
-        assert_eq!(
-            resident_memory(own, &(GUEST..GUEST + GUEST_SIZE)).unwrap(),
-            0
-        );
+        let all = memory_of(own, &(0..u64::MAX)).unwrap();
+        assert!(all.written > 0 && all.resident > all.written);
+        let of_guest = memory_of(own, &(GUEST..GUEST + GUEST_SIZE)).unwrap();
+        assert_eq!(of_guest.resident, 0);
     }
 }
