@@ -76,7 +76,7 @@ fn passwords_come_from_commands_and_credentials() {
 }
 
 #[test]
-fn a_password_command_that_closes_its_output_and_goes_on_is_killed() {
+fn a_password_command_that_goes_on_is_killed() {
     let place = Place::new();
     let script = place.folder.path().join("script");
     std::fs::write(&script, "echo secret; exec >&-; exec sleep 1000").unwrap();
@@ -90,6 +90,16 @@ fn a_password_command_that_closes_its_output_and_goes_on_is_killed() {
         finished.errors.contains("it did not end within 0.2 s"),
         "{finished:?}"
     );
+    // The deadline of -W kills the command, too.
+    for command in ["sleep 1000", &format!("sh {}", script.display())] {
+        for (quiet, text) in [("", "Timed out\n"), ("--quiet", "")] {
+            let publisher = place.program("rpub").args("-u u -t a -n -W 200ms");
+            let publisher = publisher.args(quiet).arg("--password-command");
+            let finished = publisher.arg(command).run();
+            assert_eq!(finished.status, 27, "{finished:?}");
+            assert_eq!(finished.errors, text, "{finished:?}");
+        }
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use mqtt_client::{Options, PACKET_IDENTIFIERS, Reconnect, Server};
 use mqtt_codec::{Connect, ProtocolVersion};
 
-use crate::exit_status::Class;
+use crate::exit_status::{Class, Status};
 use crate::failure::Failure;
 use crate::flags::hints;
 use crate::flags::profiles::Source;
@@ -288,8 +288,13 @@ impl ConnectionSettings {
         connect.user_name = self.user_name.clone();
         let user = self.user_name.as_deref();
         // The command of --password-command is a part of connecting and has the same timeout.
-        let password = &self.password;
-        connect.password = password.read(user, self.first_host(), self.connect_timeout)?;
+        let (host, timeout) = (self.first_host(), self.connect_timeout);
+        let password = self.password.read(user, host, timeout, self.deadline());
+        connect.password = password.map_err(|failure| {
+            // --quiet suppresses the line about the deadline, but no line about a wrong option.
+            let is_silent = self.quiet && failure.status == Status::TimedOut;
+            failure.quiet_if(is_silent)
+        })?;
         // [MQTT-3.1.2-22] of 3.1.1 forbids a password without a user name. The broker would close the connection
         // without a reason.
         if connect.password.is_some()

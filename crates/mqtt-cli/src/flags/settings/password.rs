@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use mqtt_client::session::Printable;
 
-use crate::exit_status::Class;
+use crate::exit_status::{Class, Status};
 use crate::failure::Failure;
 use crate::flags::options_file::others_can_read;
 use crate::output::messages::warn;
@@ -68,7 +68,7 @@ impl PasswordSettings {
     }
 
     /// Returns the password that was given, or reads it from its place. Without either, returns the value of
-    /// MQTT_PASSWORD if there is a user name. A command must end within `timeout`.
+    /// MQTT_PASSWORD if there is a user name. A command must end within `timeout`, and before the deadline of `-W`.
     ///
     /// # Errors
     /// If the password cannot be read.
@@ -77,6 +77,7 @@ impl PasswordSettings {
         user_name: Option<&str>,
         host: &str,
         timeout: Duration,
+        deadline: Option<Instant>,
     ) -> Result<Option<Bytes>, Failure> {
         if let Some(password) = &self.given {
             return Ok(Some(password.clone()));
@@ -85,7 +86,7 @@ impl PasswordSettings {
             Some(PasswordSource::File(path)) => read_file(path).map(Some),
             Some(PasswordSource::Credential(name)) => read_credential(name).map(Some),
             Some(PasswordSource::Command(program, arguments)) => {
-                run(program, arguments, timeout).map(Some)
+                run(program, arguments, timeout, deadline).map(Some)
             }
             Some(PasswordSource::Prompt) => prompt(user_name, host).map(Some),
             // A client without a user name does not log in. A variable that is set for other programs must not change
@@ -194,7 +195,12 @@ fn without_line_end(mut password: Vec<u8>) -> Bytes {
 }
 
 /// Runs a command and returns the first line of its output. Password managers print further data on the lines after it.
-fn run(program: &OsStr, arguments: &[OsString], timeout: Duration) -> Result<Bytes, Failure> {
+fn run(
+    program: &OsStr,
+    arguments: &[OsString],
+    timeout: Duration,
+    deadline: Option<Instant>,
+) -> Result<Bytes, Failure> {
     // The arguments may be secrets, so errors name only the program.
     let fail = |text: &str| {
         let program = shown(program);
@@ -208,15 +214,21 @@ fn run(program: &OsStr, arguments: &[OsString], timeout: Duration) -> Result<Byt
     command.args(arguments).stdin(Stdio::null());
     let child = command.stdout(Stdio::piped()).spawn();
     let mut child = child.map_err(|error| fail(&system_text(&error)))?;
-    let deadline = Instant::now() + timeout;
-    let result = first_line(&mut child, deadline).and_then(|password| {
-        let status = wait(child, deadline)?;
+    let end = Instant::now() + timeout;
+    let is_last = deadline.is_some_and(|deadline| deadline < end);
+    let end = deadline.map_or(end, |deadline| deadline.min(end));
+    let result = first_line(&mut child, end).and_then(|password| {
+        let status = wait(child, end)?;
         Ok((password, status))
     });
     match result {
         Ok((_, status)) if !status.success() => Err(fail(&status.to_string())),
         Ok((password, _)) if password.is_empty() => Err(fail("its first line is empty")),
         Ok((password, _)) => Ok(password),
+        // The deadline of -W has passed. The words are mosquitto's.
+        Err(error) if error.kind() == io::ErrorKind::TimedOut && is_last => {
+            Err(Failure::unmarked(Status::TimedOut, "Timed out"))
+        }
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             let seconds = timeout.as_secs_f64();
             let failure = fail(&format!("it did not end within {seconds} s"));
