@@ -181,18 +181,21 @@ fn a_line_has_the_flags_the_identifier_and_the_time_of_the_packet() {
         let clock = clock.args("-t now -C 1 -F @Y-@m-@dT@H:@M:@S");
         clock.run().success().text().trim_end().to_owned()
     };
-    // The broker resends the message `x` with packet identifier 513.
-    let publish: &[u8] = b"\x90\x03\x00\x01\x01\x3b\x06\x00\x01a\x02\x01x";
-    let script: tests::Script<'_> = &[(14, b"\x20\x02\x00\x00"), (8, publish), (4 + 2, b"")];
+    // The broker resends the message `x` with packet identifier 513, a Message Expiry Interval and a Response Topic.
+    let publish: &[u8] = b"\x90\x04\x00\x01\x00\x01\
+        \x3b\x10\x00\x01a\x02\x01\x09\x02\x00\x00\x00\x3c\x08\x00\x01rx";
+    let script: tests::Script<'_> = &[(15, b"\x20\x03\x00\x00\x00"), (9, publish), (4 + 2, b"")];
     let server = FakeServer::start(&[script], true);
     let before = now();
-    let subscriber = server.program("rsub").args("-t a -q 1 -C 1 --jsonl");
+    let subscriber = server.program("rsub");
+    let subscriber = subscriber.args("-V 5 -t a -q 1 -C 1 --jsonl");
     let printed = subscriber.run().success().text();
     let after = now();
     let fields = r#"{"topic":"a","payload":"x","qos":1,"retain":true,"dup":true,"packet_identifier":513,"time":""#;
     let rest = printed.strip_prefix(fields).expect(&printed);
     let (time, end) = rest.split_at("2026-11-29T10:40:11.123456Z".len());
-    assert_eq!(end, "\"}\n", "{printed}");
+    let properties = r#"[{"message_expiry_interval":60},{"response_topic":"r"}]"#;
+    assert_eq!(end, format!("\",\"properties\":{properties}}}\n"));
     let (second, fraction) = time.split_once('.').unwrap();
     assert!(*before <= *second && *second <= *after, "{before} {time}");
     assert!(fraction.ends_with('Z'), "{time}");
