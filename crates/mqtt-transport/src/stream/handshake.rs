@@ -15,7 +15,8 @@ impl Stream {
     /// Returns an error if a handshake fails, or if the peer closes the connection during a handshake.
     pub fn open(&mut self) -> io::Result<bool> {
         // The limit prevents a peer that sends endless handshake bytes from blocking the event loop.
-        for _ in 0..MAXIMUM_HANDSHAKE / CHUNK {
+        let mut received = 0;
+        while received < MAXIMUM_HANDSHAKE {
             let Some(layers) = &mut self.layers else {
                 return Ok(true);
             };
@@ -26,7 +27,11 @@ impl Stream {
                 return Ok(true);
             }
             self.flush()?;
-            match self.receive() {
+            let result = self.receive().map(|(count, status)| {
+                received += count;
+                status
+            });
+            match result {
                 // The handshake is complete. The next round of the loop flushes and returns.
                 Ok(ReadStatus::More | ReadStatus::Drained) if self.is_open() => {}
                 Ok(ReadStatus::More) => {}
@@ -74,7 +79,7 @@ impl Stream {
         self.flush()
     }
 
-    /// Reads once from the socket and discards the bytes.
+    /// Reads from the socket and discards the bytes.
     pub(super) fn discard(&mut self) -> io::Result<(usize, ReadStatus)> {
         let (_, status) = self.read_socket(&mut [0; CHUNK])?;
         Ok((0, status))

@@ -51,6 +51,13 @@ fn short_read_does_not_end_reading() {
 }
 
 #[test]
+fn peer_that_writes_as_quickly_as_this_end_reads_does_not_keep_a_call_busy() {
+    let mut buffer = [0; 100];
+    let read = read_some(|_| Ok(1), &mut buffer);
+    assert_eq!(read.unwrap(), (READS_PER_CALL, ReadStatus::More));
+}
+
+#[test]
 fn one_call_reads_a_bounded_number_of_bytes_without_payload() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let room = socket2::SockRef::from(&listener).set_recv_buffer_size(1 << 20);
