@@ -338,6 +338,7 @@ impl EventLoop {
     fn begin_connection(&mut self, now: Instant) -> Result<(), ClientError> {
         self.core.handle_reached(now)?;
         self.stopped = false;
+        self.moderation = ReadModeration::default();
         self.stream.begin();
         // CONNECT confirms nothing that the program must commit, so it is written in this turn.
         self.flush();

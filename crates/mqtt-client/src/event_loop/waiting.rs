@@ -40,7 +40,10 @@ impl EventLoop {
             return self.poll_for(first.min().map(wait));
         }
         let is_up = matches!(self.stream.dialer, Dialer::Connected(_));
-        if is_up && !self.stopped && self.moderation.is_active() {
+        let may_wait =
+            deadline.is_none_or(|deadline| Instant::now() + moderation::DELAY < deadline);
+        let is_delayed = self.moderation.is_active(self.stream.written());
+        if is_up && !self.stopped && is_delayed && may_wait {
             // No event should end this wait: the bytes that arrive during it are read together.
             std::thread::sleep(moderation::DELAY);
         }
