@@ -110,9 +110,10 @@
 //! # Threads
 //!
 //! [`Client`] is `Clone`, `Send` and `Sync`. Any thread can publish, subscribe and receive. A thread of the library
-//! handles the connection. While messages arrive quickly, a reader that waits for them handles the connection itself, which
-//! saves a wake-up for each message; the thread takes over again when the reader does something else. The folder `examples/` has a worker pool, a request with its response, and an application
-//! with its own loop around [`ClientCore`], the part of the client without I/O.
+//! handles the connection. While messages arrive quickly, an application with one [`Messages`] handles the connection in
+//! the thread that waits for messages. This saves a wake-up for each message. The thread of the library takes over again
+//! when the application does something else for two milliseconds. The folder `examples/` has a worker pool, a request
+//! with its response, and an application with its own loop around [`ClientCore`], the part of the client without I/O.
 //!
 //! [`EventLoop`] is for programs that also wait for other input, deadlines or signals. One call of [`EventLoop::poll`]
 //! runs one turn of the loop and passes each event to the program. [`Client`] is built on [`EventLoop`].

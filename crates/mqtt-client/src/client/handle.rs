@@ -31,7 +31,8 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Connection to a broker. Any thread can use it.
 ///
-/// A thread of the library maintains the connection: it sends PINGREQ packets, reads messages and reconnects. Clones
+/// A thread of the library maintains the connection: it sends PINGREQ packets, reads messages and reconnects. While
+/// messages arrive quickly, the thread that waits for them does this instead. Clones
 /// share the connection. When the last clone is dropped, the client waits up to two seconds for acknowledgements and
 /// then ends the connection. [`Self::disconnect`] reports whether all messages have arrived.
 ///

@@ -16,26 +16,25 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::waiting::lock;
 
-/// Time for which the driver may be idle. Acknowledgements of the application are late by at most about twice this
-/// time.
+/// Time for which the driver may be idle. Bytes from the server, PINGREQ and acknowledgements of the application are late
+/// by at most about twice this time.
 pub(super) const GRACE: Duration = Duration::from_millis(2);
 
 /// Place in which the driver is between two owners. `D` is the driver; tests use another type.
-#[derive(Debug)]
 pub(super) struct Handover<D> {
     state: Mutex<State<D>>,
     changed: Condvar,
-    /// Set while a reader waits for the driver. The thread reads it after each turn, without the lock.
-    is_requested: AtomicBool,
+    /// Number of readers that wait for the driver. The thread reads it after each turn, without the lock.
+    requests: AtomicUsize,
 }
 
-#[derive(Debug)]
 struct State<D> {
     /// The driver while it is idle.
     driver: Option<D>,
@@ -60,12 +59,12 @@ impl<D> Handover<D> {
         Self {
             state: Mutex::new(state),
             changed: Condvar::new(),
-            is_requested: AtomicBool::new(false),
+            requests: AtomicUsize::new(0),
         }
     }
 
     /// Makes the driver idle. `has_work` returns `true` if there is work for which the thread must take it back
-    /// immediately. Work that is added during the call has the same effect, since [`Self::recall`] comes with it.
+    /// immediately. Work that is added later has the same effect, because its caller calls [`Self::recall`].
     pub(super) fn release(&self, driver: D, has_work: impl FnOnce() -> bool) {
         // An earlier recall was for work that this owner has done.
         lock(&self.state).is_recalled = false;
@@ -84,17 +83,24 @@ impl<D> Handover<D> {
 
     /// Takes the idle driver for a reader. Returns `None` if the driver is not idle.
     pub(super) fn borrow(&self) -> Option<D> {
-        self.take_for_reader(&mut lock(&self.state))
+        lock(&self.state).lend()
     }
 
-    /// Requests the driver from the thread, which `wake` wakes, and waits for it for at most [`GRACE`].
-    pub(super) fn request(&self, wake: impl FnOnce()) -> Option<D> {
-        self.is_requested.store(true, Ordering::SeqCst);
-        wake();
+    /// Requests the driver from the thread, which `wake` wakes. Waits for it until `deadline`, but for at most [`GRACE`].
+    pub(super) fn request(&self, wake: impl FnOnce(), deadline: Option<Instant>) -> Option<D> {
         let end = Instant::now() + GRACE;
+        let end = deadline.map_or(end, |deadline| deadline.min(end));
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        wake();
+        let driver = self.wait_for_release(end);
+        self.requests.fetch_sub(1, Ordering::SeqCst);
+        driver
+    }
+
+    fn wait_for_release(&self, end: Instant) -> Option<D> {
         let mut state = lock(&self.state);
         loop {
-            let driver = self.take_for_reader(&mut state);
+            let driver = state.lend();
             let left = end.saturating_duration_since(Instant::now());
             if driver.is_some() || left.is_zero() || state.has_ended {
                 return driver;
@@ -106,16 +112,9 @@ impl<D> Handover<D> {
         }
     }
 
-    fn take_for_reader(&self, state: &mut State<D>) -> Option<D> {
-        let driver = state.driver.take()?;
-        self.is_requested.store(false, Ordering::SeqCst);
-        state.loans += 1;
-        Some(driver)
-    }
-
     /// Returns `true` if a reader waits for the driver.
     pub(super) fn is_requested(&self) -> bool {
-        self.is_requested.load(Ordering::SeqCst)
+        self.requests.load(Ordering::SeqCst) > 0
     }
 
     /// Makes the thread take back the driver immediately if it is idle or about to become idle. Returns `false` if the
@@ -136,39 +135,58 @@ impl<D> Handover<D> {
     pub(super) fn wait_for_return(&self) -> Option<D> {
         let mut state = lock(&self.state);
         loop {
-            let loans = state.loans;
-            let was_idle = state.driver.is_some();
-            let (next, timed_out) = match self.changed.wait_timeout(state, GRACE) {
-                Ok((state, result)) => (state, result.timed_out()),
-                Err(poisoned) => {
-                    let (state, result) = poisoned.into_inner();
-                    (state, result.timed_out())
-                }
-            };
-            state = next;
             if state.has_ended {
                 return None;
             }
-            let is_unused = timed_out && state.loans == loans;
-            if (is_unused && was_idle || state.is_recalled) && state.driver.is_some() {
+            if state.is_recalled && state.driver.is_some() {
                 return state.driver.take();
             }
-            if is_unused && state.driver.is_none() {
+            let loans = state.loans;
+            let was_idle = state.driver.is_some();
+            let timed_out;
+            (state, timed_out) = match self.changed.wait_timeout(state, GRACE) {
+                Ok((state, result)) => (state, result.timed_out()),
+                Err(poisoned) => (poisoned.into_inner().0, false),
+            };
+            match state.driver {
+                _ if !timed_out || state.loans != loans => {}
+                Some(_) if was_idle => return state.driver.take(),
+                Some(_) => {}
                 // The reader waits for the server. It wakes this thread when it releases the driver.
-                state.thread_sleeps = true;
-                while state.thread_sleeps && !state.has_ended {
-                    state = match self.changed.wait(state) {
-                        Ok(state) => state,
-                        Err(poisoned) => poisoned.into_inner(),
-                    };
-                }
+                None => state = self.sleep(state),
             }
         }
+    }
+
+    fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State<D>>) -> MutexGuard<'a, State<D>> {
+        state.thread_sleeps = true;
+        while state.thread_sleeps && !state.has_ended {
+            state = match self.changed.wait(state) {
+                Ok(state) => state,
+                Err(poisoned) => poisoned.into_inner(),
+            };
+        }
+        state
     }
 
     /// Records that the client has ended, and wakes the thread.
     pub(super) fn end(&self) {
         lock(&self.state).has_ended = true;
         self.changed.notify_all();
+    }
+}
+
+impl<D> State<D> {
+    fn lend(&mut self) -> Option<D> {
+        let driver = self.driver.take()?;
+        self.loans += 1;
+        Some(driver)
+    }
+}
+
+/// Formats nothing of the driver, whose options contain the password.
+impl<D> fmt::Debug for Handover<D> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Handover").finish_non_exhaustive()
     }
 }

@@ -99,6 +99,11 @@ impl Inbox {
         state.readers == 0 && std::mem::take(&mut state.is_paused)
     }
 
+    /// Returns `true` if there is exactly one reader.
+    pub(super) fn has_one_reader(&self) -> bool {
+        lock(&self.state).readers == 1
+    }
+
     pub(super) fn room(&self) -> Room {
         let state = lock(&self.state);
         state.room(self)

@@ -18,8 +18,8 @@ use crate::event_loop::EventLoop;
 /// driver, and each loan wakes the thread twice.
 const QUICK_WAITS: u32 = 16;
 
-/// Number of acknowledgements that a reader collects before it sends them. With more the server would have to wait for
-/// the end of a batch, with fewer each would need a system call.
+/// Number of acknowledgements that an application collects, at most, while the driver is idle. A larger batch makes the
+/// server wait; a smaller one costs more system calls.
 const ACKNOWLEDGEMENTS: usize = 32;
 
 /// Messages from the server, in the order in which they arrived; see [`Client::messages`](crate::Client::messages).
@@ -146,6 +146,10 @@ impl Messages {
     }
 
     fn borrow_driver(&mut self, deadline: Option<Instant>) -> Option<Box<Driver<EventLoop>>> {
+        // If this reader had the driver while it handles a message, the other readers would wait.
+        if !self.shared.inbox.has_one_reader() {
+            return None;
+        }
         let handover = &self.shared.handover;
         if let Some(driver) = handover.borrow() {
             return Some(driver);
@@ -154,7 +158,7 @@ impl Messages {
         if deadline.is_some_and(|deadline| deadline <= now) || !self.pace.record_wait(now) {
             return None;
         }
-        handover.request(|| self.shared.outbox.wake_thread())
+        handover.request(|| self.shared.outbox.wake_for_request(), deadline)
     }
 }
 
@@ -165,19 +169,22 @@ fn run_driver(
     mut driver: Box<Driver<EventLoop>>,
     deadline: Option<Instant>,
 ) -> Option<Result<Received, Ended>> {
+    let mut is_late = false;
     loop {
-        driver = run_turn(shared, driver, deadline)?;
+        // This comes before the first turn, too: the last owner of the driver may have added a message, and the turn
+        // would wait for another one.
         let received = shared.inbox.take().transpose();
-        let is_late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
-        if received.is_some() || is_late() {
+        if received.is_some() || is_late {
             shared.release(driver);
             return received;
         }
+        driver = run_turn(shared, driver, deadline)?;
+        is_late = deadline.is_some_and(|deadline| deadline <= Instant::now());
     }
 }
 
-/// Runs one turn in the thread of a caller. Returns `None` if the client ends, which its own thread must do: sending
-/// DISCONNECT may take longer than the caller may wait.
+/// Runs one turn in the thread of a caller. Returns `None` if the client is closing or has ended. If it is closing, the
+/// thread of the client sends DISCONNECT, because that may take longer than the caller may wait.
 fn run_turn(
     shared: &Shared,
     mut driver: Box<Driver<EventLoop>>,
@@ -187,7 +194,7 @@ fn run_turn(
         shared.release(driver);
         return None;
     }
-    match driver.turn(deadline) {
+    match driver.turn(deadline, None) {
         Ok(()) => Some(driver),
         Err(ending) => {
             driver.end(ending);
@@ -243,5 +250,46 @@ pub(super) fn acknowledge(shared: &Shared, handle: Handle, reason_code: ReasonCo
                 shared.release(driver);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::task::Waker;
+
+    use mqtt_codec::{MessageProperties, QoS, TopicName};
+
+    use super::*;
+    use crate::client::handover::Handover;
+    use crate::client::inbox::Inbox;
+    use crate::client::outbox::Outbox;
+    use crate::options::Options;
+
+    #[test]
+    fn a_reader_with_the_driver_does_not_wait_while_a_message_is_in_the_queue() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let outbox = Outbox::new(Waker::noop().clone(), 10, usize::MAX);
+        let inbox = Inbox::new(10, usize::MAX);
+        let shared = Arc::new(Shared::new(outbox, inbox, Arc::new(Handover::new())));
+        let event_loop = EventLoop::new(Options::new("127.0.0.1", port), None).unwrap();
+        let driver = Box::new(Driver::new(event_loop, Arc::clone(&shared)));
+        shared.inbox.add(&mut vec![InboundMessage {
+            topic_name: TopicName::new("a").unwrap(),
+            payload: "x".into(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            duplicate: false,
+            properties: MessageProperties::default(),
+            subscription_identifiers: Vec::new(),
+            handle: None,
+        }]);
+        let received = run_driver(&shared, driver, None).unwrap().unwrap();
+        assert_eq!(received.message.text(), Some("x"));
+        // A turn would have connected.
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err());
+        assert!(shared.handover.borrow().is_some());
     }
 }

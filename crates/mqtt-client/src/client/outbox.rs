@@ -90,9 +90,9 @@ struct State {
     acknowledgements: Vec<(Handle, ReasonCode)>,
     /// Number of callers that wait for room.
     waiting: usize,
-    /// Set while the thread waits and accepts messages, so that a new message must wake it.
+    /// Set while the owner of the driver waits and accepts messages, so that a new message must wake it.
     wakes_for_publications: bool,
-    /// Set while the thread waits, so that a new request must wake it.
+    /// Set while the owner of the driver waits, so that a new request must wake it.
     wakes_for_requests: bool,
     /// Set while the driver is idle, because a reader that has borrowed it handles messages. Acknowledgements then wait
     /// until the reader or the thread runs the driver; waking the thread for each would make the loan useless.
@@ -198,6 +198,11 @@ impl Outbox {
     /// Wakes the thread of the client after a change outside this queue.
     pub(super) fn wake_thread(&self) {
         self.wake_unless_idle(lock(&self.state));
+    }
+
+    /// Wakes the thread of the client, even if another caller has just woken it.
+    pub(super) fn wake_for_request(&self) {
+        self.waker.wake_by_ref();
     }
 
     fn wake_unless_idle(&self, mut state: MutexGuard<'_, State>) {

@@ -40,7 +40,7 @@ const BATCH: usize = 64;
 /// Minimum time for writing the last bytes and DISCONNECT, even if the caller's deadline has passed.
 const SHORTEST_GOODBYE: Duration = Duration::from_millis(100);
 
-/// State of a client's thread.
+/// State of a client's connection, which has one owner at a time: the thread of the client or a reader.
 #[derive(Debug)]
 pub(super) struct Driver<L: Link> {
     link: L,
@@ -67,10 +67,14 @@ impl<L: Link> Driver<L> {
         }
     }
 
-    /// Runs one turn, which may wait until `deadline`. Returns an error if the client has ended; [`Self::end`] must
-    /// follow.
-    pub(super) fn turn(&mut self, deadline: Option<Instant>) -> Result<(), Ending> {
-        let closing = self.shared.outbox.closing();
+    /// Runs one turn, which may wait until `deadline`. `closing` is the deadline for the end of the client
+    /// ([`Outbox::closing`](super::outbox::Outbox::closing)); only a turn with it sends DISCONNECT. Returns an error if the
+    /// client has ended; [`Self::end`] must follow.
+    pub(super) fn turn(
+        &mut self,
+        deadline: Option<Instant>,
+        closing: Option<Instant>,
+    ) -> Result<(), Ending> {
         self.handler.is_closing = closing.is_some();
         let mut reader_timeout = None;
         if self.link.is_paused() {
@@ -96,7 +100,9 @@ impl<L: Link> Driver<L> {
         }
         let takes_publications = self.takes_publications();
         let outbox = &self.shared.outbox;
-        let may_wait = outbox.begin_wait(takes_publications, closing.is_some());
+        let may_wait = outbox.begin_wait(takes_publications, closing.is_some())
+            // A reader may have made room after the check above, and before its call could wake this thread.
+            && (!self.link.is_paused() || self.shared.inbox.is_paused());
         let deadline = if may_wait {
             let all = [deadline, closing, reader_timeout];
             all.into_iter().flatten().min()
@@ -346,7 +352,7 @@ impl Driver<EventLoop> {
     pub(super) fn run(mut driver: Box<Self>) {
         let shared = Arc::clone(&driver.shared);
         loop {
-            if let Err(ending) = driver.turn(None) {
+            if let Err(ending) = driver.turn(None, shared.outbox.closing()) {
                 return driver.end(ending);
             }
             if shared.handover.is_requested() {
@@ -363,8 +369,8 @@ impl Driver<EventLoop> {
 
 impl<L: Link> Drop for Driver<L> {
     fn drop(&mut self) {
-        // If the client has not ended yet, the thread has panicked. Callers that wait for the thread must be woken in
-        // this case too.
+        // If the client has not ended yet, its owner has panicked. Callers that wait must be woken in this case
+        // too.
         if !self.shared.has_ended() {
             self.end(Ending {
                 reason: ConnectError::Closed,

@@ -111,7 +111,8 @@ impl Run {
         if self.network.borrow().is_asleep && !is_woken {
             return false;
         }
-        self.driver.turn(None).expect("the client does not end");
+        let result = self.driver.turn(None, None);
+        result.expect("the client does not end");
         true
     }
 
@@ -258,7 +259,7 @@ impl Run {
             .close(Instant::now() + Duration::from_secs(60));
         assert!(self.woken.0.load(Ordering::SeqCst), "the driver sleeps");
         let ending = loop {
-            if let Err(ending) = self.driver.turn(None) {
+            if let Err(ending) = self.driver.turn(None, self.shared.outbox.closing()) {
                 break ending;
             }
         };
