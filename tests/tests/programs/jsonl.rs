@@ -231,6 +231,17 @@ fn invalid_line_is_reported_and_stops_rpub_or_is_skipped() {
 }
 
 #[test]
+fn a_report_lists_at_most_a_hundred_invalid_lines() {
+    let broker = Broker::start("");
+    let arguments = "--jsonl --on-error skip --quiet --report -";
+    let report = run("rpub", &broker, arguments, "x\n".repeat(150).as_bytes()).text();
+    let first: Vec<_> = (1..=100).map(|line: u32| line.to_string()).collect();
+    let failed = format!("\"failed_lines\":[{}]", first.join(","));
+    assert!(report.contains(&failed), "{report}");
+    assert!(report.contains("\"invalid\":150"), "{report}");
+}
+
+#[test]
 fn publishes_lines_of_a_file_and_of_mosquitto_sub() {
     let broker = Broker::start("");
     let mut file = tempfile::NamedTempFile::new().unwrap();

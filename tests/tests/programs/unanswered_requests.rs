@@ -1,7 +1,7 @@
 //! Requests to which `rrr --serve` can send no response.
 #![cfg(unix)]
 
-use tests::{Broker, FakeServer, Script};
+use tests::{Broker, FakeServer, Script, named_pipe};
 
 use super::services::serve;
 
@@ -17,6 +17,29 @@ fn a_request_without_response_topic_is_reported_and_acknowledged() {
     assert!(!finished.errors.contains("ran"), "{finished:?}");
     let line = "0 of 1 request answered, 1 without response topic.";
     assert!(finished.errors.contains(line), "{finished:?}");
+}
+
+#[test]
+fn the_report_of_a_service_has_the_outcome_of_each_request() {
+    let broker = Broker::start("");
+    let folder = tempfile::tempdir().unwrap();
+    let gate = named_pipe(folder.path()).display().to_string();
+    let script = format!(
+        r#"[ "$(cat)" = bad ] && exit 1; echo started >&2; read -r line < {gate}; echo $line"#
+    );
+    let service = serve(&broker, "-t ask -q 1 --report -", &script);
+    broker.run("rpub", "-t ask -m x -q 1");
+    let responding = "-V 5 -t ask -q 1 -D publish response-topic response -m";
+    for payload in ["bad", "answered", "waiting"] {
+        broker.run("rpub", &format!("{responding} {payload}"));
+    }
+    service.wait_for_errors("received PUBLISH", 4);
+    service.wait_for_error("started");
+    service.signal("TERM");
+    std::fs::write(&gate, "last\n").unwrap();
+    let report = service.wait().success().text();
+    let messages = r#""messages":{"answered":1,"failed":1,"not_answered":1,"received":4,"without_response_topic":1}"#;
+    assert!(report.contains(messages), "{report}");
 }
 
 /// A broker that accepts a wildcard in a response topic cannot make a service publish to it.
