@@ -317,6 +317,18 @@ fn sigterm_lets_a_handler_end_and_acknowledges_its_message_only() {
     assert_eq!(finished.text(), "started\nended\n");
     let again = resume(&broker, "-i worker -c -q 1 -t a -C 1", "cat");
     assert_eq!(again.wait().success().text(), "second");
+    // A second signal does not wait for the handler. Signals that arrive together are one signal.
+    let mut running = handle(&broker, "-q 1 -t b", &script);
+    publish(&broker, "-t b -m x -q 1", "");
+    running.wait_for_output("started");
+    let end = Instant::now() + tests::PATIENCE;
+    while !running.has_ended() {
+        assert!(Instant::now() < end, "rsub waits for its handler");
+        running.signal("TERM");
+    }
+    // The handler goes on. Its end closes the standard output that it shares with rsub.
+    std::fs::write(&gate, "go\n").unwrap();
+    assert_eq!(running.wait().status, 143);
 }
 
 #[test]
