@@ -147,6 +147,18 @@ impl Job {
         matches!(self.state, State::Waiting(_) | State::Running(_))
     }
 
+    /// Returns `true` if the message is done and its acknowledgement can be sent. A message of QoS 1 that was done without
+    /// a connection waits until the broker resends the message on the next one. Otherwise its handler would run again.
+    pub(super) fn can_leave(&self, is_connected: bool) -> bool {
+        let waits = if is_connected {
+            self.lost_delivery.is_some()
+        } else {
+            let delivery = self.delivery.or(self.lost_delivery);
+            delivery.is_some_and(|delivery| delivery.qos() == QoS::AtLeastOnce)
+        };
+        matches!(self.state, State::Done) && !waits
+    }
+
     /// Returns `true` if the broker has resent the message of this job on a new connection.
     pub(super) fn is_resent(&self, publish: &PublishRef<'_>) -> bool {
         let (old, new) = (self.lost_delivery, publish.delivery);

@@ -112,6 +112,16 @@ impl Jobs {
         }
     }
 
+    /// Records that the broker has answered the SUBSCRIBE of a connection. A broker resends the messages of a session
+    /// before that, so no message that is done waits any longer.
+    pub(in crate::commands) fn handle_subscribed(&mut self) {
+        for job in &mut self.queue {
+            if matches!(job.state, State::Done) {
+                job.lost_delivery = None;
+            }
+        }
+    }
+
     /// Returns `true` if the broker has resent a message that is still in the queue. The job goes on, and its end
     /// acknowledges the new delivery.
     pub(in crate::commands) fn reattach(&mut self, publish: &PublishRef<'_>) -> bool {
@@ -253,10 +263,11 @@ impl Jobs {
                 }
             }
         }
+        let is_connected = event_loop.is_connected();
         while self
             .queue
             .front()
-            .is_some_and(|job| matches!(job.state, State::Done))
+            .is_some_and(|job| job.can_leave(is_connected))
         {
             let Some(job) = self.queue.pop_front() else {
                 return;

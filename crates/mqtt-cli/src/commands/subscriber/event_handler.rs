@@ -62,7 +62,9 @@ impl EventHandler {
             Event::Connected { connack, .. } => {
                 self.was_connected = true;
                 if let Some(jobs) = &mut self.jobs {
-                    jobs.handle_connected(connack.session_present);
+                    // Without a subscription no SUBACK would show that the broker resends nothing more.
+                    let has_subscriptions = !self.plan.subscriptions.is_empty();
+                    jobs.handle_connected(connack.session_present && has_subscriptions);
                 }
                 self.diagnostics().print_connected();
                 if let Some(watchdog) = &mut self.watchdog {
@@ -81,6 +83,9 @@ impl EventHandler {
                     let codes: Vec<_> = codes.map(|code| code.value().to_string()).collect();
                     let codes = codes.join(", ");
                     log::debug!("Subscribed (mid: {}): {codes}", suback.packet_identifier);
+                }
+                if let Some(jobs) = &mut self.jobs {
+                    jobs.handle_subscribed();
                 }
                 let now = Instant::now();
                 self.idle_since.get_or_insert(now);
