@@ -92,3 +92,28 @@ fn unread_messages_do_not_delay_acknowledgements() {
         assert_eq!(message.text(), Some(&*number.to_string()));
     }
 }
+
+/// The queue becomes full and gets room again thousands of times, while the reader runs the connection itself.
+#[test]
+fn a_fast_stream_through_a_small_queue_arrives_in_order() {
+    let broker = TestBroker::start_with("max_queued_messages 0\nmax_inflight_messages 100\n");
+    let builder = || Client::builder().url(&broker.url()).unwrap();
+    let subscriber = builder().incoming_queue(10, usize::MAX).connect().unwrap();
+    let mut messages = subscriber.messages();
+    subscriber.subscribe("a", QoS::AtLeastOnce).unwrap();
+    let publisher = builder().connect().unwrap();
+    let thread = std::thread::spawn(move || {
+        for number in 0..5000 {
+            let token = publisher.publish("a", number.to_string(), QoS::AtLeastOnce);
+            token.unwrap();
+        }
+        publisher.disconnect(TIMEOUT).unwrap();
+    });
+    for number in 0..5000 {
+        let message = messages.receive(TIMEOUT / 6).unwrap();
+        let message = message.expect("the client continues to read");
+        assert_eq!(message.text(), Some(&*number.to_string()));
+    }
+    thread.join().unwrap();
+    subscriber.disconnect(TIMEOUT).unwrap();
+}
