@@ -15,7 +15,7 @@ use std::sync::Arc;
 use mqtt_codec::{Message, QoS, ReasonCode};
 use mqtt_session::{CloseReason, OutboundMessage, Session};
 
-use crate::core::Rejected;
+use crate::core::rejected::Rejected;
 use crate::error::ClientError;
 
 /// Messages that may be too large for the server.

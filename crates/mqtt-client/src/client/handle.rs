@@ -11,7 +11,7 @@ use mqtt_codec::{Message, ProtocolVersion, QoS, ReasonCode, TopicName};
 use mqtt_session::{OutboundMessage, Session};
 
 use super::completion::Slot;
-use super::driver::Driver;
+use super::driver::{self, Driver};
 use super::error::{ConnectError, DisconnectError, PublishError};
 use super::events::Events;
 use super::inbound::InboundMessage;
@@ -135,7 +135,10 @@ impl Client {
         let shared = Arc::new(Shared::new(outbox, inbox, handover));
         let driver = Box::new(Driver::new(event_loop, Arc::clone(&shared)));
         let thread = thread::Builder::new().name("mqtt-client".into());
-        let spawned = thread.spawn(move || Driver::run(driver));
+        let spawned = thread.spawn({
+            let shared = Arc::clone(&shared);
+            move || driver::run(driver, &shared)
+        });
         spawned.map_err(|error| ConnectError::System(Arc::new(error)))?;
         Ok(Self {
             handle: Arc::new(ClientHandle {

@@ -5,14 +5,12 @@ use std::time::{Duration, Instant};
 
 use mqtt_codec::ReasonCode;
 
-use super::driver::Driver;
 use super::error::ConnectError;
 use super::handover::GRACE;
 use super::inbound::{Handle, InboundMessage};
 use super::inbox::{Ended, Received};
-use super::shared::Shared;
+use super::shared::{Drive, Shared};
 use super::waiting::deadline_after;
-use crate::event_loop::EventLoop;
 
 /// Number of quick waits after which a reader requests the driver. A reader that waits rarely gains nothing from the
 /// driver, and each loan wakes the thread twice.
@@ -145,7 +143,7 @@ impl Messages {
         shared.inbox.receive(deadline)
     }
 
-    fn borrow_driver(&mut self, deadline: Option<Instant>) -> Option<Box<Driver<EventLoop>>> {
+    fn borrow_driver(&mut self, deadline: Option<Instant>) -> Option<Box<dyn Drive>> {
         // If this reader had the driver while it handles a message, the other readers would wait.
         if !self.shared.inbox.has_one_reader() {
             return None;
@@ -166,7 +164,7 @@ impl Messages {
 /// deadline, and if the reader must wait without the driver.
 fn run_driver(
     shared: &Shared,
-    mut driver: Box<Driver<EventLoop>>,
+    mut driver: Box<dyn Drive>,
     deadline: Option<Instant>,
 ) -> Option<Result<Received, Ended>> {
     let mut is_late = false;
@@ -187,9 +185,9 @@ fn run_driver(
 /// thread of the client sends DISCONNECT, because that may take longer than the caller may wait.
 fn run_turn(
     shared: &Shared,
-    mut driver: Box<Driver<EventLoop>>,
+    mut driver: Box<dyn Drive>,
     deadline: Option<Instant>,
-) -> Option<Box<Driver<EventLoop>>> {
+) -> Option<Box<dyn Drive>> {
     if shared.outbox.closing().is_some() {
         shared.release(driver);
         return None;
@@ -261,9 +259,11 @@ mod tests {
     use mqtt_codec::{MessageProperties, QoS, TopicName};
 
     use super::*;
+    use crate::client::driver::Driver;
     use crate::client::handover::Handover;
     use crate::client::inbox::Inbox;
     use crate::client::outbox::Outbox;
+    use crate::event_loop::EventLoop;
     use crate::options::Options;
 
     #[test]

@@ -1,10 +1,10 @@
 //! [`Shared`] is the state that callers and the thread of a client share.
 
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::completion::Completions;
-use super::driver::Driver;
 use super::error::ConnectError;
 use super::event_queue::EventQueue;
 use super::failures::Failures;
@@ -13,10 +13,23 @@ use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::waiting::lock;
 use super::wakers::Wakers;
-use crate::event_loop::EventLoop;
+
+/// The driver of a client, as its owners see it.
+pub(super) trait Drive: fmt::Debug + Send {
+    /// Runs one turn, which may wait until `deadline`. `closing` is the deadline for the end of the client
+    /// ([`Outbox::closing`]); only a turn with it sends DISCONNECT. Returns an error if the client has ended;
+    /// [`Self::end`] must follow.
+    fn turn(&mut self, deadline: Option<Instant>, closing: Option<Instant>) -> Result<(), Ending>;
+
+    /// Returns `true` if the driver takes further messages from the callers' queue.
+    fn takes_publications(&self) -> bool;
+
+    /// Completes all messages and requests, and wakes all callers.
+    fn end(&mut self, ending: Ending);
+}
 
 /// Passes the driver between the thread of a client and its readers.
-pub(super) type DriverHandover = Handover<Box<Driver<EventLoop>>>;
+pub(super) type DriverHandover = Handover<Box<dyn Drive>>;
 
 /// State that callers and the thread of a client share.
 #[derive(Debug)]
@@ -76,7 +89,7 @@ impl Shared {
     }
 
     /// Makes the driver idle, so that a reader can borrow it. Requests of callers recall it to the thread.
-    pub(super) fn release(&self, driver: Box<Driver<EventLoop>>) {
+    pub(super) fn release(&self, driver: Box<dyn Drive>) {
         let takes_publications = driver.takes_publications();
         let has_work = || self.outbox.begin_idle(takes_publications);
         self.handover.release(driver, has_work);

@@ -5,7 +5,7 @@
 
 mod attempts;
 mod backlog;
-mod rejected;
+pub(crate) mod rejected;
 mod server_session;
 #[cfg(test)]
 mod tests;

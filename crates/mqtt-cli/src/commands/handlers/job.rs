@@ -19,23 +19,6 @@ use crate::jsonl::{self, base64_text};
 /// The name of the user property with the reason why the handler has failed. Such a response has no payload.
 pub(in crate::commands) const FAILURE_PROPERTY: &str = "handler-failure";
 
-/// The variables of a message in the environment of its handler.
-pub(super) const VARIABLES: [&str; 13] = [
-    "MQTT_TOPIC",
-    "MQTT_QOS",
-    "MQTT_RETAIN",
-    "MQTT_DUP",
-    "MQTT_TIME",
-    "MQTT_RUN",
-    "MQTT_PAYLOAD_LENGTH",
-    "MQTT_CONTENT_TYPE",
-    "MQTT_RESPONSE_TOPIC",
-    "MQTT_PAYLOAD_FORMAT_INDICATOR",
-    "MQTT_MESSAGE_EXPIRY_INTERVAL",
-    "MQTT_CORRELATION_DATA_BASE64",
-    "MQTT_USER_PROPERTIES",
-];
-
 /// A message that was received.
 #[derive(Debug)]
 pub(super) struct Received {

@@ -18,8 +18,8 @@ use crate::failure::Failure;
 
 use super::job::{Job, State};
 use super::options::HandlerSettings;
+use super::reports::{Report, Reports};
 use super::residents::Residents;
-use super::runs::{Report, Reports};
 
 /// Maximum number of messages in the queue, and of the bytes of their topics, properties and payloads. If the queue is
 /// full, rsub stops reading from the broker. These limits are needed for messages of QoS 0, because the Receive Maximum

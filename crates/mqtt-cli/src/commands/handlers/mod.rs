@@ -20,6 +20,7 @@ mod jobs;
 mod options;
 mod output;
 mod process;
+mod reports;
 mod residents;
 mod response_settings;
 mod responses;

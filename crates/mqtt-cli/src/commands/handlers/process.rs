@@ -11,8 +11,24 @@ use std::time::{Duration, Instant};
 
 use crate::commands::user_command;
 
-use super::job;
 use super::output::Output;
+
+/// The variables of a message in the environment of its handler.
+pub(super) const VARIABLES: [&str; 13] = [
+    "MQTT_TOPIC",
+    "MQTT_QOS",
+    "MQTT_RETAIN",
+    "MQTT_DUP",
+    "MQTT_TIME",
+    "MQTT_RUN",
+    "MQTT_PAYLOAD_LENGTH",
+    "MQTT_CONTENT_TYPE",
+    "MQTT_RESPONSE_TOPIC",
+    "MQTT_PAYLOAD_FORMAT_INDICATOR",
+    "MQTT_MESSAGE_EXPIRY_INTERVAL",
+    "MQTT_CORRELATION_DATA_BASE64",
+    "MQTT_USER_PROPERTIES",
+];
 
 /// A payload of at most this size fits into a new pipe on every system, so that writing it does not block.
 #[cfg(unix)]
@@ -44,7 +60,7 @@ pub(super) struct Running {
 pub(super) fn command(words: &[OsString]) -> Command {
     let mut command = user_command::command(words);
     // rsub may be the handler of another rsub. The fields of that message are not those of this one.
-    for name in job::VARIABLES {
+    for name in VARIABLES {
         command.env_remove(name);
     }
     command

@@ -18,7 +18,7 @@ use crate::diagnostics::Diagnostics;
 use super::job::Job;
 use super::output::Output;
 use super::process::{self, Exit, Running};
-use super::runs::{Report, Reports, RunFailure};
+use super::reports::{Report, Reports, RunFailure};
 
 /// Maximum length of a line of a handler. A user property of a dead letter has room for its text.
 const MAXIMUM_LINE: usize = 16 * 1024;

@@ -34,9 +34,6 @@ use crate::wording::shown;
 /// program, as in mosquitto_pub.
 const RECONNECT_FOR: Duration = Duration::from_secs(120);
 
-/// Maximum number of connections in a row that the broker may close because of the same line. Then rpub skips the line.
-const MAXIMUM_LOSSES: u32 = 3;
-
 /// The settings of rpub.
 #[derive(Debug)]
 pub(crate) struct RpubSettings {
@@ -286,7 +283,7 @@ impl TryFrom<RpubSettings> for PublishPlan {
         };
         let mut options = connection.client_options("rpub", reconnect)?;
         // A line that the broker rejects by closing the connection must not block the lines after it.
-        options.maximum_losses = Some(MAXIMUM_LOSSES);
+        options.maximum_losses = Some(plan::MAXIMUM_LOSSES);
         let topic: Option<TopicName> = settings.message.topic_name;
         // Checked last, so that an invalid option is reported before a missing option.
         let needs_topic = match &content {

@@ -10,6 +10,9 @@ use crate::commands::setup::ClientPlan;
 use crate::flags::settings::connection::ConnectionSettings;
 use crate::flags::settings::message::{Content, LineForm};
 
+/// Maximum number of connections in a row that the broker may close because of the same line. Then rpub skips the line.
+pub(super) const MAXIMUM_LOSSES: u32 = 3;
+
 /// The plan of rpub.
 #[derive(Debug)]
 pub(super) struct PublishPlan {

@@ -26,7 +26,7 @@ use super::error::{ConnectError, PublishError, SubscribeError};
 use super::event_queue::ClientEvent;
 use super::inbound::Handle;
 use super::outbox::{Publication, Request, take_at_most_once};
-use super::shared::{Ending, Shared};
+use super::shared::{Drive, Ending, Shared};
 use super::subscriptions;
 use crate::event_loop::{EventLoop, Wakeup};
 
@@ -67,14 +67,8 @@ impl<L: Link> Driver<L> {
         }
     }
 
-    /// Runs one turn, which may wait until `deadline`. `closing` is the deadline for the end of the client
-    /// ([`Outbox::closing`](super::outbox::Outbox::closing)); only a turn with it sends DISCONNECT. Returns an error if the
-    /// client has ended; [`Self::end`] must follow.
-    pub(super) fn turn(
-        &mut self,
-        deadline: Option<Instant>,
-        closing: Option<Instant>,
-    ) -> Result<(), Ending> {
+    /// Runs one turn; see [`Drive::turn`].
+    fn turn(&mut self, deadline: Option<Instant>, closing: Option<Instant>) -> Result<(), Ending> {
         self.handler.is_closing = closing.is_some();
         let mut reader_timeout = None;
         if self.link.is_paused() {
@@ -133,7 +127,7 @@ impl<L: Link> Driver<L> {
 
     /// Returns `true` if the driver takes further messages from the callers' queue. Without a connection, or while
     /// `publications` is not empty, messages stay in the queue. New messages must then not wake the driver.
-    pub(super) fn takes_publications(&self) -> bool {
+    fn takes_publications(&self) -> bool {
         self.link.is_connected() && self.publications.is_empty()
     }
 
@@ -320,7 +314,7 @@ impl<L: Link> Driver<L> {
     }
 
     /// Completes all messages and requests, and wakes all callers.
-    pub(super) fn end(&mut self, ending: Ending) {
+    fn end(&mut self, ending: Ending) {
         let Ending { reason, .. } = &ending;
         let shared = Arc::clone(&self.shared);
         let (publications, requests) = shared.outbox.end(reason);
@@ -347,23 +341,34 @@ impl<L: Link> Driver<L> {
     }
 }
 
-impl Driver<EventLoop> {
-    /// Runs the driver in the thread of the client until the client ends. Lends it to a reader that requests it.
-    pub(super) fn run(mut driver: Box<Self>) {
-        let shared = Arc::clone(&driver.shared);
-        loop {
-            if let Err(ending) = driver.turn(None, shared.outbox.closing()) {
-                return driver.end(ending);
-            }
-            if shared.handover.is_requested() {
-                shared.release(driver);
-                // Without a driver the client has ended while a reader ran it.
-                let Some(returned) = shared.handover.wait_for_return() else {
-                    return;
-                };
-                driver = returned;
-            }
+/// Runs the driver in the thread of the client until the client ends. Lends it to a reader that requests it.
+pub(super) fn run(mut driver: Box<dyn Drive>, shared: &Shared) {
+    loop {
+        if let Err(ending) = driver.turn(None, shared.outbox.closing()) {
+            return driver.end(ending);
         }
+        if shared.handover.is_requested() {
+            shared.release(driver);
+            // Without a driver the client has ended while a reader ran it.
+            let Some(returned) = shared.handover.wait_for_return() else {
+                return;
+            };
+            driver = returned;
+        }
+    }
+}
+
+impl Drive for Driver<EventLoop> {
+    fn turn(&mut self, deadline: Option<Instant>, closing: Option<Instant>) -> Result<(), Ending> {
+        Self::turn(self, deadline, closing)
+    }
+
+    fn takes_publications(&self) -> bool {
+        Self::takes_publications(self)
+    }
+
+    fn end(&mut self, ending: Ending) {
+        Self::end(self, ending);
     }
 }
 

@@ -13,9 +13,8 @@ use mqtt_client::session::{Event, OutboundMessage, PublishError};
 use mqtt_client::{EventLoop, Wakeup};
 use mqtt_codec::{EncodeError, Message, QoS, ReasonCode};
 
-use crate::commands::rpub::MAXIMUM_LOSSES;
 use crate::commands::rpub::line_numbers::LineNumbers;
-use crate::commands::rpub::plan::PublishPlan;
+use crate::commands::rpub::plan::{MAXIMUM_LOSSES, PublishPlan};
 use crate::commands::rpub::progress::Progress;
 use crate::commands::rpub::report;
 use crate::commands::rpub::stdin_lines::StdinLines;
