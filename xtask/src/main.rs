@@ -53,7 +53,8 @@ Usage: cargo xtask TASK
          test the programs of another platform under emulation, and measure a publish: --target T [--trial]
          [TEST ...]; --built tests what 'dist' has built, --cost only measures
   figures
-         count functions, comments, types and circles of modules; TREE counts another checkout
+         count functions, comments, types and circles of modules; TREE counts another checkout,
+         --check fails if there is a circle
   libraries
          compare mqtt-client with rumqttc, and write the tables of crates/mqtt-client/README.md;
          --programs: only the six programs of both, --load: only time and CPU time under load,

@@ -1,6 +1,7 @@
 //! `cargo xtask figures [TREE]`: counts properties that make sources easy or hard to read, so that two states of the
-//! tree can be compared by one method. The task counts the sources in `crates/*/src` without test modules, and sets no
-//! limits. `TREE` is another checkout, for example of an older commit.
+//! tree can be compared by one method. The task counts the sources in `crates/*/src` without test modules. `TREE` is
+//! another checkout, for example of an older commit. `cargo xtask figures --check` fails if modules name each other in a
+//! circle; the other figures have no limits.
 
 mod graph;
 mod source;
@@ -24,6 +25,7 @@ const MANY_METHODS: usize = 30;
 /// Prints the figures of this tree, or of the tree that the option names.
 pub(crate) fn run(options: &[&str]) -> Result<()> {
     let tree = match options {
+        ["--check"] => return check_circles(root()),
         [] => root().to_path_buf(),
         [tree] => PathBuf::from(tree),
         _ => bail!("'figures' takes one folder at most"),
@@ -102,12 +104,32 @@ fn print_types(crates: &BTreeMap<String, Source>) {
 
 fn print_circles(tree: &Path, crates: &BTreeMap<String, Source>) -> Result<()> {
     println!("\nCircles in the graph of modules (a module is a file; 'root' is lib.rs):\n");
-    for name in crates.keys() {
-        for circle in graph::circles(&tree.join("crates").join(name).join("src"))? {
-            println!("- {name}: {} modules: {}", circle.len(), circle.join(", "));
-        }
+    for circle in circles(tree, crates)? {
+        println!("- {circle}");
     }
     Ok(())
+}
+
+fn check_circles(tree: &Path) -> Result<()> {
+    let circles = circles(tree, &crates_of(tree)?)?;
+    if let Some(first) = circles.first() {
+        let count = circles.len();
+        bail!("modules name each other in {count} circles, the first of them in {first}");
+    }
+    println!("no circles of modules");
+    Ok(())
+}
+
+/// Returns a text for each circle of modules.
+fn circles(tree: &Path, crates: &BTreeMap<String, Source>) -> Result<Vec<String>> {
+    let mut texts = Vec::new();
+    for name in crates.keys() {
+        for circle in graph::circles(&tree.join("crates").join(name).join("src"))? {
+            let modules = circle.join(", ");
+            texts.push(format!("{name}: {} modules: {modules}", circle.len()));
+        }
+    }
+    Ok(texts)
 }
 
 /// Prints the number of commits with long subjects. The limit is 60 characters.
