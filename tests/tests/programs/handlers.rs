@@ -220,33 +220,6 @@ fn a_message_that_waits_for_another_run_does_not_delay_a_reconnect_and_is_handle
 }
 
 #[test]
-fn a_message_that_was_done_without_a_connection_does_not_run_again() {
-    let broker = Broker::start("");
-    let proxy = Proxy::start(broker.address());
-    let folder = tempfile::tempdir().unwrap();
-    let gate = named_pipe(folder.path());
-    let script = format!("cat; echo; read -r line < {}", gate.display());
-    let program = Program::new("rsub").args("-h 127.0.0.1 -p");
-    let program = program.arg(proxy.address.port().to_string());
-    let program = program.args("-i worker -c -q 1 -t a -d --exec sh -c");
-    let running = program.arg(&script).start();
-    running.wait_for_error("received SUBACK");
-    publish(&broker, "-t a -m first -q 1", "");
-    running.wait_for_output("first");
-    proxy.cut();
-    running.wait_for_error("The connection was lost");
-    std::fs::write(&gate, "go\n").unwrap();
-    // The acknowledgement is that of the message that the broker has sent again.
-    running.wait_for_error("received PUBLISH (d1");
-    running.wait_for_error("sending PUBACK");
-    publish(&broker, "-t a -m last -q 1", "");
-    running.wait_for_output("last");
-    running.signal("TERM");
-    std::fs::write(&gate, "go\n").unwrap();
-    assert_eq!(running.wait().success().text(), "first\nlast\n");
-}
-
-#[test]
 fn jobs_run_at_a_time_and_keep_the_order_of_each_topic() {
     let broker = Broker::start("");
     let folder = tempfile::tempdir().unwrap();

@@ -43,10 +43,8 @@ impl Received {
 pub(super) struct Job {
     pub(super) number: u64,
     pub(super) message: Received,
-    /// The delivery to acknowledge; `None` on a new connection until the broker resends the message.
+    /// The delivery to acknowledge; `None` after its connection was lost.
     pub(super) delivery: Option<Delivery>,
-    /// The delivery on a lost connection, whose session the broker has resumed.
-    pub(super) lost_delivery: Option<Delivery>,
     pub(super) state: State,
     /// The number of runs so far.
     pub(super) runs: u32,
@@ -94,7 +92,6 @@ impl Job {
                 properties,
             },
             delivery: Some(publish.delivery),
-            lost_delivery: None,
             state: State::Waiting(Instant::now()),
             runs: 0,
             failures: 0,
@@ -116,7 +113,6 @@ impl Job {
                 properties: MessageProperties::default(),
             },
             delivery: Some(delivery),
-            lost_delivery: None,
             state: State::Done,
             runs: 0,
             failures: 0,
@@ -128,27 +124,6 @@ impl Job {
     /// Returns `true` while the handler runs or has to run.
     pub(super) fn is_active(&self) -> bool {
         matches!(self.state, State::Waiting(_) | State::Running(_))
-    }
-
-    /// Returns `true` if the message is done and its acknowledgement can be sent. A message of QoS 1 that was done without
-    /// a connection waits until the broker resends the message on the next one. Otherwise its handler would run again.
-    pub(super) fn can_leave(&self, is_connected: bool) -> bool {
-        let waits = if is_connected {
-            self.lost_delivery.is_some()
-        } else {
-            let delivery = self.delivery.or(self.lost_delivery);
-            delivery.is_some_and(|delivery| delivery.qos() == QoS::AtLeastOnce)
-        };
-        matches!(self.state, State::Done) && !waits
-    }
-
-    /// Returns `true` if the broker has resent the message of this job on a new connection.
-    pub(super) fn is_resent(&self, publish: &PublishRef<'_>) -> bool {
-        let (old, new) = (self.lost_delivery, publish.delivery);
-        old.is_some_and(|old| {
-            old.qos() == new.qos() && old.packet_identifier() == new.packet_identifier()
-        }) && self.message.topic_name == publish.topic_name
-            && self.message.payload == publish.payload
     }
 
     /// Returns the key of the order. Messages with the same key are handled in the order of their arrival. The key of a

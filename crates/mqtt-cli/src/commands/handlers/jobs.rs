@@ -101,43 +101,6 @@ impl Jobs {
         }
     }
 
-    /// Records that the broker has accepted a connection. The deliveries of earlier connections have ended: if the broker
-    /// has resumed the session, it resends these messages. Otherwise it may give their packet identifiers to other
-    /// messages.
-    pub(in crate::commands) fn handle_connected(&mut self, is_session_resumed: bool) {
-        for job in &mut self.queue {
-            let delivery = job.delivery.take();
-            let delivery = delivery.or_else(|| job.lost_delivery.take());
-            job.lost_delivery = delivery.filter(|_| is_session_resumed);
-        }
-    }
-
-    /// Records that the broker has answered the SUBSCRIBE of a connection. A broker resends the messages of a session
-    /// before that, so no message that is done waits any longer.
-    pub(in crate::commands) fn handle_subscribed(&mut self) {
-        for job in &mut self.queue {
-            if matches!(job.state, State::Done) {
-                job.lost_delivery = None;
-            }
-        }
-    }
-
-    /// Returns `true` if the broker has resent a message that is still in the queue. The job goes on, and its end
-    /// acknowledges the new delivery.
-    pub(in crate::commands) fn reattach(&mut self, publish: &PublishRef<'_>) -> bool {
-        let delivery = publish.delivery;
-        if !delivery.dup() {
-            return false;
-        }
-        let mut queue = self.queue.iter_mut();
-        let Some(job) = queue.find(|job| job.is_resent(publish)) else {
-            return false;
-        };
-        job.delivery = Some(delivery);
-        job.lost_delivery = None;
-        true
-    }
-
     /// Makes `advance` start no further handler. Handlers that already run may finish.
     pub(in crate::commands) fn stop(&mut self) {
         self.is_stopped = true;
@@ -251,23 +214,21 @@ impl Jobs {
 
     /// Acknowledges the messages that are done, up to the first one that is not.
     fn acknowledge(&mut self, event_loop: &mut EventLoop) {
-        // Without a connection no acknowledgement is sent, but the session must know the messages of QoS 2 that are done
-        // before the broker resends them.
-        if !event_loop.is_connected() {
+        // Without a connection no acknowledgement is sent, but the session must know the messages that are done before
+        // the client reconnects. The other deliveries end with their connection: the broker resends these messages, or
+        // gives their packet identifiers to other messages.
+        if !event_loop.is_connected() && !self.holds_connection() {
             for job in &mut self.queue {
-                let is_done = matches!(job.state, State::Done);
-                let is_exactly_once = |delivery: &Delivery| delivery.qos() == QoS::ExactlyOnce;
-                if let Some(delivery) = job.delivery.filter(is_exactly_once).filter(|_| is_done) {
-                    job.delivery = None;
-                    Self::hold(event_loop, delivery);
+                let delivery = job.delivery.take();
+                if let (Some(delivery), State::Done) = (delivery, &job.state) {
+                    event_loop.acknowledge(delivery);
                 }
             }
         }
-        let is_connected = event_loop.is_connected();
         while self
             .queue
             .front()
-            .is_some_and(|job| job.can_leave(is_connected))
+            .is_some_and(|job| matches!(job.state, State::Done))
         {
             let Some(job) = self.queue.pop_front() else {
                 return;
@@ -276,15 +237,6 @@ impl Jobs {
             if let Some(delivery) = job.delivery {
                 event_loop.acknowledge(delivery);
             }
-        }
-    }
-
-    /// Records a message that is done while there is no connection.
-    fn hold(event_loop: &mut EventLoop, delivery: Delivery) {
-        match event_loop.connection() {
-            // The broker has not accepted this connection yet.
-            Some(connection) => connection.hold_identifier(delivery),
-            None => event_loop.acknowledge(delivery),
         }
     }
 
@@ -304,11 +256,10 @@ impl Jobs {
         times.chain(ends.into_iter().flatten()).min()
     }
 
-    /// Returns `true` while a handler runs. Meanwhile the client must not reconnect, so that the session knows the
-    /// messages that are done (see `acknowledge`). A message that waits for another run does not delay the reconnect,
-    /// because it may wait for a long time (see `reattach`).
+    /// Returns `true` while a handler runs or has to run. Meanwhile the client must not reconnect, so that the session
+    /// knows the messages that are done (see `acknowledge`).
     pub(in crate::commands) fn holds_connection(&self) -> bool {
-        self.running > 0
+        self.running > 0 || !self.is_stopped && self.queue.iter().any(Job::is_active)
     }
 
     /// Returns `true` if no work is left. That is the case if the queue is empty or, after `stop`, if no handler runs

@@ -11,9 +11,6 @@
 //!
 //! Acknowledgements leave in the order of the messages, as MQTT requires [MQTT-4.6.0-2]. So a message whose handler was
 //! quick waits for the ones before it, and the Receive Maximum of the connection bounds the queue.
-//!
-//! The queue outlives a connection. When the broker resends a message of the session, its job goes on with the new
-//! delivery (`Jobs::reattach`), so that a lost connection does not run the handler again.
 
 mod job;
 mod jobs;

@@ -61,11 +61,6 @@ impl EventHandler {
         match event {
             Event::Connected { connack, .. } => {
                 self.was_connected = true;
-                if let Some(jobs) = &mut self.jobs {
-                    // Without a subscription no SUBACK would show that the broker resends nothing more.
-                    let has_subscriptions = !self.plan.subscriptions.is_empty();
-                    jobs.handle_connected(connack.session_present && has_subscriptions);
-                }
                 self.diagnostics().print_connected();
                 if let Some(watchdog) = &mut self.watchdog {
                     watchdog.set_connected();
@@ -84,9 +79,6 @@ impl EventHandler {
                     let codes = codes.join(", ");
                     log::debug!("Subscribed (mid: {}): {codes}", suback.packet_identifier);
                 }
-                if let Some(jobs) = &mut self.jobs {
-                    jobs.handle_subscribed();
-                }
                 let now = Instant::now();
                 self.idle_since.get_or_insert(now);
                 if let Some(watchdog) = &mut self.watchdog {
@@ -103,7 +95,6 @@ impl EventHandler {
             }
             // The broker has deviated from the standard without harm. rsub warns, and the connection stays.
             Event::Deviation(deviation) => self.diagnostics().warn(&format!("{deviation}.")),
-            Event::Message(received) if self.is_resent(&received.publish()) => {}
             // After the end of the work, messages are not acknowledged. A broker with a session delivers them to the
             // next run.
             Event::Message(received) if self.ending.is_none() => {
@@ -189,12 +180,6 @@ impl EventHandler {
                 counted(rest as u64, "byte")
             )),
         }
-    }
-
-    /// Returns `true` if the broker has resent a message whose handler has not succeeded yet.
-    fn is_resent(&mut self, publish: &PublishRef<'_>) -> bool {
-        let jobs = self.jobs.as_mut();
-        jobs.is_some_and(|jobs| jobs.reattach(publish))
     }
 
     /// Handles a message that has arrived.
