@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use tests::{Broker, Program, Proxy, Running, named_pipe};
+use tests::{Broker, Program, Running, named_pipe};
 
 pub(crate) fn publish(broker: &Broker, arguments: &str, input: &str) {
     let command = Program::new("rpub").args(&broker.options());
@@ -176,47 +176,22 @@ fn a_dead_letter_that_is_too_large_has_no_properties() {
 }
 
 #[test]
-fn a_message_that_waits_for_another_run_does_not_delay_a_reconnect_and_is_handled_once() {
-    let broker = Broker::start("");
-    let proxy = Proxy::start(broker.address());
-    let folder = tempfile::tempdir().unwrap();
-    let go = folder.path().join("go");
-    // Each message fails until the file exists.
-    let script = format!("[ -e {} ] && echo \"$MQTT_RUN $(cat)\"", go.display());
-    let workers = [1, 2].map(|qos| {
-        let program = Program::new("rsub").args("-h 127.0.0.1 -p");
-        let program = program.arg(proxy.address.port().to_string());
-        let program = program.args(&format!("-i w{qos} -c -q {qos} -t a -d --retries 99"));
-        let running = program.args("--exec sh -c").arg(&script).start();
-        running.wait_for_error("received SUBACK");
-        running
-    });
-    publish(&broker, "-t a -l -q 2", "first\nsecond\n");
-    workers.iter().for_each(|worker| {
-        worker.wait_for_error("Running it again in 0.25 s.");
-    });
-    proxy.cut();
-    workers.iter().for_each(|worker| {
-        worker.wait_for_errors("received SUBACK", 2);
-    });
-    std::fs::write(&go, "").unwrap();
-    for (worker, acknowledgement) in workers.iter().zip(["PUBACK", "PUBREC"]) {
-        // The broker gets an acknowledgement for each message, and no copy of a message is in the queue of rsub.
-        worker.wait_for_errors(&format!("sending {acknowledgement}"), 2);
-    }
-    publish(&broker, "-t a -m last -q 2", "");
-    for worker in workers {
-        worker.wait_for_output("last");
-        worker.signal("TERM");
-        let printed = worker.wait().success().text();
-        let (runs, payloads): (Vec<_>, Vec<_>) = printed
-            .lines()
-            .map(|line| line.split_once(' ').unwrap())
-            .unzip();
-        assert_eq!(payloads, ["first", "second", "last"]);
-        // The runs before and after the reconnect count together.
-        assert!(runs[0].parse::<u32>().unwrap() > 2, "{printed}");
-    }
+fn a_dead_letter_above_the_limits_of_the_broker_ends_the_program() {
+    let broker = Broker::start("max_packet_size 150");
+    let topic = "dead/".repeat(20);
+    let arguments = format!("-V 5 -q 1 -i worker -c -t a -C 1 --dead-letter {topic} -W 30");
+    let running = handle(&broker, &arguments, "exit 1");
+    let payload = "x".repeat(100);
+    publish(&broker, &format!("-t a -m {payload} -q 1"), "");
+    let finished = running.wait();
+    assert!(
+        finished.errors.contains("does not accept the dead letter"),
+        "{finished:?}"
+    );
+    assert_eq!(finished.status, 1, "{finished:?}");
+    // The message is still there.
+    let next = handle(&broker, "-V 5 -q 1 -i worker -c -t a -C 1 -W 30", "cat");
+    assert_eq!(next.wait().success().text(), payload);
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn wait_for_lines(path: &Path, count: usize) -> String {
 #[test]
 fn no_job_is_lost_while_rsub_handlers_and_the_broker_are_killed_in_turn() {
     let script = r#"job=$(cat); echo "$job" >> RUNS"#;
-    run_and_kill("--retries 1000", script, (300, KILLS));
+    run_and_kill("--retries 1000", script, (100, 6));
 }
 
 #[test]

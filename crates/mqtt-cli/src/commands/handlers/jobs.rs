@@ -143,11 +143,13 @@ impl Jobs {
         self.drop_responses(&mut given_up, diagnostics);
         if let Some(rejected) = given_up.first() {
             self.refuse_dead_letters();
-            let topic = Printable(&rejected.message.topic_name);
-            let text = format!("The broker does not accept the dead letter for '{topic}'.");
-            result = result.and(Err(Failure::failed(text).with_class(Class::Refused)));
+            let failure = unaccepted_dead_letter(&rejected.message.topic_name, "");
+            result = result.and(Err(failure));
         }
-        self.publish_dead_letters(event_loop);
+        if let Err(failure) = self.publish_dead_letters(event_loop) {
+            self.refuse_dead_letters();
+            result = result.and(Err(failure));
+        }
         self.publish_responses(event_loop, diagnostics);
         self.acknowledge(event_loop);
         result
@@ -181,9 +183,12 @@ impl Jobs {
     /// Publishes messages whose handlers failed to the topic for dead letters. A message is done when the broker has
     /// acknowledged its dead letter. The dead letters of all messages are acknowledged when the event loop has no
     /// unfinished publication.
-    fn publish_dead_letters(&mut self, event_loop: &mut EventLoop) {
+    ///
+    /// # Errors
+    /// If a dead letter exceeds a limit of the broker. Its message stays unacknowledged.
+    fn publish_dead_letters(&mut self, event_loop: &mut EventLoop) -> Result<(), Failure> {
         let Some(topic_name) = &self.settings.dead_letter else {
-            return;
+            return Ok(());
         };
         let are_acknowledged = event_loop.unfinished() == 0;
         for job in &mut self.queue {
@@ -204,12 +209,20 @@ impl Jobs {
                         Ok(_) => job.state = State::Published,
                         // The dead letter waits for an acknowledgement or a connection. If it cannot be published, the
                         // message stays unacknowledged until `-W` or a signal ends rsub.
-                        Err(_) => return,
+                        Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {
+                            return Ok(());
+                        }
+                        // No later attempt can succeed on this connection, and the message must not be lost.
+                        Err(error) => {
+                            job.state = State::Refused;
+                            return Err(unaccepted_dead_letter(topic_name, &format!(": {error}")));
+                        }
                     }
                 }
                 _ => {}
             }
         }
+        Ok(())
     }
 
     /// Acknowledges the messages that are done, up to the first one that is not.
@@ -288,6 +301,13 @@ impl Jobs {
     pub(in crate::commands) fn is_full(&self) -> bool {
         self.queue.len() >= MAXIMUM_JOBS || self.bytes >= MAXIMUM_BYTES
     }
+}
+
+/// Returns the failure of a run whose dead letter the broker does not accept. `why` is empty or starts with a colon.
+fn unaccepted_dead_letter(topic_name: &str, why: &str) -> Failure {
+    let topic = Printable(topic_name);
+    let text = format!("The broker does not accept the dead letter for '{topic}'{why}.");
+    Failure::failed(text).with_class(Class::Refused)
 }
 
 #[cfg(test)]

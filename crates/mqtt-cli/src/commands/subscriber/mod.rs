@@ -248,8 +248,19 @@ impl Subscriber {
     /// Ends the program after all its work is done.
     fn complete(mut self) -> Result<Status, Failure> {
         self.finish_handshakes();
+        // A message that rsub publishes removes a retained message. rrr needs only the response to its request.
+        let unacknowledged = match self.handler.plan.request {
+            None => self.event_loop.unfinished(),
+            Some(_) => 0,
+        };
         self.disconnect(ReasonCode::Success, GRACE);
-        self.handler.ending.take().unwrap_or(Ok(Status::Success))
+        let outcome = self.handler.ending.take().unwrap_or(Ok(Status::Success));
+        if unacknowledged > 0 && outcome.is_ok() {
+            let messages = counted(unacknowledged as u64, "retained message");
+            let text = format!("The broker has not acknowledged the removal of {messages}.");
+            return Err(Failure::failed(text).with_class(Class::Temporary));
+        }
+        outcome
     }
 
     /// Ends the program because of a signal. Received messages are written before, if the reader of standard output
