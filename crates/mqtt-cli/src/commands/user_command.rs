@@ -34,11 +34,11 @@ fn without_password(url: &OsStr) -> Option<String> {
     let end = rest.find('/').unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     match authority.rsplit_once('@') {
+        _ if path.contains('@') => None,
         Some((credentials, address)) => {
             let user_name = credentials.split(':').next().unwrap_or_default();
             Some(format!("{scheme}{user_name}@{address}{path}"))
         }
-        None if path.contains('@') => None,
         None => Some(url.to_owned()),
     }
 }
@@ -56,6 +56,7 @@ mod tests {
             ("me:secret@host", Some("me@host")),
             ("mqtt://:secret@[::1]:1883", Some("mqtt://@[::1]:1883")),
             ("mqtt://me:sec/ret@host", None),
+            ("mqtt://me:s@ec/ret@host", None),
         ] {
             assert_eq!(without_password(OsStr::new(url)).as_deref(), expected);
         }
