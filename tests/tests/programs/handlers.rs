@@ -176,22 +176,37 @@ fn a_dead_letter_that_is_too_large_has_no_properties() {
 }
 
 #[test]
-fn a_dead_letter_above_the_limits_of_the_broker_ends_the_program() {
+fn dead_letters_above_the_limits_of_the_broker_end_the_program() {
     let broker = Broker::start("max_packet_size 150");
     let topic = "dead/".repeat(20);
-    let arguments = format!("-V 5 -q 1 -i worker -c -t a -C 1 --dead-letter {topic} -W 30");
+    let subscription = "-V 5 -q 1 -i worker -c -t a";
+    let arguments = format!("{subscription} -C 4 --jobs 4 --dead-letter {topic} -W 30");
     let running = handle(&broker, &arguments, "exit 1");
-    let payload = "x".repeat(100);
-    publish(&broker, &format!("-t a -m {payload} -q 1"), "");
+    let line = "x".repeat(100);
+    let lines = format!("{line}\n{line}\n{line}\n{line}\n");
+    publish(&broker, "-t a -l -q 1", &lines);
     let finished = running.wait();
-    assert!(
-        finished.errors.contains("does not accept the dead letter"),
-        "{finished:?}"
-    );
     assert_eq!(finished.status, 1, "{finished:?}");
-    // The message is still there.
-    let next = handle(&broker, "-V 5 -q 1 -i worker -c -t a -C 1 -W 30", "cat");
-    assert_eq!(next.wait().success().text(), payload);
+    let text = "does not accept the dead letter";
+    assert!(finished.errors.contains(text), "{finished:?}");
+    // The messages are still there.
+    let next = handle(&broker, &format!("{subscription} -C 4 -W 30"), "cat; echo");
+    assert_eq!(next.wait().success().text(), lines);
+}
+
+/// The queue is full while the first message waits for the acknowledgement of its dead letter.
+#[test]
+fn a_full_queue_still_reads_the_acknowledgement_of_a_dead_letter() {
+    let broker = Broker::start("");
+    let arguments = "-V 5 -q 1 -t t/# -C 20 --dead-letter dead -W 30";
+    let script = "cat > /dev/null; [ $MQTT_TOPIC != t/1 ]";
+    let running = handle(&broker, arguments, script);
+    let payload = "x".repeat(1024 * 1024);
+    let lines: String = (1..=20)
+        .map(|number| format!("t/{number} {payload}\n"))
+        .collect();
+    publish(&broker, "-l --with-topic -q 1", &lines);
+    running.wait().success();
 }
 
 #[test]

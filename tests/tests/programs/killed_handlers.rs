@@ -129,6 +129,8 @@ fn run_and_kill(options: &str, script: &str, default: (usize, usize)) {
         );
         std::thread::yield_now();
     };
+    // The last step may have started rsub just now. A signal is a success after it has connected.
+    rsub.wait_for_error("received SUBACK");
     rsub.signal("TERM");
     rsub.wait().success();
     let mut histogram = std::collections::BTreeMap::new();

@@ -1,6 +1,6 @@
 //! The programs. Each program has a file or folder with its options, the plan that the settings become, and the loop
 //! that carries out the plan. rsub and rrr share the plan and the loop in `subscriber/`. rpub, rsub and rrr share
-//! `setup.rs`, and the deadline of `-W` in `deadline.rs`.
+//! `setup.rs`, and the deadline of `-W` in `deadline.rs`. `user_command.rs` makes the commands that the user gives.
 
 mod counts;
 mod deadline;

@@ -27,6 +27,9 @@ use super::residents::Residents;
 const MAXIMUM_JOBS: usize = 1000;
 pub(super) const MAXIMUM_BYTES: usize = 16 * 1024 * 1024;
 
+/// Factor by which the limits are larger for all messages than for those whose handlers run or have to run.
+const WITH_OTHERS: usize = 8;
+
 /// Maximum number of reports of the threads of handlers. If the queue is full, a thread waits, so that a handler that
 /// writes lines without end does not fill the memory.
 const MAXIMUM_REPORTS: usize = 64;
@@ -191,6 +194,7 @@ impl Jobs {
             return Ok(());
         };
         let are_acknowledged = event_loop.unfinished() == 0;
+        let mut outcome = Ok(());
         for job in &mut self.queue {
             match &job.state {
                 State::Published if are_acknowledged => job.state = State::Done,
@@ -207,22 +211,22 @@ impl Jobs {
                     });
                     match result {
                         Ok(_) => job.state = State::Published,
-                        // The dead letter waits for an acknowledgement or a connection. If it cannot be published, the
-                        // message stays unacknowledged until `-W` or a signal ends rsub.
-                        Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => {
-                            return Ok(());
-                        }
-                        // No later attempt can succeed on this connection, and the message must not be lost.
+                        // The dead letter waits for an acknowledgement or a connection. Without one, the message stays
+                        // unacknowledged until `-W` or a signal ends rsub.
+                        Err(PublishError::QuotaUsedUp | PublishError::NotConnected) => break,
+                        // No later attempt can succeed on this connection, and the message must not be lost. The others
+                        // have the same end, so that none of them keeps the program from ending.
                         Err(error) => {
                             job.state = State::Refused;
-                            return Err(unaccepted_dead_letter(topic_name, &format!(": {error}")));
+                            let failure = unaccepted_dead_letter(topic_name, &format!(": {error}"));
+                            outcome = outcome.and(Err(failure));
                         }
                     }
                 }
                 _ => {}
             }
         }
-        Ok(())
+        outcome
     }
 
     /// Acknowledges the messages that are done, up to the first one that is not.
@@ -238,6 +242,18 @@ impl Jobs {
                 }
             }
         }
+        // A message without an acknowledgement does not wait for the messages before it.
+        let bytes = &mut self.bytes;
+        self.queue.retain(|job| {
+            let is_unanswered = job
+                .delivery
+                .is_none_or(|delivery| delivery.qos() == QoS::AtMostOnce);
+            let leaves = is_unanswered && matches!(job.state, State::Done);
+            if leaves {
+                *bytes -= job.message.length();
+            }
+            !leaves
+        });
         while self
             .queue
             .front()
@@ -272,7 +288,9 @@ impl Jobs {
     /// Returns `true` while a handler runs or has to run. Meanwhile the client must not reconnect, so that the session
     /// knows the messages that are done (see `acknowledge`).
     pub(in crate::commands) fn holds_connection(&self) -> bool {
-        self.running > 0 || !self.is_stopped && self.queue.iter().any(Job::is_active)
+        // While many responses wait for the broker, no handler starts, and the responses need a connection.
+        let will_start = !self.is_stopped && !self.has_many_responses();
+        self.running > 0 || will_start && self.queue.iter().any(Job::is_active)
     }
 
     /// Returns `true` if no work is left. That is the case if the queue is empty or, after `stop`, if no handler runs
@@ -297,9 +315,17 @@ impl Jobs {
         self.running > 0 || self.queue.iter().any(must_run)
     }
 
-    /// Returns `true` if no further message should be read.
+    /// Returns `true` if no further message should be read. Messages that wait for the broker, and those after them, count
+    /// only for the larger limit, because the acknowledgement of the broker must be read.
     pub(in crate::commands) fn is_full(&self) -> bool {
-        self.queue.len() >= MAXIMUM_JOBS || self.bytes >= MAXIMUM_BYTES
+        let active = self.queue.iter().filter(|job| job.is_active());
+        let (count, bytes) = active.fold((0, 0), |(count, bytes), job| {
+            (count + 1, bytes + job.message.length())
+        });
+        count >= MAXIMUM_JOBS
+            || bytes >= MAXIMUM_BYTES
+            || self.queue.len() >= MAXIMUM_JOBS * WITH_OTHERS
+            || self.bytes >= MAXIMUM_BYTES * WITH_OTHERS
     }
 }
 
