@@ -344,11 +344,21 @@ impl EventHandler {
         self.ending = Some(Err(self.diagnostics().failure(error.into())));
     }
 
+    /// Returns the number of removals of `--remove-retained` that the broker has not acknowledged. `unfinished` is the
+    /// number of published messages without an acknowledgement. Without a request and handlers they are removals.
+    pub(super) fn unacknowledged_removals(&self, unfinished: usize) -> usize {
+        match (&self.plan.request, &self.jobs) {
+            (None, None) => self.removals.len() + unfinished,
+            _ => self.removals.len(),
+        }
+    }
+
     /// Returns `true` if the program can end. A success waits for the removals, a failure does not.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self, unfinished: usize) -> bool {
+        let has_removed = self.unacknowledged_removals(unfinished) == 0;
         match &self.ending {
             None => false,
-            Some(Ok(_)) => self.removals.is_empty() && !self.waits() && self.are_jobs_finished(),
+            Some(Ok(_)) => has_removed && !self.waits() && self.are_jobs_finished(),
             Some(Err(_)) => self.are_jobs_finished(),
         }
     }

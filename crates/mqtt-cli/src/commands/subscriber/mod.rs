@@ -206,7 +206,7 @@ impl Subscriber {
                 }
             }
             // `rsub -C 1` must not end before the message is on standard output, so the text must be written too.
-            if self.handler.is_complete()
+            if self.handler.is_complete(self.event_loop.unfinished())
                 && self.handler.ack_queue.is_empty()
                 && !self.handler.waits_for_residents()
             {
@@ -248,19 +248,8 @@ impl Subscriber {
     /// Ends the program after all its work is done.
     fn complete(mut self) -> Result<Status, Failure> {
         self.finish_handshakes();
-        // A message that rsub publishes removes a retained message. rrr needs only the response to its request.
-        let unacknowledged = match self.handler.plan.request {
-            None => self.event_loop.unfinished(),
-            Some(_) => 0,
-        };
         self.disconnect(ReasonCode::Success, GRACE);
-        let outcome = self.handler.ending.take().unwrap_or(Ok(Status::Success));
-        if unacknowledged > 0 && outcome.is_ok() {
-            let messages = counted(unacknowledged as u64, "retained message");
-            let text = format!("The broker has not acknowledged the removal of {messages}.");
-            return Err(Failure::failed(text).with_class(Class::Temporary));
-        }
-        outcome
+        self.handler.ending.take().unwrap_or(Ok(Status::Success))
     }
 
     /// Ends the program because of a signal. Received messages are written before, if the reader of standard output
@@ -286,6 +275,13 @@ impl Subscriber {
                 "received {received} of {}",
                 counted(count, "message")
             ));
+        }
+        let removals = self
+            .handler
+            .unacknowledged_removals(self.event_loop.unfinished());
+        if removals > 0 {
+            let messages = counted(removals as u64, "retained message");
+            parts.push(format!("the removal of {messages} is not acknowledged"));
         }
         if rest > 0 {
             let bytes = counted(rest as u64, "byte");
