@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use super::waiting::lock;
 
-/// Time for which the driver may be idle. Bytes from the server, PINGREQ and acknowledgements of the application are late
-/// by at most about twice this time.
+/// Time for which the driver may be idle. Bytes from and to the server, acknowledgements of the application, and messages
+/// that wait for room in flight, are late by at most about twice this time.
 pub(super) const GRACE: Duration = Duration::from_millis(2);
 
 /// Place in which the driver is between two owners. `D` is the driver; tests use another type.
@@ -91,6 +91,12 @@ impl<D> Handover<D> {
         let end = Instant::now() + GRACE;
         let end = deadline.map_or(end, |deadline| deadline.min(end));
         self.requests.fetch_add(1, Ordering::SeqCst);
+        // `wake` would recall a driver that is already idle.
+        let idle = self.borrow();
+        if idle.is_some() {
+            self.requests.fetch_sub(1, Ordering::SeqCst);
+            return idle;
+        }
         wake();
         let driver = self.wait_for_release(end);
         self.requests.fetch_sub(1, Ordering::SeqCst);

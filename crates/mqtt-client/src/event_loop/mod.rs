@@ -195,8 +195,11 @@ impl EventLoop {
             let available = self.stream.buffer.unread().len();
             self.stream.read();
             let count = self.stream.buffer.unread().len() - available;
-            self.moderation
-                .handle_read(now, count, self.stream.written());
+            // With layers such as TLS, a read of nothing follows most others.
+            if count > 0 {
+                let written = self.stream.written();
+                self.moderation.handle_read(now, count, written);
+            }
         }
         self.core.handle_timeout(now);
         let mut input = self.stream.buffer.unread();
