@@ -9,8 +9,7 @@ use crate::{check_platforms, cluster, debian_check, dist, emulate};
 pub(crate) fn run() -> Result<()> {
     check_platforms::run(&[])?;
     dist::run(&["--all"])?;
-    // Under wine some tests exceed their time limits, so 'emulate' runs by hand for Windows.
-    for target in TARGETS.iter().filter(|target| !target.is_windows()) {
+    for target in TARGETS {
         emulate::run(&["--target", target.name, "--built"])?;
     }
     debian_check::run()?;
