@@ -316,7 +316,7 @@ fn sigterm_lets_a_handler_end_and_acknowledges_its_message_only() {
         assert!(Instant::now() < end, "rsub waits for its handler");
         running.signal("TERM");
     }
-    // The handler goes on. Its end closes the standard output that it shares with rsub.
+    // The handler continues. Its end closes the standard output that it shares with rsub.
     std::fs::write(&gate, "go\n").unwrap();
     assert_eq!(running.wait().status, 143);
 }

@@ -339,15 +339,21 @@ fn unaccepted_dead_letter(topic_name: &str, why: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use mio::{Poll, Token};
-    use mqtt_codec::{Message, MessageProperties, Property, TopicName};
+    use mqtt_codec::{Message, MessageProperties, Property, ProtocolVersion, TopicName};
 
     use super::*;
+    use crate::commands::handlers::job::Response;
+    use crate::commands::handlers::response_settings::ResponseSettings;
+
+    fn jobs(settings: HandlerSettings) -> Jobs {
+        let poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        Jobs::new(settings, waker)
+    }
 
     /// Returns the number of messages of QoS 0 that the queue takes.
     fn capacity(message: &Message) -> usize {
-        let poll = Poll::new().unwrap();
-        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
-        let mut jobs = Jobs::new(HandlerSettings::default(), waker);
+        let mut jobs = jobs(HandlerSettings::default());
         while !jobs.is_full() {
             jobs.push(&message.publish(Delivery::AtMostOnce));
         }
@@ -370,5 +376,25 @@ mod tests {
             assert_eq!(capacity(&message), expected);
         }
         assert_eq!(capacity(&Message::new(short, "")), MAXIMUM_JOBS);
+    }
+
+    #[test]
+    fn a_service_reconnects_if_its_responses_fill_the_memory() {
+        let topic_name = TopicName::new("t").unwrap();
+        let responses = ResponseSettings {
+            version: ProtocolVersion::V5_0,
+            default_topic: Some(topic_name.clone()),
+        };
+        let mut settings = HandlerSettings::default();
+        settings.responses = Some(responses);
+        let mut jobs = jobs(settings);
+        let request = Message::new(topic_name.clone(), "");
+        jobs.push(&request.publish(Delivery::AtMostOnce));
+        assert!(jobs.holds_connection(), "the handler can start");
+        jobs.push(&request.publish(Delivery::AtMostOnce));
+        let job = &mut jobs.queue[0];
+        let response = Response::new(job, topic_name, Ok(vec![0; MAXIMUM_BYTES]));
+        job.state = State::Responding(response);
+        assert!(!jobs.holds_connection(), "no handler starts before");
     }
 }
